@@ -1,0 +1,83 @@
+"""The mathematics of a character language model in NumPy: forward, backward, and how to check it.
+
+Read `activations`, `rnn`, `lstm`, `model` in this order: each adds one idea, and every gradient is
+derived by hand and stands beside the equation that it comes from. Everything is float64 and
+batch-major, a pure function of its arguments, and as slow as it is plain: no TensorFlow, no graph,
+no class that learns. The rest of the package is tested against this folder and never imports it,
+for an oracle that the product uses is no oracle.
+"""
+
+from tfcharlm.reference.activations import (
+    cross_entropy,
+    log_softmax,
+    sigmoid,
+    sigmoid_derivative,
+    softmax,
+    tanh,
+    tanh_derivative,
+)
+from tfcharlm.reference.conversion import fuse_gates, fuse_matrices, split_gates, split_matrices
+from tfcharlm.reference.gradcheck import (
+    check_gradient,
+    directional_derivative,
+    numerical_gradient,
+    relative_error,
+)
+from tfcharlm.reference.lstm import LSTMWeights, lstm_backward, lstm_forward, lstm_step
+from tfcharlm.reference.model import (
+    Parameters,
+    initial_state,
+    loss_and_gradients,
+    random_parameters,
+    sample,
+    step,
+    step_backward,
+)
+from tfcharlm.reference.optimizers import (
+    adagrad,
+    adam,
+    clip_by_global_norm,
+    clip_by_value,
+    rmsprop,
+    sgd,
+)
+from tfcharlm.reference.rnn import RNNWeights, rnn_backward, rnn_forward, rnn_step
+
+__all__ = [
+    "LSTMWeights",
+    "Parameters",
+    "RNNWeights",
+    "adagrad",
+    "adam",
+    "check_gradient",
+    "clip_by_global_norm",
+    "clip_by_value",
+    "cross_entropy",
+    "directional_derivative",
+    "fuse_gates",
+    "fuse_matrices",
+    "initial_state",
+    "log_softmax",
+    "loss_and_gradients",
+    "lstm_backward",
+    "lstm_forward",
+    "lstm_step",
+    "numerical_gradient",
+    "random_parameters",
+    "relative_error",
+    "rmsprop",
+    "rnn_backward",
+    "rnn_forward",
+    "rnn_step",
+    "sample",
+    "sgd",
+    "sigmoid",
+    "sigmoid_derivative",
+    "softmax",
+    "split_gates",
+    "split_matrices",
+    "step",
+    "step_backward",
+    "tanh",
+    "tanh_derivative",
+]
