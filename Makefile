@@ -1,0 +1,40 @@
+# Every target sets itself up: `python3` and `make` are all that is needed.
+PYTHON ?= python3
+VENV ?= .venv
+MINUTES ?= 2
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: demo test test-all lint format clean
+
+# Train for two minutes on Shakespeare's plays, then let the model write.
+demo: $(READY)
+	$(BIN)/tfcharlm train shakespeare --minutes $(MINUTES) --name shakespeare
+	@echo
+	@echo '$$ tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 600 --seed 1'
+	@$(BIN)/tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 600 --seed 1
+
+# The mathematics and everything that stands on it, in less than five minutes.
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+# The same and what takes minutes.
+test-all: $(READY)
+	$(BIN)/python -m pytest -q -m ""
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(READY): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[corpora,plots,dev]"
+	touch $@

@@ -1,0 +1,35 @@
+"""What tests and doctests share: names, and a random generator whose seed is printed."""
+
+import os
+import tempfile
+import zlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcharlm
+from tfcharlm.text import Vocabulary, load_corpus, stream_dataset
+
+
+@pytest.fixture
+def rng(request):
+    """A generator seeded by the test's name and by TFCHARLM_TEST_SEED; pytest shows the print of a failing test."""
+    seed = zlib.crc32(f"{request.node.nodeid} {os.environ.get('TFCHARLM_TEST_SEED', 0)}".encode())
+    print(f"seed of {request.node.nodeid}: {seed}")
+    keras.utils.set_random_seed(seed)
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(autouse=True)
+def _names_for_doctests(doctest_namespace):
+    from tfcharlm.export import next_version
+    from tfcharlm.training import TrainingConfig, TrainingRun
+
+    public = {name: getattr(tfcharlm, name) for name in tfcharlm.__all__}
+    modules = {"keras": keras, "np": np, "os": os, "tempfile": tempfile, "tf": tf, "tfcharlm": tfcharlm}
+    functions = (Vocabulary, load_corpus, stream_dataset, next_version, TrainingConfig, TrainingRun)
+    doctest_namespace.update(public | modules | {function.__name__: function for function in functions})

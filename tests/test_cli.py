@@ -1,0 +1,249 @@
+"""The command line as its user meets it: a run, its files, its errors, an interruption."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcharlm
+from tfcharlm import cli
+from tfcharlm.callbacks import annealed
+from tfcharlm.text import Vocabulary
+from tfcharlm.training import TrainingConfig, TrainingRun
+
+TEXT = "".join(
+    f"the {size} {animal} said {word} to the {other}\n"
+    for size in ("big", "old", "red")
+    for animal in ("cat", "dog", "hen", "fox")
+    for word in ("yes", "no", "why")
+    for other in ("cow", "pig", "owl")
+)
+SMALL = ["--units", "16", "--batch-size", "4", "--sequence-length", "16"]
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Runs `tfcharlm ...` in a new directory: (exit status, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tfcharlm", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """`saved_models/farm/1` and what training printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "farm.txt").write_text(TEXT)
+    output = subprocess.run(
+        [sys.executable, "-m", "tfcharlm_command", "train", "farm.txt", "--epochs", "12", "--name", "farm", *SMALL],
+        cwd=folder, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(README.parent)},
+    )  # fmt: skip
+    return folder / "saved_models" / "farm" / "1", output
+
+
+def test_train_learns_and_leaves_a_model_with_its_curve(trained):
+    directory, output = trained
+    assert output.stderr == ""
+    assert "holds out the last" in output.stdout
+    assert str(directory.relative_to(directory.parents[2])) in output.stdout
+    extra = directory / "assets.extra"
+    rows = list(csv.DictReader((extra / "learning_curve.csv").open()))
+    validation = [float(row["val_bits_per_character"]) for row in rows]
+    assert len(rows) == 12
+    assert validation[-1] < 0.75 * validation[0]
+    assert [int(row["tokens"]) for row in rows] == [int(row["step"]) * 4 * 16 for row in rows]
+    assert (extra / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    training = json.loads((extra / "training.json").read_text())
+    assert (training["corpus"], training["epochs"], training["units"]) == ("farm.txt", 12, 16)
+    assert f"{training['val_loss']:.4f} nats" in output.stdout
+    assert [path.name for path in directory.parent.iterdir()] == ["1"]
+
+
+def test_the_reported_loss_is_that_of_the_exported_model_on_the_last_part(trained):
+    directory, _ = trained
+    training = json.loads((directory / "assets.extra" / "training.json").read_text())
+    model = tfcharlm.load_model(directory)
+    ids = model.vocabulary.encode(TEXT)[-round(len(TEXT) * 0.1) :]
+    targets = len(ids) - 1
+    stretch = -(-targets // 4)
+    total = 0.0
+    for row in range(4):  # four streams, each from a zero state
+        first, last = row * stretch, min((row + 1) * stretch, targets)
+        logits, _ = model.step(tf.constant(ids[None, first:last]), model.initial_state(1))
+        chosen = tf.nn.log_softmax(logits)[0].numpy()[np.arange(last - first), ids[first + 1 : last + 1]]
+        total -= chosen.sum()
+    assert training["val_loss"] == pytest.approx(total / targets, rel=1e-5)
+
+
+def test_sample_prints_what_generate_returns(trained, command):
+    directory, _ = trained
+    status, output, _ = command("sample", directory.parent, "--prompt", "the old", "--length", 50, "--seed", 3)
+    assert (status, output) == (0, tfcharlm.load_model(directory).generate("the old", 50, 0.8, seed=3) + "\n")
+    status, output, _ = command("sample", directory, "--length", 9, "--seed", 3, "--count", 2, "--temperature", 0)
+    assert status == 0
+    assert re.fullmatch(r"--- 1 of 2 ---\n.{9}\n--- 2 of 2 ---\n.{9}\n", output, re.DOTALL)
+
+
+BAD_TRAIN = {
+    "missing corpus": (["missing.txt"], r"no file 'missing.txt'.*the corpora are"),
+    "empty corpus": (["empty.txt"], r"empty.txt has no text"),
+    "undecodable corpus": (["latin.txt"], r"latin.txt is not UTF-8: byte 0xe9 at offset 3.*iconv"),
+    "directory": (["."], r"is a directory"),
+    "short corpus": (["short.txt"], r"too few: .*type batch_size="),
+    "no budget": (["farm.txt", "--epochs", "0"], r"epochs must be a number above 0; received 0"),
+    "two budgets": (["farm.txt", "--minutes", "1"], r"either minutes or epochs"),
+    "no units": (["farm.txt", "--units", "0"], r"units must be a number above 0; received 0"),
+    "no number": (["farm.txt", "--units", "many"], r"--units.*'many' is not a valid integer"),
+    "no cell": (["farm.txt", "--cell", "gru"], r"'gru' is not one of 'lstm', 'rnn'"),
+    "all held out": (["farm.txt", "--validation-fraction", "1"], r"validation_fraction must be between 0 and 1"),
+    "a name that is a path": (["farm.txt", "--name", "../up"], r"--name must be a plain name"),
+    "unknown option": (["farm.txt", "--colour", "red"], r"No such option.*--colour"),
+    "output is a file": (["farm.txt", "--output", "farm.txt"], r"farm.txt"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TRAIN)
+def test_train_refuses_in_one_line_and_leaves_nothing(command, tmp_path, case):
+    arguments, message = BAD_TRAIN[case]
+    (tmp_path / "farm.txt").write_text(TEXT)
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "short.txt").write_text(TEXT[:50])
+    (tmp_path / "latin.txt").write_bytes("café, thé".encode("latin-1"))
+    before = sorted(tmp_path.rglob("*"))
+    status, output, error = command("train", "--name", "farm", "--epochs", "1", *arguments)
+    assert status == 2
+    assert re.search(message, error)
+    assert error.count("\n") == 1 and error.startswith("tfcharlm: ")
+    assert output == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+BAD_SAMPLE = {
+    "unseen character": (["--prompt", "the Żubr"], r"character 'Ż' \(U\+017B\) at position 4"),
+    "negative temperature": (
+        ["--temperature", "-1"],
+        r"temperature must be a number from 0 .*; received -1.0",
+    ),
+    "temperature nan": (["--temperature", "nan"], r"temperature must be a number from 0 .*; received nan"),
+    "temperature no number": (["--temperature", "hot"], r"--temperature.*'hot' is not a valid float"),
+    "negative length": (["--length", "-1"], r"max_length must be a whole number"),
+    "top_p": (["--top-p", "0"], r"top_p must be above 0"),
+    "no samples": (["--count", "0"], r"--count must be a whole number from 1 up; received 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SAMPLE)
+def test_sample_refuses_in_one_line(trained, command, case):
+    arguments, message = BAD_SAMPLE[case]
+    status, output, error = command("sample", trained[0], *arguments)
+    assert (status, output) == (2, "")
+    assert re.search(message, error)
+    assert error.count("\n") == 1 and error.startswith("tfcharlm: ")
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty directory", "file"])
+def test_sample_refuses_what_is_no_model(command, tmp_path, kind):
+    path = tmp_path / "model"
+    if kind == "empty directory":
+        path.mkdir()
+    if kind == "file":
+        path.write_text("x")
+    status, output, error = command("sample", path)
+    assert (status, output) == (2, "")
+    assert "saved_models/shakespeare" in error and error.count("\n") == 1
+
+
+def test_an_interruption_keeps_the_best_model_so_far(tmp_path):
+    (tmp_path / "farm.txt").write_text(TEXT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfcharlm_command", "train", "farm.txt", "--minutes", "1", "--name", "farm", *SMALL],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(README.parent), "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    for line in process.stdout:
+        if "validation" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    output, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "")
+    assert "Interrupted; keeping the best model so far." in output
+    assert "Model: saved_models/farm/1" in output
+    model = tfcharlm.load_model(tmp_path / "saved_models" / "farm")
+    assert len(model.generate("the", max_length=10)) == 13
+    assert [path.name for path in (tmp_path / "saved_models" / "farm").iterdir()] == ["1"]
+
+
+def test_a_second_run_makes_the_next_version(trained, command, tmp_path):
+    (tmp_path / "farm.txt").write_text(TEXT)
+    for version in ("1", "2"):
+        status, output, _ = command("train", "farm.txt", "--name", "farm", "--epochs", 1, *SMALL)
+        assert status == 0 and f"Model: saved_models/farm/{version}\n" in output
+
+
+def test_held_out_text_is_never_trained_on():
+    """Two texts that differ in their last tenth only give the same weights."""
+    other = TEXT[: -(len(TEXT) // 10)] + TEXT[: len(TEXT) // 10][::-1]
+    config = TrainingConfig(epochs=2, units=8, batch_size=4, sequence_length=16)
+    weights = []
+    for text in (TEXT, other):
+        run = TrainingRun(text, config)
+        run.model.fit(run.train_data, verbose=0, shuffle=False)
+        weights.append(run.model.get_weights())
+    assert Vocabulary.from_text(TEXT) == Vocabulary.from_text(other)
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_minutes_are_kept_and_the_rate_ends_at_zero():
+    run = TrainingRun(TEXT, TrainingConfig(minutes=0.1, units=8, batch_size=4, sequence_length=16))
+    history = run.train().history
+    assert history[-1].learning_rate < 0.01 * max(report.learning_rate for report in history)
+    assert history[-1].seconds >= 6.0
+
+
+def test_annealing():
+    rates = [annealed(1.0, spent) for spent in np.linspace(0, 1, 101)]
+    assert rates[0] == 0 and rates[-1] < 1e-12 and max(rates) > 0.99
+    assert all(np.diff(rates[2:]) <= 0), "after the warm-up it only falls"
+
+
+def shell_commands(text):
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def test_the_commands_of_the_readme_exist(trained, command, monkeypatch):
+    """Every command is parsed as typed; `sample` is run on a model of this test."""
+    commands = shell_commands(README.read_text())
+    assert any(line.startswith("tfcharlm train") for line in commands)
+    targets = re.findall(r"^([\w-]+):", (README.parent / "Makefile").read_text(), re.MULTILINE)
+    for line in commands:
+        program, *arguments = shlex.split(line)
+        if program == "make":
+            assert set(arguments) <= set(targets)
+        elif program == "tfcharlm":
+            name, *arguments = arguments
+            parsed = cli.commands.commands[name].make_context(name, list(arguments))
+            assert parsed.params
+        else:
+            assert program in ("git", "cd", "pip", "saved_model_cli", "python"), line

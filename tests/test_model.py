@@ -1,0 +1,217 @@
+"""CharLM against the NumPy model: logits, training on carried state, padding, metrics, saving."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfcharlm
+from tfcharlm import reference
+from tfcharlm.metrics import BitsPerCharacter
+from tfcharlm.text import Vocabulary, stream_dataset
+
+VOCABULARY = Vocabulary("abcdefghijk")
+SIZE = len(VOCABULARY)
+LAYERS = [("lstm", 5), ("rnn", 3)]
+BATCH, TIME, EMBEDDING = 4, 6, 2
+
+
+def make_model(dtype="float64", **arguments):
+    cells = [tfcharlm.LSTMCell(5, dtype=dtype), tfcharlm.RNNCell(3, dtype=dtype)]
+    return tfcharlm.CharLM(VOCABULARY, cells, embedding_dim=EMBEDDING, dtype=dtype, **arguments)
+
+
+def flat(parameters):
+    """The arrays of the reference in the order of `CharLM.weights`."""
+    return keras.tree.flatten(tuple(parameters))
+
+
+@pytest.fixture
+def pair(rng):
+    """A model and the reference's parameters with the same numbers."""
+    parameters = reference.random_parameters(rng, SIZE, EMBEDDING, LAYERS, scale=0.7)
+    model = make_model()
+    model.set_weights(flat(parameters))
+    return model, parameters
+
+
+def test_step_is_the_step_of_the_reference(rng, pair):
+    model, parameters = pair
+    tokens, mask = rng.integers(SIZE, size=(BATCH, TIME)), rng.random((BATCH, TIME)) < 0.7
+    states = reference.initial_state(parameters, BATCH)
+    states = keras.tree.map_structure(lambda s: rng.normal(size=s.shape), states)
+    expected, expected_states, _ = reference.step(parameters, tokens, states, mask=mask)
+    logits, ends = model.step(tf.constant(tokens), keras.tree.flatten(states), mask=tf.constant(mask))
+    np.testing.assert_allclose(logits, expected, rtol=1e-12, atol=1e-12)
+    for end, expected_end in zip(ends, keras.tree.flatten(expected_states), strict=True):
+        np.testing.assert_allclose(end, expected_end, rtol=1e-12, atol=1e-12)
+
+
+def test_two_chunks_are_one_text(rng, pair):
+    model, _ = pair
+    tokens = tf.constant(rng.integers(SIZE, size=(BATCH, TIME)))
+    whole, end = model.step(tokens, model.initial_state(BATCH))
+    first, states = model.step(tokens[:, :2], model.initial_state(BATCH))
+    second, states = model.step(tokens[:, 2:], states)
+    np.testing.assert_allclose(tf.concat([first, second], 1), whole, atol=1e-13)
+    np.testing.assert_allclose(states[0], end[0], atol=1e-13)
+    np.testing.assert_allclose(model({"tokens": tokens}), whole, atol=1e-13)
+
+
+def test_fit_is_truncated_backpropagation_with_carried_states(rng, pair):
+    """50 updates of `fit`, row by row the same losses and weights as the loop in NumPy, resets included."""
+    model, parameters = pair
+    chunks = 50
+    tokens = rng.integers(SIZE, size=(chunks, BATCH, TIME))
+    targets = rng.integers(SIZE, size=(chunks, BATCH, TIME))
+    start = rng.random((chunks, BATCH)) < 0.2
+    start[0] = True
+
+    states, losses = reference.initial_state(parameters, BATCH), []
+    for x, y, begins in zip(tokens, targets, start, strict=True):
+        states = keras.tree.map_structure(lambda s, begins=begins: np.where(begins[:, None], 0.0, s), states)
+        loss, gradients, states = reference.loss_and_gradients(parameters, x, y, states=states)
+        gradients, _ = reference.clip_by_global_norm(gradients, 0.25)
+        updated = [
+            reference.sgd(p, g, learning_rate=0.5)[0] for p, g in zip(flat(parameters), flat(gradients), strict=True)
+        ]
+        parameters = keras.tree.pack_sequence_as(parameters, updated)
+        losses.append(loss)
+
+    seen = []
+    record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(float(logs["loss"])))
+    model.compile(keras.optimizers.SGD(0.5, global_clipnorm=0.25))
+    data = tf.data.Dataset.from_tensor_slices(({"tokens": tokens, "start": start}, targets))
+    model.fit(data, verbose=0, callbacks=[record], shuffle=False)
+    running_means = np.cumsum(losses) / np.arange(1, chunks + 1)
+    np.testing.assert_allclose(seen, running_means, rtol=1e-9)
+    for weight, expected in zip(model.get_weights(), flat(parameters), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_validation_in_between_does_not_disturb_training(rng):
+    ids = rng.integers(SIZE, size=400)
+    data = stream_dataset(ids, batch_size=3, sequence_length=8, passes=2)
+    final = []
+    for validation in (None, stream_dataset(ids[:90], batch_size=3, sequence_length=4)):
+        keras.utils.set_random_seed(1)
+        model = make_model("float32")
+        model.compile(keras.optimizers.Adam(0.01))
+        # Epochs of five batches end in the middle of a pass, where a disturbed state would show.
+        model.fit(data.repeat(), epochs=4, steps_per_epoch=5, validation_data=validation, verbose=0, shuffle=False)
+        final.append(model.get_weights())
+    for undisturbed, disturbed in zip(*final, strict=True):
+        np.testing.assert_array_equal(undisturbed, disturbed)
+
+
+def test_padding_changes_nothing_whatever_stands_in_it(rng, pair):
+    model, _ = pair
+    weights = np.array([[1, 1, 1, 1, 1, 1], [1, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0], [0, 2, 0.5, 0, 0, 0]])
+    padding = np.cumsum(weights[:, ::-1] != 0, axis=1)[:, ::-1] == 0
+    tokens, targets = rng.integers(SIZE, size=(2, BATCH, TIME))
+    initial = model.get_weights()
+    outcomes = []
+    for rubbish in (0, 7, -5, 10**6):
+        x, y = np.where(padding, rubbish, tokens), np.where(weights == 0, rubbish, targets)
+        model.set_weights(initial)
+        model.compile(keras.optimizers.SGD(1.0))
+        start = np.ones(BATCH, bool)
+        batches = tf.data.Dataset.from_tensors(({"tokens": x, "start": start}, y, weights))
+        goes_on = tf.data.Dataset.from_tensors(({"tokens": tokens, "start": ~start}, targets, np.ones_like(weights)))
+        history = model.fit(batches.concatenate(goes_on), verbose=0, shuffle=False).history
+        outcomes.append([history["loss"][0], *model.get_weights()])
+    for outcome in outcomes[1:]:
+        for value, expected in zip(outcome, outcomes[0], strict=True):
+            np.testing.assert_array_equal(value, expected)
+
+
+def test_metrics_count_tokens_not_batches(rng, pair):
+    model, parameters = pair
+    model.compile(weighted_metrics=["accuracy"])
+    rows = 7
+    tokens, targets = rng.integers(SIZE, size=(2, rows, TIME))
+    weights = (np.arange(TIME) < rng.integers(0, TIME + 1, size=(rows, 1))).astype(np.float32)
+    expected, _, _ = reference.loss_and_gradients(parameters, tokens, targets, weights=weights)
+    logits, _, _ = reference.step(parameters, tokens, reference.initial_state(parameters, rows))
+    accuracy = ((logits.argmax(-1) == targets) * weights).sum() / weights.sum()
+    for batch_size in (1, 3, 7):
+        result = model.evaluate(
+            tokens, targets, sample_weight=weights, batch_size=batch_size, verbose=0, return_dict=True
+        )
+        assert result["loss"] == pytest.approx(expected, rel=1e-6)
+        assert result["bits_per_character"] == pytest.approx(expected / np.log(2), rel=1e-6)
+        assert result["accuracy"] == pytest.approx(accuracy, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("level", "text"), [("word", "to be, or not to be: that's it\n" * 3), ("byte", "naïve café\n" * 9)]
+)
+def test_bits_per_character_are_comparable_between_levels(level, text):
+    vocabulary = Vocabulary.from_text(text, level)
+    model = tfcharlm.CharLM(vocabulary, [tfcharlm.RNNCell(4)])
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])  # every token has the same probability
+    model.compile()
+    ids = vocabulary.encode(text)
+    result = model.evaluate(stream_dataset(ids, 2, 5, drop_remainder=False), verbose=0, return_dict=True)
+    scored = len(text) - len(vocabulary.decode(ids[:1]))
+    assert result["loss"] == pytest.approx(np.log(len(vocabulary)), rel=1e-6)
+    assert result["bits_per_character"] == pytest.approx((len(ids) - 1) * np.log2(len(vocabulary)) / scored, rel=1e-6)
+
+
+def test_bits_per_character_of_nothing_is_zero():
+    assert float(BitsPerCharacter().result()) == 0
+
+
+def test_regularisation_is_in_the_loss_and_not_in_the_bits(rng):
+    cell = tfcharlm.LSTMCell(5, kernel_regularizer=keras.regularizers.L2(0.1))
+    model = tfcharlm.CharLM(VOCABULARY, [cell], embedding_dim=EMBEDDING)
+    model.compile()
+    tokens, targets = rng.integers(SIZE, size=(2, BATCH, TIME))
+    result = model.evaluate(tokens, targets, verbose=0, return_dict=True)
+    penalty = 0.1 * np.square(cell.kernel.numpy()).sum()
+    assert result["loss"] == pytest.approx(result["bits_per_character"] * np.log(2) + penalty, rel=1e-5)
+
+
+def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_path):
+    ids = rng.integers(SIZE, size=200)
+    model = make_model("float32")
+    model.compile(keras.optimizers.Adam(0.01))
+    model.fit(stream_dataset(ids, batch_size=3, sequence_length=8), verbose=0, shuffle=False)
+    assert len(model.weights) == len(make_model().weights)
+    model.fit(stream_dataset(ids, batch_size=5, sequence_length=4), verbose=0, shuffle=False)
+    assert model.predict(ids[None, :9], verbose=0).shape == (1, 9, SIZE)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.vocabulary == VOCABULARY
+    np.testing.assert_array_equal(again(ids[None]), model(ids[None]))
+    other = stream_dataset(ids, batch_size=2, sequence_length=8)
+    losses = [m.fit(other, verbose=0, shuffle=False).history["loss"] for m in (model, again)]
+    assert losses[0] == losses[1], "the optimizer's state goes on too"
+    assert make_model().from_config(model.get_config()).get_config() == model.get_config()
+
+
+def test_mixed_bfloat16_keeps_loss_and_logits_in_float32(rng):
+    model = make_model("mixed_bfloat16")
+    tokens = rng.integers(SIZE, size=(BATCH, TIME))
+    assert model(tokens).dtype == tf.float32
+    exact = make_model("float32")
+    exact.set_weights(model.get_weights())
+    np.testing.assert_allclose(model(tokens), exact(tokens), atol=0.02)
+    model.compile(keras.optimizers.Adam(0.01))
+    ids = np.tile(np.arange(SIZE), 40)
+    history = model.fit(stream_dataset(ids, 4, 8), epochs=3, verbose=0, shuffle=False).history["loss"]
+    assert history[-1] < history[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tfcharlm.CharLM("abc", [tfcharlm.RNNCell(3)]), r"vocabulary must be .*Vocabulary.from_text\(text\)"),
+        (lambda: tfcharlm.CharLM(VOCABULARY, tfcharlm.RNNCell(3)), r"cells must be a list of RNN cells, such as"),
+        (lambda: tfcharlm.CharLM(VOCABULARY, []), r"cells must be a list of RNN cells, such as"),
+        (lambda: make_model().compile(loss="mse"), r"CharLM has its loss built in.*Type model.compile"),
+    ],
+)
+def test_errors_name_what_was_expected(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

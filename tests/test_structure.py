@@ -1,0 +1,97 @@
+"""The imports point one way, only public names of Keras and TensorFlow are used, and what is public is documented."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import tfcharlm
+
+PACKAGE = Path(tfcharlm.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# What a module of the package may import: other parts of the package, and packages from outside.
+MAY_IMPORT = {
+    "reference": ({"reference"}, {"numpy"}),
+    "kernels": ({"kernels"}, {"tensorflow"}),
+    "sampling": (set(), {"tensorflow"}),
+    "carried": (set(), {"tensorflow"}),
+    "text": ({"text"}, {"numpy", "tensorflow", "keras"}),
+    "layers": ({"kernels", "layers"}, {"keras", "tensorflow"}),
+    "metrics": (set(), {"keras", "tensorflow"}),
+    "version": (set(), set()),
+    "generation": ({"sampling", "text"}, {"tensorflow"}),
+    "export": ({"version"}, {"keras", "tensorflow"}),
+    "model": ({"carried", "export", "generation", "layers", "metrics", "text"}, {"keras", "tensorflow"}),
+    "loading": ({"export", "model"}, {"tensorflow"}),
+    "callbacks": (set(), {"keras"}),
+    "training": ({"callbacks", "layers", "model", "text"}, {"keras"}),
+    "plots": (set(), {"matplotlib"}),
+    "cli": ({"callbacks", "export", "loading", "plots", "text", "training", "version"}, {"click", "rich"}),
+    "__init__": ({"layers", "loading", "model", "text", "version"}, set()),
+}
+STANDARD = {"codecs", "collections", "contextlib", "csv", "dataclasses", "functools", "hashlib", "importlib", "inspect"}
+STANDARD |= {"io", "json", "math", "operator", "os", "pathlib", "re", "secrets", "shutil", "stat", "sys", "tempfile"}
+STANDARD |= {"time", "typing"}
+
+
+def part_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(source):
+    """The dotted names that a source imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            if node.module == "tfcharlm":
+                yield from (f"tfcharlm.{alias.name}" for alias in node.names)
+
+
+def forbidden(part, source):
+    """What a source of this part imports and may not."""
+    inside, outside = MAY_IMPORT[part]
+    for name in imported(source):
+        top, *rest = name.split(".")
+        if top == "tfcharlm":
+            if rest and rest[0] not in inside:
+                yield name
+        elif top not in outside | STANDARD or name.startswith(("keras.src", "tensorflow.python")):
+            yield name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_follow_the_table(path):
+    assert list(forbidden(part_of(path), path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("reference", "import tensorflow as tf"),
+        ("reference", "from tfcharlm.kernels import lstm_step"),
+        ("kernels", "def f():\n    import keras"),
+        ("model", "from tfcharlm import reference"),
+        ("layers", "from keras.src import backend"),
+        ("sampling", "import tfcharlm.model"),
+        ("cli", "import requests"),
+    ],
+)
+def test_the_table_catches_what_it_should(part, source):
+    assert list(forbidden(part, source)) != []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_private_parts_of_keras_and_tensorflow_are_not_touched(path):
+    text = path.read_text()
+    assert "keras.src" not in text
+    assert "tensorflow.python" not in text
+
+
+@pytest.mark.parametrize("name", [name for name in tfcharlm.__all__ if name not in ("__version__", "text")])
+def test_what_is_public_is_documented_with_an_example(name):
+    thing = getattr(tfcharlm, name)
+    assert ">>> " in inspect.getdoc(thing), f"{name} has no example"

@@ -1,0 +1,130 @@
+"""Keras callbacks that see a run through: a budget, a learning rate that ends with it, and reports on the way."""
+
+import dataclasses
+import math
+import time
+
+import keras
+
+
+class Budget:
+    """How much of a run is done, from 0 to 1: by the clock if it has `seconds`, else by `steps`.
+
+    Example:
+
+    >>> budget = Budget(steps=200)
+    >>> budget.spent(steps=50)
+    0.25
+    """
+
+    def __init__(self, seconds=None, steps=None):
+        self.seconds, self.steps = seconds, steps
+        self._began = time.monotonic()
+
+    def start(self):
+        self._began = time.monotonic()
+
+    def elapsed(self):
+        """Seconds since `start`."""
+        return time.monotonic() - self._began
+
+    def spent(self, steps):
+        done = steps / self.steps if self.seconds is None else self.elapsed() / self.seconds
+        return min(done, 1.0)
+
+
+def annealed(peak, spent, warm_up=0.02):
+    r"""The learning rate after a share `spent` of the budget: up in a line, down in half a cosine, 0 at the end.
+
+    $$ \eta = \eta_{max} \cdot \tfrac12 (1 + \cos(\pi \cdot \mathrm{spent})) $$
+
+    Example:
+
+    >>> [round(annealed(0.1, spent), 3) for spent in (0.0, 0.01, 0.5, 1.0)]
+    [0.0, 0.05, 0.05, 0.0]
+
+    Reference: Loshchilov & Hutter (2017), SGDR; Goyal et al. (2017) for the warm-up.
+    """
+    return peak * min(spent / warm_up, 0.5 * (1 + math.cos(math.pi * spent)))
+
+
+class AnnealLearningRate(keras.callbacks.Callback):
+    """Sets the optimizer's learning rate before every batch, and stops the training when the budget is spent."""
+
+    def __init__(self, peak, budget):
+        super().__init__()
+        self.peak, self.budget, self._steps = peak, budget, 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # The first step, at a rate of 0, would be wasted.
+        spent = max(self.budget.spent(self._steps), 1e-4)
+        self.model.optimizer.learning_rate.assign(annealed(self.peak, spent))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+        if self.budget.spent(self._steps) >= 1:
+            self.model.stop_training = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """One line of a learning curve. Losses in nats per token, bits per character; `seconds` since the run began."""
+
+    step: int
+    seconds: float
+    tokens: int
+    learning_rate: float
+    loss: float
+    bits_per_character: float
+    val_loss: float
+    val_bits_per_character: float
+
+
+class Reporter(keras.callbacks.Callback):
+    """Evaluates at equal shares of the budget, keeps the reports and the best weights.
+
+    Args:
+        validation: a data set to evaluate on; the states that training carries are not touched by it.
+        budget: a `Budget`.
+        tokens_per_step: batch size times sequence length.
+        on_report: called with each `Report` and the model.
+        reports: how many reports there are in a run. 12 make a curve, and cost a few per cent of two minutes.
+    """
+
+    def __init__(self, validation, budget, tokens_per_step, on_report, reports=12):
+        super().__init__()
+        self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
+        self.on_report, self.reports = on_report, reports
+        self.history, self.best, self.best_weights = [], math.inf, None
+        self.steps, self._due = 0, 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        passed = math.floor(self.budget.spent(self.steps) * self.reports)
+        if passed >= self._due:
+            self._due = passed + 1
+            self._report(logs)
+
+    def _report(self, logs):
+        # `logs` are means since the last report: `evaluate` sets the metrics back to zero.
+        trained = {name: float(value) for name, value in logs.items()}
+        measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
+        report = Report(
+            step=self.steps,
+            seconds=self.budget.elapsed(),
+            tokens=self.steps * self.tokens_per_step,
+            learning_rate=float(self.model.optimizer.learning_rate.numpy()),
+            loss=trained["loss"],
+            bits_per_character=trained["bits_per_character"],
+            val_loss=measured["loss"],
+            val_bits_per_character=measured["bits_per_character"],
+        )
+        self.history.append(report)
+        if report.val_loss < self.best:
+            self.best, self.best_weights = report.val_loss, self.model.get_weights()
+        self.on_report(report, self.model)
+
+    def restore_best_weights(self):
+        """Gives the model the weights of its best report; those it has, if there was none."""
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)

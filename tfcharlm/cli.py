@@ -1,0 +1,197 @@
+"""The command line: `tfcharlm train` makes a model of a text, `tfcharlm sample` lets it write."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+import rich.console
+import rich.progress
+
+from tfcharlm import plots
+from tfcharlm.callbacks import Report
+from tfcharlm.export import export, next_version
+from tfcharlm.loading import load_model
+from tfcharlm.text import load_corpus
+from tfcharlm.training import CELLS, TrainingConfig, TrainingRun
+from tfcharlm.version import __version__
+
+SAMPLE_LENGTH = 200
+
+
+class UserError(click.ClickException):
+    """What the user can put right: one line on standard error, exit status 2."""
+
+    exit_code = 2
+
+
+@contextlib.contextmanager
+def _one_line_errors():
+    """At the door, where input is checked, an exception's message is all that the user needs."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__)
+def commands():
+    """Character language models: train one on a text, let it write."""
+
+
+@commands.command()
+@click.argument("corpus")
+@click.option("--minutes", type=float, help="Time to train; the learning rate anneals to its end as it ends.")
+@click.option("--epochs", type=int, help="Passes over the training text, instead of --minutes.")
+@click.option("--name", required=True, help="Name of the model.")
+@click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Where models are kept.")
+@click.option("--cell", default="lstm", type=click.Choice(list(CELLS)), help="Kind of recurrent cell.")
+@click.option("--units", default=TrainingConfig.units, help="Size of each recurrent layer.")
+@click.option("--layers", default=TrainingConfig.layers, help="Number of recurrent layers.")
+@click.option("--level", default="char", type=click.Choice(["char", "byte", "word"]), help="What a token is.")
+@click.option("--batch-size", default=TrainingConfig.batch_size, help="Number of parallel streams.")
+@click.option("--sequence-length", default=TrainingConfig.sequence_length, help="Tokens that gradients reach back.")
+@click.option("--learning-rate", default=TrainingConfig.learning_rate, help="Peak of Adam's learning rate.")
+@click.option("--validation-fraction", default=0.1, help="The last part of the text, held out.")
+@click.option("--seed", default=0, help="Of the initial weights and the order of windows.")
+def train(corpus, name, output, **settings):
+    """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
+
+    The model goes to OUTPUT/NAME/VERSION, together with its learning curve. Ctrl-C stops early and keeps the best
+    model so far.
+    """
+    console = rich.console.Console(highlight=False, soft_wrap=True)
+    with _one_line_errors():
+        config = TrainingConfig(**settings)
+        text = load_corpus(corpus)
+        _check_writable(output / name, name)
+        run = TrainingRun(text, config)
+    console.print(
+        f"{corpus}: {len(text):,} characters, {len(run.model.vocabulary)} different tokens; "
+        f"trains on {len(run.train_ids):,} tokens, holds out the last {len(run.validation_ids):,}.",
+        f"\n{config.layers} x {config.units} {config.cell}, {run.model.count_params():,} parameters, "
+        f"seed {config.seed}.",
+    )
+    with _progress_bar(console) as progress:
+        task = progress.add_task("training", total=1.0)
+        result = run.train(
+            on_report=lambda report, model: _print_report(progress.console, report, model),
+            on_step=lambda spent: progress.update(task, completed=spent),
+        )
+    if result.interrupted:
+        if not result.steps:
+            raise KeyboardInterrupt
+        console.print("Interrupted; keeping the best model so far.")
+    with _one_line_errors():
+        directory = export(result.model, next_version(output / name), _records(console, corpus, config, result))
+    _print_result(console, result, directory)
+    sys.exit(130 if result.interrupted else 0)
+
+
+@commands.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--prompt", default="", help="Text to go on from; empty: the start of a line.")
+@click.option("--length", default=400, help="Number of tokens to write.")
+@click.option("--temperature", default=0.8, help="0: always the most likely token; 1: as the model has learned.")
+@click.option("--top-k", default=0, help="Draw among the k most likely tokens; 0: all.")
+@click.option("--top-p", default=1.0, help="Draw among the likeliest tokens with this much probability; 1: all.")
+@click.option("--seed", type=int, help="An integer, for the same text again.  [default: a new one each time]")
+@click.option("--count", default=1, help="Number of samples.")
+def sample(model, prompt, length, temperature, top_k, top_p, seed, count):
+    """Let MODEL write: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
+    with _one_line_errors():
+        if count < 1:
+            raise ValueError(f"--count must be a whole number from 1 up; received {count}.")
+        prompt = prompt.replace("\\n", "\n")
+        language_model = load_model(model)
+        texts = [
+            language_model.stream(prompt, length, temperature, top_k, top_p, None if seed is None else seed + row)
+            for row in range(count)
+        ]
+    for row, pieces in enumerate(texts):
+        if count > 1:
+            click.echo(f"--- {row + 1} of {count} ---")
+        click.echo(prompt, nl=False)
+        for piece in pieces:
+            click.echo(piece, nl=False)
+        click.echo()
+
+
+def main():
+    """Runs the command line; says what is wrong in one line on standard error."""
+    try:
+        commands(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        click.echo(f"tfcharlm: {error.format_message()}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("tfcharlm: interrupted; nothing was written.", err=True)
+        sys.exit(130)
+
+
+def _check_writable(directory, name):
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ValueError(f"--name must be a plain name such as shakespeare; received {name!r}.")
+    directory.mkdir(parents=True, exist_ok=True)
+    probe = directory / ".writable"
+    probe.touch()
+    probe.unlink()
+
+
+def _progress_bar(console):
+    return rich.progress.Progress(
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _print_report(console, report, model):
+    console.print(
+        f"{time.strftime('%M:%S', time.gmtime(report.seconds))}  {report.tokens / 1e6:6.2f} M tokens  "
+        f"bits per character: training {report.bits_per_character:.3f}, validation {report.val_bits_per_character:.3f}"
+    )
+
+
+def _print_result(console, result, directory):
+    if result.val_loss is not None:
+        console.print(
+            f"\nOn all of the held-out text: {result.val_loss:.4f} nats per token, "
+            f"{result.val_bits_per_character:.4f} bits per character."
+        )
+    console.print(f"Model: {directory}")
+    console.print(f"Learning curve: {directory / 'assets.extra' / 'learning_curve.csv'}")
+
+
+def _records(console, corpus, config, result):
+    """What is kept beside the model of how it came about: `{file name: bytes}`."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, [field.name for field in dataclasses.fields(Report)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(dataclasses.asdict, result.history))
+    outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
+    training = {"corpus": str(corpus), **dataclasses.asdict(config), **outcome, "interrupted": result.interrupted}
+    records = {
+        "learning_curve.csv": table.getvalue().encode(),
+        "training.json": json.dumps(training, indent=1).encode(),
+    }
+    try:
+        records["learning_curve.png"] = plots.learning_curve(result.history)
+    except ImportError as error:
+        console.print(f"No picture of the learning curve: {error}")
+    return records

@@ -1,0 +1,77 @@
+"""One step of a recurrence. `tfcharlm.reference` has the same two functions in NumPy.
+
+Whatever the dtype of the operands, what follows the matrix products is computed in float32 at least: bfloat16 has
+eight bits of mantissa, and a cell state that adds up hundreds of small updates loses them all.
+"""
+
+import tensorflow as tf
+
+
+def rnn_step(weights, x, h, activation=tf.tanh):
+    r"""One step of Elman's network.
+
+    $$ h_t = \phi(x_t W + h_{t-1} U + b) $$
+
+    Args:
+        weights: `(kernel W (D, H), recurrent_kernel U (H, H), bias b (H,) or None)`, in the dtype of `x`.
+        x: input, (B, D).
+        h: previous state, (B, H).
+        activation: `phi`. tanh is zero-centred and bounded, so the state can neither drift nor explode.
+
+    Returns:
+        The next state, (B, H), in the dtype of `h`.
+
+    Example:
+
+    >>> weights = (tf.ones((2, 3)), tf.zeros((3, 3)), None)
+    >>> rnn_step(weights, tf.zeros((1, 2)), tf.zeros((1, 3))).numpy()
+    array([[0., 0., 0.]], dtype=float32)
+
+    Reference: Elman (1990), Finding structure in time.
+    """
+    return tf.cast(activation(_pre_activation(weights, x, h)), h.dtype)
+
+
+def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigmoid):
+    r"""One step of the long short-term memory with a forget gate.
+
+    $$ (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
+    $$ i = \sigma(z_i), \quad f = \sigma(z_f), \quad g = \phi(z_g), \quad o = \sigma(z_o) $$
+    $$ c_t = f \odot c_{t-1} + i \odot g, \qquad h_t = o \odot \phi(c_t) $$
+
+    Args:
+        weights: `(kernel W (D, 4H), recurrent_kernel U (H, 4H), bias b (4H,) or None)`, gate blocks in the order
+            i, f, g (Keras writes c), o: the arrays of `keras.layers.LSTM`.
+        x: input, (B, D).
+        h: previous output, (B, H).
+        c: previous cell state, (B, H).
+        activation: `phi`, of the candidate and of the cell state.
+        recurrent_activation: `sigma`, of the three gates.
+
+    Returns:
+        `(h, c)`, each (B, H), in the dtypes of the `h` and `c` that came in.
+
+    Example:
+
+    >>> weights = (tf.zeros((2, 12)), tf.zeros((3, 12)), None)
+    >>> h, c = lstm_step(weights, tf.zeros((1, 2)), tf.zeros((1, 3)), tf.ones((1, 3)))
+    >>> c.numpy()                                   # every gate is half open
+    array([[0.5, 0.5, 0.5]], dtype=float32)
+
+    Reference: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000) for the forget gate.
+    """
+    z_i, z_f, z_g, z_o = tf.split(_pre_activation(weights, x, h), 4, axis=-1)
+    i, f, o = recurrent_activation(z_i), recurrent_activation(z_f), recurrent_activation(z_o)
+    c_next = f * tf.cast(c, z_i.dtype) + i * activation(z_g)
+    h_next = o * activation(c_next)
+    return tf.cast(h_next, h.dtype), tf.cast(c_next, c.dtype)
+
+
+def _pre_activation(weights, x, h):
+    kernel, recurrent_kernel, bias = weights
+    z = _widen(tf.matmul(x, kernel) + tf.matmul(tf.cast(h, x.dtype), recurrent_kernel))
+    return z if bias is None else z + _widen(bias)
+
+
+def _widen(tensor):
+    return tf.cast(tensor, tf.float32) if tensor.dtype in (tf.bfloat16, tf.float16) else tensor

@@ -1,0 +1,145 @@
+"""RNNCell and LSTMCell: raw weight matrices around the step functions of `tfcharlm.kernels`."""
+
+import keras
+from keras import ops
+
+from tfcharlm.kernels import lstm_step, rnn_step
+from tfcharlm.layers.base import MatrixCell
+
+
+@keras.saving.register_keras_serializable(package="tfcharlm")
+class RNNCell(MatrixCell):
+    r"""One step of a vanilla recurrent network, for `keras.layers.RNN` and `tfcharlm.RNN`.
+
+    $$ h_t = \phi(x_t W + h_{t-1} U + b) $$
+
+    Its arrays are those of `keras.layers.SimpleRNN`: `set_weights(simple_rnn.get_weights())` gives the same layer.
+
+    Args:
+        units: size of the state and of the output.
+        activation: `phi`; tanh by default, because it is bounded and zero-centred.
+        use_bias: whether there is a `bias`.
+        kernel_initializer: of `kernel` W (input_dim, units). Glorot uniform keeps the variance of the input.
+        recurrent_initializer: of `recurrent_kernel` U (units, units). An orthogonal matrix neither shrinks nor
+            stretches the state (Saxe et al. 2014).
+        bias_initializer: of `bias` b (units,).
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss.
+        kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update.
+
+    Call arguments:
+        inputs: (B, input_dim).
+        states: a list of one tensor (B, units).
+
+    Returns:
+        `(output (B, units), [state (B, units)])`; output and state are the same numbers.
+
+    Raises:
+        ValueError: `units` is not a positive integer.
+
+    Example:
+
+    >>> layer = keras.layers.RNN(RNNCell(5), return_sequences=True)
+    >>> layer(ops.ones((2, 3, 4))).shape
+    TensorShape([2, 3, 5])
+
+    Reference: Elman (1990), Finding structure in time.
+    """
+
+    @property
+    def state_size(self):
+        return self.units
+
+    def call(self, inputs, states, training=False):
+        h = rnn_step(self.step_weights(), inputs, states[0], activation=self.activation)
+        return h, [h]
+
+    def get_initial_state(self, batch_size=None):
+        return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype)]
+
+
+@keras.saving.register_keras_serializable(package="tfcharlm")
+class LSTMCell(MatrixCell):
+    r"""One step of a long short-term memory, for `keras.layers.RNN` and `tfcharlm.RNN`.
+
+    $$ (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
+    $$ c_t = \sigma(z_f) \odot c_{t-1} + \sigma(z_i) \odot \phi(z_g), \qquad h_t = \sigma(z_o) \odot \phi(c_t) $$
+
+    Its arrays are those of `keras.layers.LSTM`, gate blocks in the order i, f, c, o (c is the candidate g above):
+    `set_weights(lstm.get_weights())` gives the same layer. Under a bfloat16 policy the matrix products are bfloat16,
+    and what follows them is computed in float32.
+
+    Args:
+        units: size of the cell state, of the state h and of the output.
+        activation: `phi`, of the candidate and of the cell state; tanh, as published.
+        recurrent_activation: `sigma`, of the gates; the logistic function, as published.
+        use_bias: whether there is a `bias`.
+        kernel_initializer: of `kernel` W (input_dim, 4 * units).
+        recurrent_initializer: of `recurrent_kernel` U (units, 4 * units).
+        bias_initializer: of `bias` b (4 * units,).
+        unit_forget_bias: whether the forget gate's bias starts at 1, so that a new cell remembers
+            (Jozefowicz et al. 2015). True by default.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss.
+        kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update.
+
+    Call arguments:
+        inputs: (B, input_dim).
+        states: a list of two tensors (B, units), `[h, c]`.
+
+    Returns:
+        `(output (B, units), [h (B, units), c (B, units)])`.
+
+    Raises:
+        ValueError: `units` is not a positive integer.
+
+    Example:
+
+    >>> layer = keras.layers.RNN(LSTMCell(5), return_state=True)
+    >>> output, h, c = layer(ops.ones((2, 3, 4)))
+    >>> output.shape, c.shape
+    (TensorShape([2, 5]), TensorShape([2, 5]))
+
+    Reference: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000); Jozefowicz et al. (2015).
+    """
+
+    gates = 4
+
+    def __init__(self, units, recurrent_activation="sigmoid", unit_forget_bias=True, **kwargs):
+        super().__init__(units, **kwargs)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.unit_forget_bias = unit_forget_bias
+
+    @property
+    def state_size(self):
+        return [self.units, self.units]
+
+    def _initial_bias(self, shape, dtype=None):
+        if not self.unit_forget_bias:
+            return super()._initial_bias(shape, dtype)
+        return ops.concatenate(
+            [
+                self.bias_initializer((self.units,), dtype=dtype),
+                ops.ones((self.units,), dtype=dtype),
+                self.bias_initializer((2 * self.units,), dtype=dtype),
+            ]
+        )
+
+    def call(self, inputs, states, training=False):
+        h, c = lstm_step(
+            self.step_weights(),
+            inputs,
+            *states,
+            activation=self.activation,
+            recurrent_activation=self.recurrent_activation,
+        )
+        return h, [h, c]
+
+    def get_initial_state(self, batch_size=None):
+        return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in range(2)]
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            recurrent_activation=keras.activations.serialize(self.recurrent_activation),
+            unit_forget_bias=self.unit_forget_bias,
+        )
+        return config

@@ -1,0 +1,273 @@
+"""CharLM: embedding -> recurrent layers -> logits, trained on streams of text with its state carried along."""
+
+import keras
+import tensorflow as tf
+
+from tfcharlm import generation
+from tfcharlm.carried import CarriedState
+from tfcharlm.export import export
+from tfcharlm.layers import RNN
+from tfcharlm.metrics import BitsPerCharacter, characters_per_token
+from tfcharlm.text.vocabulary import Vocabulary
+
+
+@keras.saving.register_keras_serializable(package="tfcharlm")
+class CharLM(keras.Model):
+    r"""A recurrent language model over characters, bytes or words.
+
+    $$ e_t = E[x_t], \quad h_t = \mathrm{cells}(e_t, h_{t-1}), \quad
+       p(x_{t+1} \mid x_1 \dots x_t) = \mathrm{softmax}(h_t W + b) $$
+
+    `fit`, `evaluate` and callbacks work as with any Keras model, on data sets of
+    `({"tokens": int (B, T), "start": bool (B,)}, targets int (B, T)[, weights (B, T)])`, as
+    `tfcharlm.text.stream_dataset` gives
+    them: row i of a batch goes on with the state in which row i of the last batch ended, unless its `start` is set.
+        Gradients
+    stop at the edge of a chunk (truncated back-propagation through time). Tokens without `start` are windows that
+    begin with a zero state. Weights count targets; what follows the last target of a row that counts is padding and
+    changes nothing.
+
+    Args:
+        vocabulary: a `tfcharlm.text.Vocabulary`. It is part of the model's config.
+        cells: the recurrent layers from the bottom up, a list of Keras RNN cells: `[tfcharlm.LSTMCell(256)]`.
+        embedding_dim: length of a token's vector. 64 is about the size of a character set: more only costs time.
+        **kwargs: `name`, `dtype` (policy) and the like, as in `keras.Model`.
+
+    Raises:
+        ValueError: no cells, or something in the list is no RNN cell, or the vocabulary is none.
+
+    Example:
+
+    >>> text = "to be or not to be\n" * 20
+    >>> vocabulary = Vocabulary.from_text(text)
+    >>> model = CharLM(vocabulary, cells=[LSTMCell(16)], embedding_dim=8)
+    >>> model.compile(optimizer=keras.optimizers.Adam(0.01))
+    >>> train = stream_dataset(vocabulary.encode(text), batch_size=4, sequence_length=10, seed=0)
+    >>> history = model.fit(train, epochs=2, verbose=0)
+    >>> sorted(history.history)
+    ['bits_per_character', 'loss']
+    >>> len(model.generate(["to"], max_length=5, seed=1)[0])
+    7
+
+    Reference: Mikolov et al. (2010), Recurrent neural network based language model; Graves (2013), Generating
+        sequences with
+    recurrent neural networks.
+    """
+
+    def __init__(self, vocabulary, cells, embedding_dim=64, **kwargs):
+        super().__init__(**kwargs)
+        self.vocabulary = _checked_vocabulary(vocabulary)
+        self.embedding_dim = embedding_dim
+        policy = self.dtype_policy
+        # Keras's default, within 0.05, leaves the gates almost blind to the token: on Shakespeare it costs a nat in the
+        # first minutes. Unit variance is what the initialisers of the kernels are made for.
+        self.embedding = keras.layers.Embedding(
+            len(vocabulary), embedding_dim, keras.initializers.RandomNormal(stddev=1.0), dtype=policy, name="embedding"
+        )
+        self.recurrent = [
+            RNN(cell, return_sequences=True, return_state=True, dtype=policy, name=f"recurrent_{i}")
+            for i, cell in enumerate(_checked_cells(cells))
+        ]
+        # Not in a lower precision than the weights: bfloat16 logits would have two digits.
+        self.head = keras.layers.Dense(len(vocabulary), dtype=policy.variable_dtype, name="head")
+        # XLA compiles a while loop over small matrices into something slower than the graph, on the processors we
+        # measured.
+        self.supports_jit = False
+        self._token_loss = keras.metrics.Mean(name="loss", dtype="float64")
+        self._bits = BitsPerCharacter()
+        self._characters = characters_per_token(vocabulary)
+        self.build()
+        # Two, so that a validation in the middle of training does not disturb it.
+        self._training_states = CarriedState(self.initial_state)
+        self._test_states = CarriedState(self.initial_state)
+        self._generator = None
+
+    def build(self, input_shape=None):
+        """Makes the weights. The constructor calls it: no shape of the input matters to them."""
+        if self.built:
+            return
+        self.embedding.build((None, None))
+        width = self.embedding_dim
+        for layer in self.recurrent:
+            layer.build((None, None, width))
+            width = layer.compute_output_shape((None, None, width))[0][-1]
+        self.head.build((None, None, width))
+        self.built = True
+
+    # -- the protocol: state in, state out --
+
+    def initial_state(self, batch_size):
+        """The states before a text begins: a flat tuple of zeros, (batch_size, units) each, bottom layer first."""
+        states = [layer.get_initial_state(batch_size) for layer in self.recurrent]
+        return tuple(keras.tree.flatten(states))
+
+    def step(self, tokens, states, mask=None, training=False):
+        """Reads tokens, starting from given states.
+
+        Args:
+            tokens: int (B, T), ids of the vocabulary.
+            states: as `initial_state` or an earlier `step` returned them.
+            mask: bool (B, T) or None; where it is False the states stay as they are.
+            training: passed to the cells.
+
+        Returns:
+            `(logits, states)`: logits of each next token, float32 (B, T, V), and the states after the last one.
+
+        Example:
+
+        >>> model = CharLM(Vocabulary("abc"), [RNNCell(5)])
+        >>> logits, states = model.step(tf.constant([[0, 2]]), model.initial_state(batch_size=1))
+        >>> logits.shape, states[0].shape
+        (TensorShape([1, 2, 3]), TensorShape([1, 5]))
+        """
+        outputs, rest, ends = self.embedding(tokens), list(states), []
+        for layer in self.recurrent:
+            count = len(keras.tree.flatten(layer.state_size))
+            own, rest = rest[:count], rest[count:]
+            nested = keras.tree.pack_sequence_as(layer.state_size, own)
+            outputs, *end = layer(outputs, initial_state=nested, mask=mask, training=training)
+            ends += keras.tree.flatten(end)
+        return self.head(outputs), tuple(ends)
+
+    def call(self, inputs, training=False):
+        """Logits (B, T, V) of tokens (B, T), every row from a zero state."""
+        tokens = inputs["tokens"] if isinstance(inputs, dict) else inputs
+        logits, _ = self.step(tokens, self.initial_state(tf.shape(tokens)[0]), training=training)
+        return logits
+
+    # -- training --
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Configures training, as `keras.Model.compile` does. The loss is the model's own and cannot be replaced."""
+        if kwargs.get("loss") is not None:
+            raise ValueError(
+                f"CharLM has its loss built in, the cross-entropy of the next token; received loss={kwargs['loss']!r}. "
+                "Type model.compile(optimizer=...) without it."
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self):
+        # Keras's own loss tracker weights a batch by its rows; ours counts tokens and takes its place and name.
+        return [m for m in super().metrics if m.name != "loss" or m is self._token_loss]
+
+    def train_step(self, data):
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            logits, losses, weights = self._read(inputs, targets, weights, training=True)
+            loss = tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights)) + self._penalty()
+            scaled_loss = self.optimizer.scale_loss(loss)
+        variables = self.trainable_variables
+        # An embedding's gradient comes as slices, a token's once for every time it occurs; a clipping optimizer would
+        # take the norm of those parts and not of their sum.
+        gradients = map(tf.convert_to_tensor, tape.gradient(scaled_loss, variables))
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self._updated_metrics(inputs, targets, logits, losses, weights)
+
+    def test_step(self, data):
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+        logits, losses, weights = self._read(inputs, targets, weights, training=False)
+        return self._updated_metrics(inputs, targets, logits, losses, weights)
+
+    def _read(self, inputs, targets, weights, training):
+        """Logits (B, T, V), losses in nats (B, T) and weights (B, T) of one chunk; the states go on to the next."""
+        if not isinstance(inputs, dict):
+            inputs = {"tokens": inputs}
+        tokens, start, mask = inputs["tokens"], inputs.get("start"), None
+        if weights is not None:
+            counts = tf.not_equal(weights, 0)
+            # Up to the last target that counts, a token is context; after it comes padding, which may be anything.
+            mask = tf.cumsum(tf.cast(counts, tf.int32), axis=1, reverse=True) > 0
+            tokens, targets = tf.where(mask, tokens, 0), tf.where(counts, targets, 0)
+        carried = self._training_states if training else self._test_states
+        states = self.initial_state(tf.shape(tokens)[0]) if start is None else carried.resume(start)
+        logits, states = self.step(tokens, states, mask=mask, training=training)
+        if start is not None:
+            carried.keep(states)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        if weights is None:
+            return logits, losses, tf.ones_like(losses)
+        return logits, losses, tf.cast(tf.broadcast_to(weights, tf.shape(losses)), losses.dtype)
+
+    def _penalty(self):
+        return tf.add_n(self.losses) if self.losses else 0.0
+
+    def _updated_metrics(self, inputs, targets, logits, losses, weights):
+        self._token_loss.update_state(losses + self._penalty(), sample_weight=weights)
+        characters = tf.gather(tf.constant(self._characters, losses.dtype), tf.where(weights != 0, targets, 0))
+        self._bits.update_state(losses * weights, characters * weights)
+        return self.compute_metrics(inputs, targets, logits, weights)
+
+    # -- use --
+
+    def generate(self, prompts, max_length=400, temperature=1.0, top_k=0, top_p=1.0, seed=None):
+        """Continues prompts.
+
+        Args:
+            prompts: a string or a list of strings. An empty one stands for the start of a line.
+            max_length: number of tokens to add to each.
+            temperature: 0 takes the most likely token every time (greedy); below 1 is safer, above 1 wilder than the
+                model.
+            top_k: draw among the k most likely tokens only; 0 is off.
+            top_p: draw among the fewest tokens that have this much probability together; 1 is off.
+            seed: an integer s, which stands for the rows' seeds s, s + 1, ..., or a list of one seed a row; None takes
+                a new one each time. The same prompt with the same row seed gives the same text, whatever rows are
+                beside it.
+
+        Returns:
+            The prompts with their continuations: a string if `prompts` is one, else a list.
+
+        Raises:
+            ValueError: a prompt with a character that the vocabulary does not have, or an argument out of bounds.
+        """
+        return generation.generate(self, prompts, max_length, temperature, top_k, top_p, seed)
+
+    def stream(self, prompt, max_length=400, temperature=1.0, top_k=0, top_p=1.0, seed=None):
+        """Yields the continuation of one prompt piece by piece; joined, it is what `generate` adds to the prompt."""
+        return generation.stream(self, prompt, max_length, temperature, top_k, top_p, seed)
+
+    @property
+    def text_generator(self):
+        """The compiled `TextGenerator` of this model, made when first asked for."""
+        if self._generator is None:
+            self._generator = generation.TextGenerator(self)
+        return self._generator
+
+    def export(self, filepath):
+        """Writes a SavedModel from which TensorFlow alone samples text: see `tfcharlm.export.export`."""
+        return export(self, filepath)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            vocabulary=self.vocabulary.get_config(),
+            cells=[keras.saving.serialize_keras_object(layer.cell) for layer in self.recurrent],
+            embedding_dim=self.embedding_dim,
+        )
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        vocabulary = Vocabulary.from_config(config.pop("vocabulary"))
+        cells = [keras.saving.deserialize_keras_object(cell) for cell in config.pop("cells")]
+        return cls(vocabulary, cells, **config)
+
+
+def _checked_vocabulary(vocabulary):
+    if not isinstance(vocabulary, Vocabulary):
+        raise ValueError(
+            "vocabulary must be a tfcharlm.text.Vocabulary, such as Vocabulary.from_text(text); "
+            f"received {vocabulary!r}."
+        )
+    return vocabulary
+
+
+def _checked_cells(cells):
+    if not isinstance(cells, (list, tuple)) or not cells or not all(hasattr(cell, "state_size") for cell in cells):
+        raise ValueError(f"cells must be a list of RNN cells, such as [tfcharlm.LSTMCell(256)]; received {cells!r}.")
+    return cells

@@ -1,0 +1,39 @@
+"""The `tfcharlm` command. It stands outside the package, because TensorFlow reads its environment when it is imported,
+and `import tfcharlm` imports TensorFlow."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+
+def main():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _quiet_standard_error():
+        from tfcharlm import cli
+    cli.main()
+
+
+@contextlib.contextmanager
+def _quiet_standard_error():
+    """Holds back what native code writes while it is loaded; shows it if loading fails.
+
+    Some messages about CUDA and processor flags come before TensorFlow has read the log level.
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(original, held_back.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+
+
+if __name__ == "__main__":
+    main()
