@@ -144,10 +144,9 @@ def main():
 def _check_writable(directory, name):
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"--name must be a plain name such as shakespeare; received {name!r}.")
-    directory.mkdir(parents=True, exist_ok=True)
-    probe = directory / ".writable"
-    probe.touch()
-    probe.unlink()
+    existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"{existing} is no directory that can be written to; give another one with --output.")
 
 
 def _progress_bar(console):
