@@ -27,9 +27,9 @@ def rng(request):
 @pytest.fixture(autouse=True)
 def _names_for_doctests(doctest_namespace):
     from tfcharlm.export import next_version
-    from tfcharlm.training import TrainingConfig, TrainingRun
+    from tfcharlm.training import TrainingConfig, TrainingRun, log_frequencies
 
     public = {name: getattr(tfcharlm, name) for name in tfcharlm.__all__}
     modules = {"keras": keras, "np": np, "os": os, "tempfile": tempfile, "tf": tf, "tfcharlm": tfcharlm}
-    functions = (Vocabulary, load_corpus, stream_dataset, next_version, TrainingConfig, TrainingRun)
+    functions = (Vocabulary, load_corpus, stream_dataset, next_version, TrainingConfig, TrainingRun, log_frequencies)
     doctest_namespace.update(public | modules | {function.__name__: function for function in functions})

@@ -28,14 +28,18 @@ SETTINGS = [
 settings = pytest.mark.parametrize("arguments", SETTINGS, ids=str)
 
 
-@pytest.fixture(scope="module")
-def model():
+def make_model():
     """An LSTM over an RNN with weights large enough that the text depends on its past."""
     keras.utils.set_random_seed(11)
     rng = np.random.default_rng(11)
     model = tfcharlm.CharLM(VOCABULARY, [tfcharlm.LSTMCell(6), tfcharlm.RNNCell(5)], embedding_dim=3)
     model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
     return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +231,7 @@ def test_the_graph_names_the_argument_out_of_bounds(directory, change, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"prompts": ["a", 7]}, r"encode expects a str"),
         ({"prompts": "axb"}, r"character 'x' \(U\+0078\) at position 1"),
         ({"temperature": -1.0}, "temperature must be a number from 0"),
         ({"temperature": float("nan")}, "temperature must be a number from 0"),
@@ -240,6 +245,14 @@ def test_the_graph_names_the_argument_out_of_bounds(directory, change, message):
 def test_python_names_the_argument_out_of_bounds(model, arguments, message):
     with pytest.raises(ValueError, match=message):
         model.generate(**{"prompts": "a", "max_length": 3} | arguments)
+
+
+def test_an_empty_prompt_needs_a_line_to_start():
+    model = tfcharlm.CharLM(Vocabulary("abc"), [tfcharlm.RNNCell(2)])
+    with pytest.raises(
+        ValueError, match="an empty prompt stands for the start of a line, but the model knows no newline"
+    ):
+        model.generate("")
 
 
 def test_export_is_complete_or_absent(model, directory, monkeypatch, tmp_path):

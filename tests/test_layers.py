@@ -1,6 +1,9 @@
 """The cells against NumPy and against Keras's own, in every mode of the wrapper."""
 
 import inspect
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -231,3 +234,9 @@ def test_a_model_of_our_layers_survives_saving(rng, tmp_path):
 
 def test_our_wrapper_takes_the_arguments_of_the_stock_one():
     assert inspect.signature(tfcharlm.RNN) == inspect.signature(keras.layers.RNN)
+
+
+def test_another_backend_is_refused_at_the_door():
+    environment = os.environ | {"KERAS_BACKEND": "numpy"}
+    result = subprocess.run([sys.executable, "-c", "import tfcharlm"], env=environment, capture_output=True, text=True)
+    assert "ImportError: tfcharlm runs on Keras's TensorFlow backend; received 'numpy'. Type export" in result.stderr

@@ -26,13 +26,17 @@ def flat(parameters):
     return keras.tree.flatten(tuple(parameters))
 
 
-@pytest.fixture
-def pair(rng):
+def make_pair(rng):
     """A model and the reference's parameters with the same numbers."""
     parameters = reference.random_parameters(rng, SIZE, EMBEDDING, LAYERS, scale=0.7)
     model = make_model()
     model.set_weights(flat(parameters))
     return model, parameters
+
+
+@pytest.fixture
+def pair(rng):
+    return make_pair(rng)
 
 
 def test_step_is_the_step_of_the_reference(rng, pair):

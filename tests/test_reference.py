@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import zlib
 
 import keras
 import numpy as np
@@ -21,13 +20,6 @@ KINDS = {
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_mask = pytest.mark.parametrize("mask", [None, RAGGED], ids=["full", "ragged"])
-
-
-@pytest.fixture
-def rng(request):
-    seed = zlib.crc32(request.node.name.encode())
-    print(f"seed {seed}")
-    return np.random.default_rng(seed)
 
 
 class Layer:

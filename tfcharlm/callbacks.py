@@ -87,7 +87,7 @@ class Reporter(keras.callbacks.Callback):
         validation: a data set to evaluate on; the states that training carries are not touched by it.
         budget: a `Budget`.
         tokens_per_step: batch size times sequence length.
-        on_report: called with each `Report` and the model.
+        on_report: called with each `Report` and the history that ends with it.
         reports: how many reports there are in a run. 12 make a curve, and cost a few per cent of two minutes.
     """
 
@@ -122,7 +122,7 @@ class Reporter(keras.callbacks.Callback):
         self.history.append(report)
         if report.val_loss < self.best:
             self.best, self.best_weights = report.val_loss, self.model.get_weights()
-        self.on_report(report, self.model)
+        self.on_report(report, self.history)
 
     def restore_best_weights(self):
         """Gives the model the weights of its best report; those it has, if there was none."""

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tfcharlm.text import load_corpus
 from tfcharlm.training import CELLS, TrainingConfig, TrainingRun
 from tfcharlm.version import __version__
 
-SAMPLE_LENGTH = 200
+REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 
 
 class UserError(click.ClickException):
@@ -82,7 +83,7 @@ def train(corpus, name, output, **settings):
     with _progress_bar(console) as progress:
         task = progress.add_task("training", total=1.0)
         result = run.train(
-            on_report=lambda report, model: _print_report(progress.console, report, model),
+            on_report=lambda report, history: _print_report(progress.console, report, len(history), run),
             on_step=lambda spent: progress.update(task, completed=spent),
         )
     if result.interrupted:
@@ -160,11 +161,15 @@ def _progress_bar(console):
     )
 
 
-def _print_report(console, report, model):
+def _print_report(console, report, number, run):
     console.print(
         f"{time.strftime('%M:%S', time.gmtime(report.seconds))}  {report.tokens / 1e6:6.2f} M tokens  "
         f"bits per character: training {report.bits_per_character:.3f}, validation {report.val_bits_per_character:.3f}"
     )
+    if number % REPORTS_PER_SAMPLE == 0:
+        begin = run.model.vocabulary.decode(run.validation_ids[:1])
+        text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number)
+        console.print(textwrap.indent(text.strip(), "    | ", lambda line: True), markup=False)
 
 
 def _print_result(console, result, directory):

@@ -25,7 +25,6 @@ class TextGenerator(tf.Module):
         super().__init__()
         self._step = model.step
         self._initial_state = model.initial_state
-        self._vocabulary = model.vocabulary
         self._codec = GraphCodec(model.vocabulary)
 
     @tf.function(
@@ -152,7 +151,11 @@ def row_seeds(seed, rows):
 
 def _check(vocabulary, prompts, max_length, temperature, top_k, top_p):
     for prompt in prompts:
-        vocabulary.encode(prompt or "\n")
+        if not prompt and not len(vocabulary.encode("\n", errors="ignore")):
+            raise ValueError(
+                "an empty prompt stands for the start of a line, but the model knows no newline; give a prompt."
+            )
+        vocabulary.encode(prompt)
     rules = [
         ("max_length", max_length, isinstance(max_length, int) and 0 <= max_length < 2**31, "a whole number from 0 up"),
         ("temperature", temperature, math.isfinite(temperature) and temperature >= 0, "a number from 0 (greedy) up"),

@@ -4,12 +4,14 @@ import dataclasses
 import math
 
 import keras
+import numpy as np
 
 from tfcharlm.callbacks import AnnealLearningRate, Budget, Reporter
 from tfcharlm.layers import LSTMCell, RNNCell
 from tfcharlm.model import CharLM
 from tfcharlm.text import Vocabulary, stream_dataset
 
+# Chunks of held-out text that a report evaluates.
 REPORT_CHUNKS = 24
 CELLS = {"lstm": LSTMCell, "rnn": RNNCell}
 
@@ -116,13 +118,16 @@ class TrainingRun:
         self.report_data = stream_dataset(self.validation_ids[:some], **chunk, drop_remainder=False)
         cell = CELLS[config.cell]
         self.model = CharLM(vocabulary, [cell(config.units) for _ in range(config.layers)], config.embedding_dim)
+        # The softmax starts from the frequencies of the symbols: no update is spent on learning them, and no state on
+        # keeping the rare ones down.
+        self.model.head.bias.assign(log_frequencies(self.train_ids, len(vocabulary)))
         self.model.compile(keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.clip_norm))
 
-    def train(self, on_report=lambda report, model: None, on_step=lambda spent: None):
+    def train(self, on_report=lambda report, history: None, on_step=lambda spent: None):
         """Trains until the budget is spent or the user interrupts, and keeps the best weights.
 
         Args:
-            on_report: called with every `Report` and the model.
+            on_report: called with every `Report` and the history that ends with it.
             on_step: called with the share of the budget that is spent, after every step.
 
         Returns:
@@ -156,3 +161,26 @@ class TrainingRun:
             val_bits_per_character=measured.get("bits_per_character"),
             interrupted=interrupted,
         )
+
+
+def log_frequencies(ids, size):
+    r"""The logarithm of every id's relative frequency, each counted once more than it occurs.
+
+    $$ \log \frac{n_i + 1}{\sum_j (n_j + 1)} $$
+
+    Args:
+        ids: integers (length,) in [0, size).
+        size: number of different ids.
+
+    Returns:
+        float64 (size,).
+
+    Example:
+
+    >>> np.exp(log_frequencies([0, 0, 1], size=3)).round(3)
+    array([0.5  , 0.333, 0.167])
+
+    Reference: Laplace's rule of succession.
+    """
+    counts = np.bincount(ids, minlength=size) + 1
+    return np.log(counts / counts.sum())

@@ -3,6 +3,12 @@
 import keras
 import tensorflow as tf
 
+if keras.config.backend() != "tensorflow":
+    raise ImportError(
+        f"tfcharlm runs on Keras's TensorFlow backend; received {keras.config.backend()!r}. "
+        "Type export KERAS_BACKEND=tensorflow before Python starts."
+    )
+
 
 class MatrixCell(keras.layers.Layer):
     """A cell that owns `kernel` (D, G*units), `recurrent_kernel` (units, G*units) and `bias` (G*units,).

@@ -1,0 +1,108 @@
+"""The tests are tested: each of these faults, put into the code, must make a test fail.
+
+A mutant replaces the code object of one function while one test runs, so whoever holds the function runs the mutant.
+"""
+
+import inspect
+import textwrap
+
+import pytest
+import tensorflow as tf
+import test_generation
+import test_layers
+import test_model
+import test_reference
+
+from tfcharlm import reference
+from tfcharlm.carried import CarriedState
+from tfcharlm.generation import TextGenerator
+from tfcharlm.kernels import lstm_step, rnn_step
+from tfcharlm.model import CharLM
+from tfcharlm.reference import lstm as reference_lstm
+
+LAYER = {"mask": None, "wrapper": "stock", "dtype": "float64", "tolerance": 1e-12}
+
+
+def cell_test(rng, kind="lstm"):
+    test_layers.test_cell_agrees_with_numpy(rng, kind, **LAYER)
+
+
+def keras_test(rng):
+    test_layers.test_same_weights_as_the_keras_layer_give_the_same_results(rng, "lstm", "stock", None)
+
+
+def finite_difference_test(rng):
+    test_reference.test_layer_gradients_against_finite_differences("lstm", test_reference.RAGGED, rng)
+
+
+def fit_test(rng):
+    test_model.test_fit_is_truncated_backpropagation_with_carried_states(rng, test_model.make_pair(rng))
+
+
+def padding_test(rng):
+    test_model.test_padding_changes_nothing_whatever_stands_in_it(rng, test_model.make_pair(rng))
+
+
+def sampling_test(rng):
+    test_generation.test_generate_is_the_sampling_of_the_reference(test_generation.make_model(), "a bad cabé", 0.8)
+
+
+def adam_test(rng):
+    test_reference.test_optimizer_against_keras(reference.adam, {"learning_rate": 2**-6, "beta_1": 0.875}, rng)
+
+
+MUTANTS = {
+    "gate blocks i and f swapped": (lstm_step, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [cell_test, keras_test]),
+    "gate blocks g and o swapped": (lstm_step, "z_i, z_f, z_g, z_o =", "z_i, z_f, z_o, z_g =", [cell_test, keras_test]),
+    "no forget path": (lstm_step, "f * tf.cast(c, z_i.dtype) + i", "i", [cell_test, keras_test]),
+    "output not squashed": (lstm_step, "o * activation(c_next)", "o * c_next", [cell_test, keras_test]),
+    "rnn forgets": (rnn_step, "x, h)), h.dtype", "x, h * 0)), h.dtype", [lambda rng: cell_test(rng, "rnn")]),
+    "gates swapped in NumPy": (reference_lstm._gates, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [cell_test]),
+    "no forget path back": (reference_lstm._step_backward, "d_c * f\n", "d_c\n", [finite_difference_test]),
+    "output gate derived by the cell": (
+        reference_lstm._step_backward, "d_h * tanh_c *", "d_h * c_next *", [finite_difference_test],
+    ),
+    "second moment not squared": (reference.adam, "gradient**2", "gradient", [adam_test]),
+    "state left out of sampling": (
+        TextGenerator._write, "logits, states = self._step(ids[:, None], states)",
+        "logits, _ = self._step(ids[:, None], states)", [sampling_test],
+    ),
+    "prompt's state left out": (
+        TextGenerator._read, "return tf.gather(logits, lengths - 1, batch_dims=1), states",
+        "return tf.gather(logits, lengths - 1, batch_dims=1), self._initial_state(tf.shape(prompts)[0])",
+        [sampling_test],
+    ),
+    "state not advanced in NumPy": (
+        reference.sample, "logits, states, _ = step(parameters, written[k]",
+        "logits, _, _ = step(parameters, written[k]", [sampling_test],
+    ),
+    "state not carried": (CarriedState.keep, "variable.assign(state)", "pass", [fit_test]),
+    "rows not reset": (CarriedState.resume, "tf.where(start[:, None], fresh, ", "(", [fit_test]),
+    "gradient of slices": (CharLM.train_step, "map(tf.convert_to_tensor, tape", "(tape", [fit_test]),
+    "padding read": (CharLM._read, "tf.where(mask, tokens, 0)", "tokens", [padding_test]),
+    "padding scored": (CharLM._read, "mask=mask, training", "training", [padding_test]),
+}  # fmt: skip
+
+
+def mutant_of(function, old, new):
+    """The code of a function whose source has `new` in the place of `old`."""
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(old) == 1, f"{function.__qualname__} has {source.count(old)} times {old!r}"
+    names = dict(function.__globals__)
+    exec(compile(source.replace(old, new), "<mutant>", "exec"), names)
+    return names[function.__name__].__code__
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_makes_a_test_fail(rng, monkeypatch, name):
+    function, old, new, tests = MUTANTS[name]
+    monkeypatch.setattr(function, "__code__", mutant_of(function, old, new))
+    for test in tests:
+        # A mutant may also break what the test calls, such as a lookup of an id out of range.
+        with pytest.raises((AssertionError, ValueError, tf.errors.InvalidArgumentError)):
+            test(rng)
+
+
+@pytest.mark.parametrize("test", sorted({test for *_, tests in MUTANTS.values() for test in tests}, key=repr))
+def test_without_a_mutant_they_pass(rng, test):
+    test(rng)
