@@ -16,11 +16,11 @@ demo: $(READY)
 
 # The mathematics and everything that stands on it, in less than five minutes.
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # The same and what takes minutes.
 test-all: $(READY)
-	$(BIN)/python -m pytest -q -m ""
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m ""
 
 lint: $(READY)
 	$(BIN)/ruff check .

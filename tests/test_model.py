@@ -129,6 +129,24 @@ def test_padding_changes_nothing_whatever_stands_in_it(rng, pair):
             np.testing.assert_array_equal(value, expected)
 
 
+def test_after_padding_a_row_goes_on_where_its_text_ended(rng, pair):
+    model, parameters = pair
+    lengths = [6, 2, 0, 4]
+    tokens, targets = rng.integers(SIZE, size=(2, 2, BATCH, TIME))
+    weights = (np.arange(TIME) < np.array(lengths)[:, None]).astype(float)
+    total = 0.0
+    for row, length in enumerate(lengths):
+        text = np.concatenate([tokens[0, row, :length], tokens[1, row]])[None]
+        follows = np.concatenate([targets[0, row, :length], targets[1, row]])[None]
+        loss, _, _ = reference.loss_and_gradients(parameters, text, follows)
+        total += loss * text.size
+    model.compile()
+    start = np.array([[True] * BATCH, [False] * BATCH])
+    data = ({"tokens": tokens, "start": start}, targets, np.stack([weights, np.ones_like(weights)]))
+    result = model.evaluate(tf.data.Dataset.from_tensor_slices(data), verbose=0, return_dict=True)
+    assert result["loss"] == pytest.approx(total / (sum(lengths) + BATCH * TIME), rel=1e-12)
+
+
 def test_metrics_count_tokens_not_batches(rng, pair):
     model, parameters = pair
     model.compile(weighted_metrics=["accuracy"])

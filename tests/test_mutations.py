@@ -43,12 +43,17 @@ def padding_test(rng):
     test_model.test_padding_changes_nothing_whatever_stands_in_it(rng, test_model.make_pair(rng))
 
 
+def padded_state_test(rng):
+    test_model.test_after_padding_a_row_goes_on_where_its_text_ended(rng, test_model.make_pair(rng))
+
+
 def sampling_test(rng):
     test_generation.test_generate_is_the_sampling_of_the_reference(test_generation.make_model(), "a bad cabé", 0.8)
 
 
 def adam_test(rng):
-    test_reference.test_optimizer_against_keras(reference.adam, {"learning_rate": 2**-6, "beta_1": 0.875}, rng)
+    numbers = {"learning_rate": 2**-6, "beta_1": 0.875, "beta_2": 1 - 2**-10}
+    test_reference.test_optimizer_against_keras(reference.adam, numbers, rng)
 
 
 MUTANTS = {
@@ -80,7 +85,7 @@ MUTANTS = {
     "rows not reset": (CarriedState.resume, "tf.where(start[:, None], fresh, ", "(", [fit_test]),
     "gradient of slices": (CharLM.train_step, "map(tf.convert_to_tensor, tape", "(tape", [fit_test]),
     "padding read": (CharLM._read, "tf.where(mask, tokens, 0)", "tokens", [padding_test]),
-    "padding scored": (CharLM._read, "mask=mask, training", "training", [padding_test]),
+    "padding moves the state": (CharLM._read, "mask=mask, training", "training", [padded_state_test]),
 }  # fmt: skip
 
 

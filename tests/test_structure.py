@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,6 @@ MAY_IMPORT = {
     "cli": ({"callbacks", "export", "loading", "plots", "text", "training", "version"}, {"click", "rich"}),
     "__init__": ({"layers", "loading", "model", "text", "version"}, set()),
 }
-STANDARD = {"codecs", "collections", "contextlib", "csv", "dataclasses", "functools", "hashlib", "importlib", "inspect"}
-STANDARD |= {"io", "json", "math", "operator", "os", "pathlib", "re", "secrets", "shutil", "stat", "sys", "tempfile"}
-STANDARD |= {"time", "typing"}
 
 
 def part_of(path):
@@ -60,7 +58,7 @@ def forbidden(part, source):
         if top == "tfcharlm":
             if rest and rest[0] not in inside:
                 yield name
-        elif top not in outside | STANDARD or name.startswith(("keras.src", "tensorflow.python")):
+        elif top not in outside | sys.stdlib_module_names or name.startswith(("keras.src", "tensorflow.python")):
             yield name
 
 

@@ -21,11 +21,8 @@ class Budget:
         self.seconds, self.steps = seconds, steps
         self._began = time.monotonic()
 
-    def start(self):
-        self._began = time.monotonic()
-
     def elapsed(self):
-        """Seconds since `start`."""
+        """Seconds since this object was made."""
         return time.monotonic() - self._began
 
     def spent(self, steps):

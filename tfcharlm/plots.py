@@ -17,6 +17,7 @@ def learning_curve(history):
 
     Example:
 
+    >>> from tfcharlm.callbacks import Report
     >>> report = Report(step=1, seconds=2.0, tokens=64, learning_rate=1e-3, loss=2.0, bits_per_character=2.9,
     ...                 val_loss=2.1, val_bits_per_character=3.0)
     >>> learning_curve([report])[1:4]
