@@ -84,11 +84,11 @@ class Reporter(keras.callbacks.Callback):
         validation: a data set to evaluate on; the states that training carries are not touched by it.
         budget: a `Budget`.
         tokens_per_step: batch size times sequence length.
+        reports: how many reports there are in a run.
         on_report: called with each `Report` and the history that ends with it.
-        reports: how many reports there are in a run. 12 make a curve, and cost a few per cent of two minutes.
     """
 
-    def __init__(self, validation, budget, tokens_per_step, on_report, reports=12):
+    def __init__(self, validation, budget, tokens_per_step, reports, on_report):
         super().__init__()
         self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
         self.on_report, self.reports = on_report, reports

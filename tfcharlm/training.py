@@ -11,8 +11,10 @@ from tfcharlm.layers import LSTMCell, RNNCell
 from tfcharlm.model import CharLM
 from tfcharlm.text import Vocabulary, stream_dataset
 
-# Chunks of held-out text that a report evaluates.
+# Chunks of held-out text that a report evaluates; a report costs about a second.
 REPORT_CHUNKS = 24
+# Twelve make a curve; closer together than ten seconds they would take the time that they report on.
+REPORTS, SECONDS_BETWEEN_REPORTS = 12, 10
 CELLS = {"lstm": LSTMCell, "rnn": RNNCell}
 
 
@@ -138,7 +140,8 @@ class TrainingRun:
         seconds = None if config.minutes is None else config.minutes * 60
         steps = None if config.epochs is None else int(self.train_data.cardinality())
         budget = Budget(seconds, steps)
-        reporter = Reporter(self.report_data, budget, config.batch_size * config.sequence_length, on_report)
+        reports = REPORTS if seconds is None else max(1, min(REPORTS, int(seconds // SECONDS_BETWEEN_REPORTS)))
+        reporter = Reporter(self.report_data, budget, config.batch_size * config.sequence_length, reports, on_report)
         callbacks = [
             AnnealLearningRate(config.learning_rate, budget),
             reporter,
