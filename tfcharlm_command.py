@@ -9,8 +9,11 @@ import tempfile
 
 def main():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _quiet_standard_error():
-        from tfcharlm import cli
+    try:
+        with _quiet_standard_error():
+            from tfcharlm import cli
+    except KeyboardInterrupt:
+        sys.exit(130)
     cli.main()
 
 
@@ -26,7 +29,7 @@ def _quiet_standard_error():
         os.dup2(held_back.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held_back.seek(0)
             os.write(original, held_back.read())
             raise

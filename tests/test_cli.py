@@ -111,13 +111,21 @@ BAD_TRAIN = {
     "empty corpus": (["empty.txt"], r"empty.txt has no text"),
     "undecodable corpus": (["latin.txt"], r"latin.txt is not UTF-8: byte 0xe9 at offset 3.*iconv"),
     "directory": (["."], r"is a directory"),
-    "short corpus": (["short.txt"], r"too few: .*type batch_size="),
-    "no budget": (["farm.txt", "--epochs", "0"], r"epochs must be a number above 0; received 0"),
-    "two budgets": (["farm.txt", "--minutes", "1"], r"either minutes or epochs"),
-    "no units": (["farm.txt", "--units", "0"], r"units must be a number above 0; received 0"),
+    "short corpus": (
+        ["short.txt"],
+        r"5 of 50 tokens are held out; .*too few.*type --batch-size 1, --sequence",
+    ),
+    "no budget": (["farm.txt", "--epochs", "0"], r"--epochs must be a number above 0 .*; received 0"),
+    "endless budget": (["farm.txt", "--epochs", str(10**18)], r"--epochs must be a number above 0 and below"),
+    "two budgets": (["farm.txt", "--minutes", "1"], r"either --minutes or --epochs, such as --minutes 2"),
+    "no units": (["farm.txt", "--units", "0"], r"--units must be a number above 0 .*; received 0"),
+    "too many units": (["farm.txt", *SMALL, "--units", "1000000000"], r"OOM|memory"),
+    "no seed": (["farm.txt", "--seed", "-1"], r"--seed must be a whole number from 0 to 4294967295; received -1"),
+    "a name that is a pattern": (["farm.txt", "--name", "a[b]"], r"has one of the characters .*rename it"),
+    "output is a broken link": (["farm.txt", "--output", "link"], r"link is no directory that can be written to"),
     "no number": (["farm.txt", "--units", "many"], r"--units.*'many' is not a valid integer"),
     "no cell": (["farm.txt", "--cell", "gru"], r"'gru' is not one of 'lstm', 'rnn'"),
-    "all held out": (["farm.txt", "--validation-fraction", "1"], r"validation_fraction must be between 0 and 1"),
+    "all held out": (["farm.txt", "--validation-fraction", "1"], r"--validation-fraction must be between 0 and 1"),
     "a name that is a path": (["farm.txt", "--name", "../up"], r"--name must be a plain name"),
     "unknown option": (["farm.txt", "--colour", "red"], r"No such option.*--colour"),
     "output is a file": (["farm.txt", "--output", "farm.txt"], r"farm.txt"),
@@ -131,6 +139,7 @@ def test_train_refuses_in_one_line_and_leaves_nothing(command, tmp_path, case):
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "short.txt").write_text(TEXT[:50])
     (tmp_path / "latin.txt").write_bytes("café, thé".encode("latin-1"))
+    (tmp_path / "link").symlink_to("nowhere")
     before = sorted(tmp_path.rglob("*"))
     status, output, error = command("train", "--name", "farm", "--epochs", "1", *arguments)
     assert status == 2
@@ -141,15 +150,21 @@ def test_train_refuses_in_one_line_and_leaves_nothing(command, tmp_path, case):
 
 
 BAD_SAMPLE = {
-    "unseen character": (["--prompt", "the Żubr"], r"character 'Ż' \(U\+017B\) at position 4"),
+    "unseen character": (
+        ["--prompt", "the Żubr"],
+        r"prompt: character 'Ż' \(U\+017B\) at position 4 .*; a model goes on only",
+    ),
     "negative temperature": (
         ["--temperature", "-1"],
-        r"temperature must be a number from 0 .*; received -1.0",
+        r"--temperature must be a number from 0 .*; received -1.0",
     ),
     "temperature nan": (["--temperature", "nan"], r"temperature must be a number from 0 .*; received nan"),
     "temperature no number": (["--temperature", "hot"], r"--temperature.*'hot' is not a valid float"),
-    "negative length": (["--length", "-1"], r"max_length must be a whole number"),
-    "top_p": (["--top-p", "0"], r"top_p must be above 0"),
+    "negative length": (["--length", "-1"], r"--length must be a whole number from 0 to 2147483647; received -1"),
+    "top_p": (["--top-p", "0"], r"--top-p must be above 0"),
+    "top_p that is 0 in float32": (["--top-p", "1e-50"], r"--top-p must be above 0"),
+    "length": (["--length", "99999999999"], r"--length must be a whole number from 0 to 2147483647"),
+    "half a character": (["--prompt", "a\udcff"], r"--prompt must be UTF-8; received b'a\\xff'"),
     "no samples": (["--count", "0"], r"--count must be a whole number from 1 up; received 0"),
 }
 
@@ -183,16 +198,62 @@ def test_an_interruption_keeps_the_best_model_so_far(tmp_path):
         env=os.environ | {"PYTHONPATH": str(README.parent), "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     for line in process.stdout:
-        if "validation" in line:
-            process.send_signal(signal.SIGINT)
+        if "validation" in line or "Interrupted" in line:
+            process.send_signal(signal.SIGINT)  # and once more while the model is being saved
+        if "Interrupted" in line:
             break
     output, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (130, "")
-    assert "Interrupted; keeping the best model so far." in output
     assert "Model: saved_models/farm/1" in output
     model = tfcharlm.load_model(tmp_path / "saved_models" / "farm")
     assert len(model.generate("the", max_length=10)) == 13
     assert [path.name for path in (tmp_path / "saved_models" / "farm").iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize("settings", [["--level", "byte"], ["--level", "word"], ["--cell", "rnn", "--layers", "2"]])
+def test_every_kind_of_model_is_trained_and_writes(command, tmp_path, settings):
+    (tmp_path / "farm [old].txt").write_text(TEXT)
+    status, output, _ = command("train", "farm [old].txt", "--name", "farm", "--epochs", 1, *SMALL, *settings)
+    assert status == 0 and output.startswith("farm [old].txt: ")
+    status, output, _ = command("sample", "saved_models/farm", "--prompt", "the old", "--length", 20, "--seed", 1)
+    model = tfcharlm.load_model("saved_models/farm")
+    assert (status, output) == (0, model.generate("the old", 20, 0.8, seed=1) + "\n")
+
+
+def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(command, monkeypatch, tmp_path):
+    (tmp_path / "farm.txt").write_text(TEXT)
+    exported = []
+
+    def export(model, directory, records):
+        exported.append(directory)
+        if len(exported) == 1:
+            raise OSError("No space left on device")
+        return tfcharlm.export.export(model, directory, records)
+
+    monkeypatch.setattr(cli, "export", export)
+    status, output, _ = command("train", "farm.txt", "--name", "farm", "--epochs", 1, *SMALL)
+    assert status == 0 and "saved_models/farm cannot be written to (No space left on device)." in output
+    assert f"Model: {exported[1]}\n" in output and exported[1].parent.name == "farm"
+    tfcharlm.load_model(exported[1])
+
+
+def test_without_matplotlib_the_curve_has_no_picture(command, monkeypatch, tmp_path):
+    (tmp_path / "farm.txt").write_text(TEXT)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, output, _ = command("train", "farm.txt", "--name", "farm", "--epochs", 1, *SMALL)
+    assert status == 0 and 'type pip install "tfcharlm[plots]"\n' in output
+    extra = tmp_path / "saved_models" / "farm" / "1" / "assets.extra"
+    assert {path.name for path in extra.iterdir()} == {"config.json", "learning_curve.csv", "training.json"}
+
+
+def test_reports_do_not_mix_training_with_validation():
+    """A model that stands still, on a text whose end is unlike its beginning, has the same training loss throughout."""
+    rng = np.random.default_rng(0)
+    text = "".join(rng.choice(list("abcdefghij"), size=9000)) + "z" * 1000
+    config = TrainingConfig(epochs=1, units=8, batch_size=4, sequence_length=16, learning_rate=1e-9)
+    history = TrainingRun(text, config).train().history
+    assert all(report.loss == pytest.approx(np.log(10), abs=0.2) for report in history)
+    assert all(report.val_loss > 4 for report in history)
 
 
 def test_a_second_run_makes_the_next_version(trained, command, tmp_path):
@@ -200,6 +261,16 @@ def test_a_second_run_makes_the_next_version(trained, command, tmp_path):
     for version in ("1", "2"):
         status, output, _ = command("train", "farm.txt", "--name", "farm", "--epochs", 1, *SMALL)
         assert status == 0 and f"Model: saved_models/farm/{version}\n" in output
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_diverged_run_is_no_result(command, monkeypatch, tmp_path, value):
+    (tmp_path / "farm.txt").write_text(TEXT)
+    monkeypatch.setattr("tfcharlm.training.log_frequencies", lambda ids, size: np.full(size, value))
+    status, _, error = command("train", "farm.txt", "--name", "farm", "--epochs", 1, *SMALL)
+    assert status == 2
+    assert re.fullmatch(r"tfcharlm: the training diverged within \d+ steps; give a lower --learning-rate .*\n", error)
+    assert [path.name for path in tmp_path.iterdir()] == ["farm.txt"]
 
 
 def test_held_out_text_is_never_trained_on():

@@ -150,6 +150,35 @@ def test_a_row_does_not_depend_on_its_batch_nor_on_the_length(model, arguments):
         assert "".join(model.stream(prompt, max_length=50, seed=5 + row, **arguments)) == text[len(prompt) :]
 
 
+@pytest.mark.parametrize("level", ["byte", "word"])
+@pytest.mark.parametrize("cells", [[tfcharlm.LSTMCell], [tfcharlm.RNNCell, tfcharlm.LSTMCell]], ids=len)
+def test_bytes_and_words_are_generated_and_streamed_alike(level, cells):
+    keras.utils.set_random_seed(3)
+    vocabulary = Vocabulary.from_text("to be, or not: é\nnot", level)
+    model = tfcharlm.CharLM(vocabulary, [cell(4) for cell in cells], embedding_dim=3)
+    prompts = ["to be", "", "not: é"]
+    texts = model.generate(prompts, max_length=40, seed=5)
+    for row, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+        assert model.generate(prompt, max_length=40, seed=5 + row) == text
+        assert prompt + "".join(model.stream(prompt, max_length=40, seed=5 + row)) == text
+
+
+@pytest.mark.parametrize("cell", [keras.layers.LSTMCell(3, dropout=0.5), keras.layers.GRUCell(3)], ids=lambda c: c.name)
+def test_models_of_keras_cells_are_exported(cell, tmp_path):
+    model = tfcharlm.CharLM(VOCABULARY, [cell])
+    artefact = tf.saved_model.load(str(model.export(tmp_path / "1")))
+    text = artefact.signatures["generate"](
+        prompts=tf.constant(["a"]), max_length=tf.constant(9), temperature=tf.constant(1.0), top_k=tf.constant(0),
+        top_p=tf.constant(1.0), seed=tf.constant([7], tf.int64))["text"]  # fmt: skip
+    assert text.numpy()[0].decode() == model.generate("a", max_length=9, seed=7)
+
+
+def test_numbers_of_numpy_are_numbers(model):
+    expected = model.generate("a", max_length=5, top_k=3, seed=2)
+    assert model.generate("a", max_length=np.int64(5), top_k=np.int32(3), seed=np.int64(2)) == expected
+    assert model.generate("a", max_length=5, temperature=np.float32(1), top_k=3, seed=np.array([2])) == expected
+
+
 def test_other_seeds_give_other_texts(model):
     assert len({model.generate("a", max_length=30, seed=seed) for seed in range(20)}) == 20
     assert model.generate("a", max_length=30) != model.generate("a", max_length=30)
@@ -235,7 +264,13 @@ def test_the_graph_names_the_argument_out_of_bounds(directory, change, message):
         ({"prompts": "axb"}, r"character 'x' \(U\+0078\) at position 1"),
         ({"temperature": -1.0}, "temperature must be a number from 0"),
         ({"temperature": float("nan")}, "temperature must be a number from 0"),
+        ({"temperature": 1e39}, "temperature must be a number from 0"),
+        ({"temperature": "hot"}, "temperature must be a number from 0"),
         ({"max_length": -3}, "max_length must be a whole number from 0"),
+        ({"max_length": True}, "max_length must be a whole number from 0"),
+        ({"seed": 1.5}, "seed must be an integer of 64 bits"),
+        ({"seed": ["1"]}, "seed must be an integer of 64 bits"),
+        ({"top_p": 1e-50}, "top_p must be above 0"),
         ({"top_k": 1.5}, "top_k must be a whole number from 0"),
         ({"top_p": 0.0}, "top_p must be above 0"),
         ({"seed": 2**64}, "seed must be an integer of 64 bits"),
@@ -249,9 +284,7 @@ def test_python_names_the_argument_out_of_bounds(model, arguments, message):
 
 def test_an_empty_prompt_needs_a_line_to_start():
     model = tfcharlm.CharLM(Vocabulary("abc"), [tfcharlm.RNNCell(2)])
-    with pytest.raises(
-        ValueError, match="an empty prompt stands for the start of a line, but the model knows no newline"
-    ):
+    with pytest.raises(ValueError, match="an empty prompt is the start of a line, but this model knows no newline"):
         model.generate("")
 
 
@@ -265,7 +298,7 @@ def test_export_is_complete_or_absent(model, directory, monkeypatch, tmp_path):
     monkeypatch.setattr(tf.saved_model, "save", fail)
     with pytest.raises(OSError, match="No space left"):
         model.export(tmp_path / "model" / "1")
-    assert list((tmp_path / "model").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_load_model_gives_the_model_back(model, directory):
@@ -276,7 +309,7 @@ def test_load_model_gives_the_model_back(model, directory):
 
 
 @pytest.mark.parametrize(
-    "damage", ["no such", "empty", "no json", "other format", "no weights", "wrong weights", "vocabulary"]
+    "damage", ["no such", "empty", "no json", "other format", "no weights", "wrong weights", "vocabulary", "pattern"]
 )
 def test_load_model_says_what_is_wrong(directory, tmp_path, damage):
     path = tmp_path / "model"
@@ -295,6 +328,8 @@ def test_load_model_says_what_is_wrong(directory, tmp_path, damage):
         (path / "assets.extra" / "config.json").write_text(content)
         if damage != "no weights":
             (path / "variables").symlink_to(directory / "variables")
+    if damage == "pattern":
+        path = path.rename(tmp_path / "a[b]")
     with pytest.raises(ValueError) as caught:
         tfcharlm.load_model(path)
     assert str(path) in str(caught.value)

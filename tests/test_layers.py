@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
+from tfcharlm.kernels import lstm_step
 
 BATCH, TIME, INPUT, UNITS = 3, 5, 2, 7
 MASK = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 0, 1, 0, 0]], bool)
@@ -116,6 +117,7 @@ def test_every_mode_does_what_the_keras_cell_does_in_the_stock_wrapper(rng, kind
 @wrappers
 def test_bidirectional_and_stacked(rng, wrapper):
     x = rng.normal(size=(BATCH, TIME, INPUT)).astype(np.float32)
+    x[~MASK] = 0
 
     def build(layer_class, cells):
         stack = layer_class([cells["rnn"](4), cells["lstm"](6)], return_sequences=True)
@@ -133,7 +135,7 @@ def test_bidirectional_and_stacked(rng, wrapper):
 
 @kinds
 @wrappers
-def test_bfloat16_operands_and_float32_arithmetic(rng, kind, wrapper):
+def test_bfloat16_policies_work_and_keep_float32_weights(rng, kind, wrapper):
     arrays = random_weights(rng, kind, np.float32)
     x = rng.normal(size=(BATCH, TIME, INPUT)).astype(np.float32)
     exact = with_weights(tfcharlm.RNN(OURS[kind](UNITS)), arrays)(x)
@@ -142,6 +144,17 @@ def test_bfloat16_operands_and_float32_arithmetic(rng, kind, wrapper):
     assert all(t.dtype == tf.bfloat16 for t in (rough, *states))
     assert all(w.dtype == "float32" for w in layer.weights)
     np.testing.assert_allclose(tf.cast(rough, tf.float32), exact, atol=0.1)
+
+
+def test_what_follows_a_bfloat16_product_is_float32(rng):
+    """One product that bfloat16 has exactly, so that only what follows it could lose digits."""
+    z, c = rng.integers(-8, 9, size=(BATCH, 4 * UNITS)) / 4, rng.normal(size=(BATCH, UNITS))
+    x = tf.constant(np.eye(BATCH), tf.bfloat16)
+    weights = (tf.constant(z, tf.bfloat16), tf.zeros((UNITS, 4 * UNITS), tf.bfloat16), None)
+    h, c_next = lstm_step(weights, x, tf.zeros((BATCH, UNITS)), tf.constant(c, tf.float32))
+    numpy = reference.LSTMWeights(z, np.zeros((UNITS, 4 * UNITS)), np.zeros(4 * UNITS))
+    expected = reference.lstm_step(numpy, np.eye(BATCH), np.zeros((BATCH, UNITS)), c)
+    assert_close([h, c_next], expected, 1e-6)
 
 
 @kinds
@@ -197,6 +210,13 @@ def test_arguments_are_those_of_the_keras_cell(rng, kind):
         [rng.normal(size=(BATCH, UNITS)) for _ in range(2 if kind == "lstm" else 1)],
     )
     np.testing.assert_allclose(again(x, states)[0], theirs(x, states)[0], rtol=1e-5, atol=1e-5)
+
+
+@kinds
+def test_arguments_stand_in_the_order_of_the_keras_cell(kind):
+    ours, theirs = (list(inspect.signature(cell).parameters) for cell in (OURS[kind], THEIRS[kind]))
+    assert ours[-1] == "kwargs"
+    assert ours[:-1] == theirs[: len(ours) - 1] and len(ours) > 7
 
 
 @kinds

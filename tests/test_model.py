@@ -86,7 +86,7 @@ def test_fit_is_truncated_backpropagation_with_carried_states(rng, pair):
     record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(float(logs["loss"])))
     model.compile(keras.optimizers.SGD(0.5, global_clipnorm=0.25))
     data = tf.data.Dataset.from_tensor_slices(({"tokens": tokens, "start": start}, targets))
-    model.fit(data, verbose=0, callbacks=[record], shuffle=False)
+    model.fit(data, verbose=0, callbacks=[record])
     running_means = np.cumsum(losses) / np.arange(1, chunks + 1)
     np.testing.assert_allclose(seen, running_means, rtol=1e-9)
     for weight, expected in zip(model.get_weights(), flat(parameters), strict=True):
@@ -102,7 +102,7 @@ def test_validation_in_between_does_not_disturb_training(rng):
         model = make_model("float32")
         model.compile(keras.optimizers.Adam(0.01))
         # Epochs of five batches end in the middle of a pass, where a disturbed state would show.
-        model.fit(data.repeat(), epochs=4, steps_per_epoch=5, validation_data=validation, verbose=0, shuffle=False)
+        model.fit(data.repeat(), epochs=4, steps_per_epoch=5, validation_data=validation, verbose=0)
         final.append(model.get_weights())
     for undisturbed, disturbed in zip(*final, strict=True):
         np.testing.assert_array_equal(undisturbed, disturbed)
@@ -122,7 +122,7 @@ def test_padding_changes_nothing_whatever_stands_in_it(rng, pair):
         start = np.ones(BATCH, bool)
         batches = tf.data.Dataset.from_tensors(({"tokens": x, "start": start}, y, weights))
         goes_on = tf.data.Dataset.from_tensors(({"tokens": tokens, "start": ~start}, targets, np.ones_like(weights)))
-        history = model.fit(batches.concatenate(goes_on), verbose=0, shuffle=False).history
+        history = model.fit(batches.concatenate(goes_on), verbose=0).history
         outcomes.append([history["loss"][0], *model.get_weights()])
     for outcome in outcomes[1:]:
         for value, expected in zip(outcome, outcomes[0], strict=True):
@@ -180,6 +180,18 @@ def test_bits_per_character_are_comparable_between_levels(level, text):
     assert result["bits_per_character"] == pytest.approx((len(ids) - 1) * np.log2(len(vocabulary)) / scored, rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 1), (3, TIME)])
+def test_weights_by_row_or_by_token(rng, pair, shape):
+    model, parameters = pair
+    model.compile()
+    tokens, targets = rng.integers(SIZE, size=(2, 3, TIME))
+    weights = rng.uniform(0.1, 2, size=shape)
+    by_token = np.broadcast_to(weights.reshape(3, -1), (3, TIME))
+    expected, _, _ = reference.loss_and_gradients(parameters, tokens, targets, weights=by_token)
+    data = tf.data.Dataset.from_tensors((tokens, targets, weights))
+    assert model.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(expected, rel=1e-10)
+
+
 def test_bits_per_character_of_nothing_is_zero():
     assert float(BitsPerCharacter().result()) == 0
 
@@ -198,16 +210,16 @@ def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_pat
     ids = rng.integers(SIZE, size=200)
     model = make_model("float32")
     model.compile(keras.optimizers.Adam(0.01))
-    model.fit(stream_dataset(ids, batch_size=3, sequence_length=8), verbose=0, shuffle=False)
+    model.fit(stream_dataset(ids, batch_size=3, sequence_length=8), verbose=0)
     assert len(model.weights) == len(make_model().weights)
-    model.fit(stream_dataset(ids, batch_size=5, sequence_length=4), verbose=0, shuffle=False)
+    model.fit(stream_dataset(ids, batch_size=5, sequence_length=4), verbose=0)
     assert model.predict(ids[None, :9], verbose=0).shape == (1, 9, SIZE)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.vocabulary == VOCABULARY
     np.testing.assert_array_equal(again(ids[None]), model(ids[None]))
     other = stream_dataset(ids, batch_size=2, sequence_length=8)
-    losses = [m.fit(other, verbose=0, shuffle=False).history["loss"] for m in (model, again)]
+    losses = [m.fit(other, verbose=0).history["loss"] for m in (model, again)]
     assert losses[0] == losses[1], "the optimizer's state goes on too"
     assert make_model().from_config(model.get_config()).get_config() == model.get_config()
 
@@ -221,7 +233,7 @@ def test_mixed_bfloat16_keeps_loss_and_logits_in_float32(rng):
     np.testing.assert_allclose(model(tokens), exact(tokens), atol=0.02)
     model.compile(keras.optimizers.Adam(0.01))
     ids = np.tile(np.arange(SIZE), 40)
-    history = model.fit(stream_dataset(ids, 4, 8), epochs=3, verbose=0, shuffle=False).history["loss"]
+    history = model.fit(stream_dataset(ids, 4, 8), epochs=3, verbose=0).history["loss"]
     assert history[-1] < history[0]
 
 
@@ -230,6 +242,11 @@ def test_mixed_bfloat16_keeps_loss_and_logits_in_float32(rng):
     [
         (lambda: tfcharlm.CharLM("abc", [tfcharlm.RNNCell(3)]), r"vocabulary must be .*Vocabulary.from_text\(text\)"),
         (lambda: tfcharlm.CharLM(VOCABULARY, tfcharlm.RNNCell(3)), r"cells must be a list of RNN cells, such as"),
+        (lambda: tfcharlm.CharLM(VOCABULARY, [keras.layers.LSTM(3)]), r"cells must be a list of RNN cells, such as"),
+        (
+            lambda: tfcharlm.CharLM(VOCABULARY, [tfcharlm.RNNCell(3)], dtype="mixed_bfloat16"),
+            r"float32 in bfloat16. Type RNNCell\(..., dtype='mixed_bfloat16'\)",
+        ),
         (lambda: tfcharlm.CharLM(VOCABULARY, []), r"cells must be a list of RNN cells, such as"),
         (lambda: make_model().compile(loss="mse"), r"CharLM has its loss built in.*Type model.compile"),
     ],

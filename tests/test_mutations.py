@@ -16,7 +16,7 @@ import test_reference
 from tfcharlm import reference
 from tfcharlm.carried import CarriedState
 from tfcharlm.generation import TextGenerator
-from tfcharlm.kernels import lstm_step, rnn_step
+from tfcharlm.kernels import lstm_step, rnn_step, steps
 from tfcharlm.model import CharLM
 from tfcharlm.reference import lstm as reference_lstm
 
@@ -29,6 +29,10 @@ def cell_test(rng, kind="lstm"):
 
 def keras_test(rng):
     test_layers.test_same_weights_as_the_keras_layer_give_the_same_results(rng, "lstm", "stock", None)
+
+
+def precision_test(rng):
+    test_layers.test_what_follows_a_bfloat16_product_is_float32(rng)
 
 
 def finite_difference_test(rng):
@@ -61,6 +65,7 @@ MUTANTS = {
     "gate blocks g and o swapped": (lstm_step, "z_i, z_f, z_g, z_o =", "z_i, z_f, z_o, z_g =", [cell_test, keras_test]),
     "no forget path": (lstm_step, "f * tf.cast(c, z_i.dtype) + i", "i", [cell_test, keras_test]),
     "output not squashed": (lstm_step, "o * activation(c_next)", "o * c_next", [cell_test, keras_test]),
+    "arithmetic in bfloat16": (steps._widen, "tf.cast(tensor, tf.float32)", "tensor", [precision_test]),
     "rnn forgets": (rnn_step, "x, h)), h.dtype", "x, h * 0)), h.dtype", [lambda rng: cell_test(rng, "rnn")]),
     "gates swapped in NumPy": (reference_lstm._gates, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [cell_test]),
     "no forget path back": (reference_lstm._step_backward, "d_c * f\n", "d_c\n", [finite_difference_test]),

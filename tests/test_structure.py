@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "layers": ({"kernels", "layers"}, {"keras", "tensorflow"}),
     "metrics": (set(), {"keras", "tensorflow"}),
     "version": (set(), set()),
-    "generation": ({"sampling", "text"}, {"tensorflow"}),
+    "generation": ({"sampling", "text"}, {"numpy", "tensorflow"}),
     "export": ({"version"}, {"keras", "tensorflow"}),
     "stream_model": ({"carried", "metrics"}, {"keras", "tensorflow"}),
     "model": ({"export", "generation", "layers", "metrics", "stream_model", "text"}, {"keras", "tensorflow"}),
@@ -30,7 +30,10 @@ MAY_IMPORT = {
     "callbacks": (set(), {"keras"}),
     "training": ({"callbacks", "layers", "model", "text"}, {"keras", "numpy"}),
     "plots": (set(), {"matplotlib"}),
-    "cli": ({"callbacks", "export", "loading", "plots", "text", "training", "version"}, {"click", "rich"}),
+    "cli": (
+        {"callbacks", "export", "loading", "plots", "text", "training", "version"},
+        {"click", "rich", "tensorflow"},
+    ),
     "__init__": ({"layers", "loading", "model", "text", "version"}, set()),
 }
 

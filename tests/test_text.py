@@ -378,6 +378,17 @@ def test_tinyshakespeare_is_checked(monkeypatch, tmp_path):
     assert origin.startswith("https://") and len(file_hash) == 64
 
 
+def test_tinyshakespeare_without_a_network_says_what_to_do(monkeypatch):
+    import keras
+
+    def get_file(fname, origin, file_hash):
+        raise Exception(f"URL fetch failure on {origin}")
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    with pytest.raises(OSError, match=r"cannot download https://.* download it yourself and give its path"):
+        load_corpus("tinyshakespeare")
+
+
 @pytest.mark.parametrize("as_path", [str, lambda path: path])
 def test_file_is_read_with_universal_newlines_and_without_mark(tmp_path, as_path):
     path = tmp_path / "text.txt"

@@ -65,7 +65,11 @@ class AnnealLearningRate(keras.callbacks.Callback):
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """One line of a learning curve. Losses in nats per token, bits per character; `seconds` since the run began."""
+    """One line of a learning curve. Losses are in nats per token; `seconds` since the run began.
+
+    The training figures are means since the last report. The validation figures are of the first chunks of the
+    held-out text only; the best weights are chosen by them.
+    """
 
     step: int
     seconds: float
@@ -103,9 +107,10 @@ class Reporter(keras.callbacks.Callback):
             self._report(logs)
 
     def _report(self, logs):
-        # `logs` are means since the last report: `evaluate` sets the metrics back to zero.
         trained = {name: float(value) for name, value in logs.items()}
         measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
+        # Training and evaluation share their metrics: the next report's means begin here.
+        self.model.reset_metrics()
         report = Report(
             step=self.steps,
             seconds=self.budget.elapsed(),
@@ -119,6 +124,8 @@ class Reporter(keras.callbacks.Callback):
         self.history.append(report)
         if report.val_loss < self.best:
             self.best, self.best_weights = report.val_loss, self.model.get_weights()
+        if not math.isfinite(report.val_loss):
+            self.model.stop_training = True
         self.on_report(report, self.history)
 
     def restore_best_weights(self):

@@ -6,24 +6,34 @@ import dataclasses
 import io
 import json
 import os
+import re
+import signal
 import sys
+import tempfile
 import textwrap
-import time
 from pathlib import Path
 
 import click
 import rich.console
 import rich.progress
+import tensorflow as tf
 
 from tfcharlm import plots
 from tfcharlm.callbacks import Report
 from tfcharlm.export import export, next_version
-from tfcharlm.loading import load_model
+from tfcharlm.loading import check_no_pattern, load_model
 from tfcharlm.text import load_corpus
-from tfcharlm.training import CELLS, TrainingConfig, TrainingRun
+from tfcharlm.training import CELLS, TrainingConfig, TrainingDivergedError, TrainingRun
 from tfcharlm.version import __version__
 
 REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
+
+
+# What the Python interface calls these, and how the command line does.
+OPTIONS = {name: "--" + name.replace("_", "-") for name in (
+    "validation_fraction", "batch_size", "sequence_length", "learning_rate", "minutes", "epochs", "units", "layers",
+    "temperature", "top_k", "top_p", "seed",
+)} | {"max_length": "--length"}  # fmt: skip
 
 
 class UserError(click.ClickException):
@@ -32,13 +42,21 @@ class UserError(click.ClickException):
     exit_code = 2
 
 
+# What can go wrong in a run that began well, and where input is checked.
+IN_A_RUN = (TrainingDivergedError, MemoryError, tf.errors.OpError)
+AT_THE_DOOR = (ValueError, OSError, ImportError, *IN_A_RUN)
+
+
 @contextlib.contextmanager
-def _one_line_errors():
-    """At the door, where input is checked, an exception's message is all that the user needs."""
+def _one_line_errors(kinds=AT_THE_DOOR):
+    """Of these exceptions the message is all that the user needs."""
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+    except kinds as error:
+        message = error.message.splitlines()[0] if isinstance(error, tf.errors.OpError) else str(error)
+        message = " ".join(message.split()) or "there is not enough memory for this"
+        names = re.compile(rf"\b({'|'.join(OPTIONS)})\b(=?)")
+        raise UserError(names.sub(lambda m: OPTIONS[m[1]] + (" " if m[2] else ""), message)) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -61,14 +79,14 @@ def commands():
 @click.option("--sequence-length", default=TrainingConfig.sequence_length, help="Tokens that gradients reach back.")
 @click.option("--learning-rate", default=TrainingConfig.learning_rate, help="Peak of Adam's learning rate.")
 @click.option("--validation-fraction", default=0.1, help="The last part of the text, held out.")
-@click.option("--seed", default=0, help="Of the initial weights and the order of windows.")
+@click.option("--seed", default=0, help="Of the initial weights and of where a pass over the text begins.")
 def train(corpus, name, output, **settings):
     """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
 
     The model goes to OUTPUT/NAME/VERSION, together with its learning curve. Ctrl-C stops early and keeps the best
     model so far.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     with _one_line_errors():
         config = TrainingConfig(**settings)
         text = load_corpus(corpus)
@@ -80,19 +98,20 @@ def train(corpus, name, output, **settings):
         f"\n{config.layers} x {config.units} {config.cell}, {run.model.count_params():,} parameters, "
         f"seed {config.seed}.",
     )
-    with _progress_bar(console) as progress:
-        task = progress.add_task("training", total=1.0)
-        result = run.train(
-            on_report=lambda report, history: _print_report(progress.console, report, len(history), run),
-            on_step=lambda spent: progress.update(task, completed=spent),
-        )
-    if result.interrupted:
-        if not result.steps:
-            raise KeyboardInterrupt
-        console.print("Interrupted; keeping the best model so far.")
-    with _one_line_errors():
-        directory = export(result.model, next_version(output / name), _records(console, corpus, config, result))
-    _print_result(console, result, directory)
+    with _one_interruption():
+        with _one_line_errors(IN_A_RUN), _progress_bar(console) as progress:
+            task = progress.add_task("training", total=1.0)
+            result = run.train(
+                on_report=lambda report, history: _print_report(progress.console, report, len(history), run),
+                on_step=lambda spent: progress.update(task, completed=spent),
+            )
+        if result.interrupted and not result.steps:
+            raise UserError("interrupted before the first step; nothing was written.")
+        if result.interrupted:
+            console.print("Interrupted; saving the best model so far.")
+        with _one_line_errors():
+            directory = _save(console, result, output / name, _records(console, corpus, config, result))
+        _print_result(console, result, directory)
     sys.exit(130 if result.interrupted else 0)
 
 
@@ -110,7 +129,8 @@ def sample(model, prompt, length, temperature, top_k, top_p, seed, count):
     with _one_line_errors():
         if count < 1:
             raise ValueError(f"--count must be a whole number from 1 up; received {count}.")
-        prompt = prompt.replace("\\n", "\n")
+        if prompt != prompt.encode("utf-8", "ignore").decode():
+            raise ValueError(f"--prompt must be UTF-8; received {os.fsencode(prompt)!r}.")
         language_model = load_model(model)
         texts = [
             language_model.stream(prompt, length, temperature, top_k, top_p, None if seed is None else seed + row)
@@ -134,20 +154,43 @@ def main():
     except click.ClickException as error:
         click.echo(f"tfcharlm: {error.format_message()}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("tfcharlm: interrupted; nothing was written.", err=True)
+        click.echo("tfcharlm: interrupted.", err=True)
         sys.exit(130)
 
 
 def _check_writable(directory, name):
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"--name must be a plain name such as shakespeare; received {name!r}.")
-    existing = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.exists())
+    directory = directory.absolute()
+    check_no_pattern(directory)
+    existing = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise ValueError(f"{existing} is no directory that can be written to; give another one with --output.")
+
+
+@contextlib.contextmanager
+def _one_interruption():
+    """The first Ctrl-C interrupts; those of an impatient user, while the model is being saved, do nothing."""
+
+    def interrupt(number, frame):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _save(console, result, directory, records):
+    """Exports the next version; to a temporary directory if it cannot be written where it should."""
+    try:
+        return export(result.model, next_version(directory), records)
+    except (OSError, tf.errors.OpError) as error:
+        console.print(f"{directory} cannot be written to ({error}).")
+        return export(result.model, Path(tempfile.mkdtemp(prefix="tfcharlm-")) / directory.name / "1", records)
 
 
 def _progress_bar(console):
@@ -163,13 +206,13 @@ def _progress_bar(console):
 
 def _print_report(console, report, number, run):
     console.print(
-        f"{time.strftime('%M:%S', time.gmtime(report.seconds))}  {report.tokens / 1e6:6.2f} M tokens  "
+        f"{int(report.seconds) // 60:02}:{int(report.seconds) % 60:02}  {report.tokens / 1e6:6.2f} M tokens  "
         f"bits per character: training {report.bits_per_character:.3f}, validation {report.val_bits_per_character:.3f}"
     )
     if number % REPORTS_PER_SAMPLE == 0:
         begin = run.model.vocabulary.decode(run.validation_ids[:1])
         text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number)
-        console.print(textwrap.indent(text.strip(), "    | ", lambda line: True), markup=False)
+        console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 
 
 def _print_result(console, result, directory):

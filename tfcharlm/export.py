@@ -18,10 +18,9 @@ def export(model, filepath, extra_files=None):
     """Writes a SavedModel directory, complete or not at all.
 
     Everything is written beside the target and renamed to it in one step: a reader, such as a server that watches the
-        parent
-    directory, never sees a half. The signature `generate` (also `serving_default`) is
-    `(prompts string (B,), max_length int32 (), temperature float32 (), top_k int32 (), top_p float32 (), seed int64
-    (B,)) -> {"text": string (B,)}`.
+    parent directory, never sees a half. The signature `generate` (also `serving_default`) is `(prompts string (B,),
+    max_length int32 (), temperature float32 (), top_k int32 (), top_p float32 (), seed int64 (B,)) -> {"text": string
+    (B,)}`.
 
     Args:
         model: a `CharLM`.
@@ -49,8 +48,7 @@ def export(model, filepath, extra_files=None):
     target = Path(filepath)
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists already; choose another version, such as {_next_version(target)}.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_directory(target.parent) as directory:
+    with _parents_of(target), _temporary_directory(target.parent) as directory:
         _write(model, directory, extra_files or {})
         # rename(2) refuses a target that came into being meanwhile, unless it is an empty directory.
         directory.rename(target)
@@ -63,6 +61,8 @@ def _write(model, directory, extra_files):
     artefact.generator = generator
     # In the order of `model.weights`, which is how `load_model` finds them again.
     artefact.model_weights = [variable.value for variable in model.weights]
+    # What the graph may refer to and is no weight, such as the seed of a cell's dropout.
+    artefact.other_variables = [variable.value for variable in model.variables]
     signature = generator.generate.get_concrete_function()
     tf.saved_model.save(artefact, str(directory), signatures={"generate": signature, "serving_default": signature})
     extra = directory / "assets.extra"
@@ -79,6 +79,19 @@ def _config(model):
         "model": model.get_config(),
     }
     return json.dumps(config, indent=1, ensure_ascii=False, sort_keys=True).encode()
+
+
+@contextlib.contextmanager
+def _parents_of(target):
+    """Makes the missing parent directories; takes them away again if nothing came of it."""
+    missing = [parent for parent in target.parents if not parent.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for parent in missing:
+            with contextlib.suppress(OSError):  # not empty: it holds what was made
+                parent.rmdir()
 
 
 @contextlib.contextmanager

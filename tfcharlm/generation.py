@@ -2,12 +2,16 @@
 
 import codecs
 import math
+import numbers
+import operator
 import secrets
 
+import numpy as np
 import tensorflow as tf
 
 from tfcharlm.sampling import sample, uniform
 from tfcharlm.text.codec import GraphCodec
+from tfcharlm.text.vocabulary import UnknownTokenError
 
 
 class TextGenerator(tf.Module):
@@ -74,7 +78,7 @@ class TextGenerator(tf.Module):
             )
             yield to_text.decode(self._codec.decode(ids).numpy()[0], final=position + length == max_length)
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def _read_compiled(self, prompts):
         return self._read(prompts)
 
@@ -141,30 +145,58 @@ def row_seeds(seed, rows):
     >>> row_seeds(7, 3)
     [7, 8, 9]
     """
-    if seed is None:
-        seed = secrets.randbelow(2**62)
-    seeds = [seed + row for row in range(rows)] if isinstance(seed, int) else list(seed)
-    if len(seeds) != rows or not all(-(2**63) <= s < 2**63 for s in seeds):
+    first = secrets.randbelow(2**62) if seed is None else _whole_number(seed)
+    try:
+        seeds = list(seed) if first is None else [first + row for row in range(rows)]
+    except TypeError:
+        seeds = []
+    seeds = [_whole_number(s) for s in seeds]
+    if len(seeds) != rows or not all(s is not None and -(2**63) <= s < 2**63 for s in seeds):
         raise ValueError(f"seed must be an integer of 64 bits, or a list of {rows}, one a prompt; received {seed!r}.")
     return seeds
 
 
 def _check(vocabulary, prompts, max_length, temperature, top_k, top_p):
     for prompt in prompts:
-        if not prompt and not len(vocabulary.encode("\n", errors="ignore")):
+        if prompt == "" and not len(vocabulary.encode("\n", errors="ignore")):
             raise ValueError(
-                "an empty prompt stands for the start of a line, but the model knows no newline; give a prompt."
+                "an empty prompt is the start of a line, but this model knows no newline; give it a prompt."
             )
-        vocabulary.encode(prompt)
+        try:
+            vocabulary.encode(prompt)
+        except UnknownTokenError as error:
+            raise ValueError(f"prompt: {error.what}; a model goes on only from what its corpus has.") from error
+    size, share = "a whole number from 0 to 2147483647", "above 0 and at most 1"
     rules = [
-        ("max_length", max_length, isinstance(max_length, int) and 0 <= max_length < 2**31, "a whole number from 0 up"),
-        ("temperature", temperature, math.isfinite(temperature) and temperature >= 0, "a number from 0 (greedy) up"),
-        ("top_k", top_k, isinstance(top_k, int) and 0 <= top_k < 2**31, "a whole number from 0 (off) up"),
-        ("top_p", top_p, 0 < top_p <= 1, "above 0 and at most 1 (off)"),
+        ("max_length", max_length, _is_size(max_length), size),
+        ("temperature", temperature, 0 <= _in_graph(temperature) < math.inf, "a number from 0 (greedy) up"),
+        ("top_k", top_k, _is_size(top_k), f"{size} (0: off)"),
+        ("top_p", top_p, 0 < _in_graph(top_p) <= 1, f"{share} (1: off)"),
     ]
     for name, value, holds, expected in rules:
         if not holds:
             raise ValueError(f"{name} must be {expected}; received {value!r}.")
+
+
+def _whole_number(value):
+    """An integer of Python or NumPy as int; None for anything else."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def _is_size(value):
+    number = _whole_number(value)
+    return number is not None and 0 <= number < 2**31
+
+
+def _in_graph(value):
+    """The number as the graph will see it, a float32; NaN for what is none. 1e-50 is 0 there, and 1e39 infinite."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 def _tensors(max_length, temperature, top_k, top_p):

@@ -31,6 +31,7 @@ def load_model(directory):
     True
     """
     directory = _latest_version(Path(directory))
+    check_no_pattern(directory)
     config = _read_config(directory)
     try:
         model = CharLM.from_config(config["model"])
@@ -69,3 +70,9 @@ def _read_config(directory):
 
 def _first_line(error):
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def check_no_pattern(path):
+    """Raises ValueError for a path that TensorFlow's reader of checkpoints would take for a pattern of paths."""
+    if set("*?[]\\") & set(str(path)):
+        raise ValueError(f"{path} has one of the characters *?[]\\, which TensorFlow cannot read; rename it.")

@@ -20,12 +20,10 @@ class CharLM(StreamModel):
 
     `fit`, `evaluate` and callbacks work as with any Keras model, on data sets of
     `({"tokens": int (B, T), "start": bool (B,)}, targets int (B, T)[, weights (B, T)])`, as
-    `tfcharlm.text.stream_dataset` gives
-    them: row i of a batch goes on with the state in which row i of the last batch ended, unless its `start` is set.
-        Gradients
-    stop at the edge of a chunk (truncated back-propagation through time). Tokens without `start` are windows that
-    begin with a zero state. Weights count targets; what follows the last target of a row that counts is padding and
-    changes nothing.
+    `tfcharlm.text.stream_dataset` gives them: row i of a batch goes on with the state in which row i of the last batch
+    ended, unless its `start` is set. Gradients stop at the edge of a chunk (truncated back-propagation through time).
+    Tokens without `start` are windows that begin with a zero state. Weights, (B, T) or one a row, count targets; what
+    follows the last target of a row that counts is padding and changes nothing.
 
     Args:
         vocabulary: a `tfcharlm.text.Vocabulary`. It is part of the model's config.
@@ -34,7 +32,8 @@ class CharLM(StreamModel):
         **kwargs: `name`, `dtype` (policy) and the like, as in `keras.Model`.
 
     Raises:
-        ValueError: no cells, or something in the list is no RNN cell, or the vocabulary is none.
+        ValueError: no cells, or something in the list is no RNN cell or computes in another dtype than the model, or
+            the vocabulary is none.
 
     Example:
 
@@ -50,8 +49,7 @@ class CharLM(StreamModel):
     7
 
     Reference: Mikolov et al. (2010), Recurrent neural network based language model; Graves (2013), Generating
-        sequences with
-    recurrent neural networks.
+    sequences with recurrent neural networks.
     """
 
     def __init__(self, vocabulary, cells, embedding_dim=64, **kwargs):
@@ -66,7 +64,7 @@ class CharLM(StreamModel):
         )
         self.recurrent = [
             RNN(cell, return_sequences=True, return_state=True, dtype=policy, name=f"recurrent_{i}")
-            for i, cell in enumerate(_checked_cells(cells))
+            for i, cell in enumerate(_checked_cells(cells, policy))
         ]
         # Not in a lower precision than the weights: bfloat16 logits would have two digits.
         self.head = keras.layers.Dense(len(vocabulary), dtype=policy.variable_dtype, name="head")
@@ -139,8 +137,8 @@ class CharLM(StreamModel):
             top_k: draw among the k most likely tokens only; 0 is off.
             top_p: draw among the fewest tokens that have this much probability together; 1 is off.
             seed: an integer s, which stands for the rows' seeds s, s + 1, ..., or a list of one seed a row; None takes
-                a new one each time. The same prompt with the same row seed gives the same text, whatever rows are
-                beside it.
+                a new one each time. The same prompt with the same row seed and settings gives the same text,
+                whatever rows are beside it (unless a draw falls within the rounding of two batch sizes).
 
         Returns:
             The prompts with their continuations: a string if `prompts` is one, else a list.
@@ -191,7 +189,16 @@ def _checked_vocabulary(vocabulary):
     return vocabulary
 
 
-def _checked_cells(cells):
-    if not isinstance(cells, (list, tuple)) or not cells or not all(hasattr(cell, "state_size") for cell in cells):
-        raise ValueError(f"cells must be a list of RNN cells, such as [tfcharlm.LSTMCell(256)]; received {cells!r}.")
+def _checked_cells(cells, policy):
+    example = "such as [tfcharlm.LSTMCell(256)]"
+    if not isinstance(cells, (list, tuple)) or not cells:
+        raise ValueError(f"cells must be a list of RNN cells, {example}; received {cells!r}.")
+    for cell in cells:
+        if isinstance(cell, keras.layers.RNN) or not hasattr(cell, "state_size"):
+            raise ValueError(f"cells must be a list of RNN cells, {example}; received {cell!r} in it.")
+        if getattr(cell, "compute_dtype", policy.compute_dtype) != policy.compute_dtype:
+            raise ValueError(
+                f"a cell and its model must compute in the same dtype; received {cell.compute_dtype} in "
+                f"{policy.compute_dtype}. Type {type(cell).__name__}(..., dtype={policy.name!r})."
+            )
     return cells

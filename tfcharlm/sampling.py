@@ -1,8 +1,8 @@
 r"""From logits to the next id, as pure tensor functions.
 
 The noise is no generator's next draw but a function of (seed, position): `uniform` is the block cipher Threefry-2x32
-of Salmon et al. (2011), with the seed as key and the position as counter. So a row's text depends neither on the rows
-beside it nor on how many characters were asked for, and Python, a SavedModel and another machine agree.
+of Salmon et al. (2011), with the seed as key and the position as counter. So the noise of a row depends
+neither on the rows beside it nor on how many characters were asked for, and is the same everywhere.
 """
 
 import tensorflow as tf
@@ -74,7 +74,7 @@ def truncate_logits(logits, top_k, top_p):
         logits: (B, V), after the temperature.
         top_k: int32 scalar; keep the k most likely ids (all that tie with the k-th). 0: keep all.
         top_p: float32 scalar in (0, 1]; keep the fewest most likely ids whose probabilities, among those that top-k
-            left, add up to at least p. 1: keep all.
+            left, add up to at least p, and all that tie with the last of them. 1: keep all.
 
     Returns:
         (B, V).

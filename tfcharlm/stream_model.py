@@ -39,6 +39,12 @@ class StreamModel(keras.Model):
             )
         super().compile(optimizer=optimizer, **kwargs)
 
+    def fit(self, x=None, *arguments, shuffle=None, **named):
+        """Trains, as `keras.Model.fit` does. A data set keeps its order, arrays are shuffled unless told otherwise."""
+        # Keras warns when it is asked, as by default, to shuffle a data set.
+        shuffle = not isinstance(x, tf.data.Dataset) if shuffle is None else shuffle
+        return super().fit(x, *arguments, shuffle=shuffle, **named)
+
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
@@ -72,6 +78,7 @@ class StreamModel(keras.Model):
             inputs = {"tokens": inputs}
         tokens, start, mask = inputs["tokens"], inputs.get("start"), None
         if weights is not None:
+            weights = _by_token(weights, tokens)
             counts = tf.not_equal(weights, 0)
             # Up to the last target that counts, a token is context; after it comes padding, which may be anything.
             mask = tf.cumsum(tf.cast(counts, tf.int32), axis=1, reverse=True) > 0
@@ -84,7 +91,7 @@ class StreamModel(keras.Model):
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
         if weights is None:
             return logits, losses, tf.ones_like(losses)
-        return logits, losses, tf.cast(tf.broadcast_to(weights, tf.shape(losses)), losses.dtype)
+        return logits, losses, tf.cast(weights, losses.dtype)
 
     def _penalty(self):
         return tf.add_n(self.losses) if self.losses else 0.0
@@ -94,3 +101,10 @@ class StreamModel(keras.Model):
         characters = tf.gather(tf.constant(self._characters, losses.dtype), tf.where(weights != 0, targets, 0))
         self._bits.update_state(losses * weights, characters * weights)
         return self.compute_metrics(inputs, targets, logits, weights)
+
+
+def _by_token(weights, tokens):
+    """Weights as (B, T), from one a token, (B, T), or one a row, (B,) or (B, 1)."""
+    if len(weights.shape) == 1:
+        weights = weights[:, None]
+    return tf.broadcast_to(weights, tf.shape(tokens))

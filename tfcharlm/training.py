@@ -1,7 +1,6 @@
 """A run: corpus, split, model, schedule and budget in one place, for the command line and the searches."""
 
 import dataclasses
-import math
 
 import keras
 import numpy as np
@@ -37,7 +36,7 @@ class TrainingConfig:
         clip_norm: limit of the gradients' global norm; 1 keeps rare steep steps from undoing many others
             (Pascanu et al. 2013).
         validation_fraction: the last part of the text, held out.
-        seed: of the initial weights and of the order of windows.
+        seed: of the initial weights and of the place where each pass over the text begins; 0 to 2^32 - 1.
     """
 
     minutes: float | None = None
@@ -65,10 +64,12 @@ class TrainingConfig:
         positive = ("minutes", "epochs", "units", "layers", "embedding_dim", "batch_size", "sequence_length")
         for name in (*positive, "learning_rate", "clip_norm"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be a number above 0; received {value!r}.")
+            if value is not None and not 0 < value < 2**31:
+                raise ValueError(f"{name} must be a number above 0 and below 2147483648; received {value!r}.")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1; received {self.validation_fraction!r}.")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be a whole number from 0 to 4294967295; received {self.seed!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +85,10 @@ class TrainingResult:
     val_loss: float | None
     val_bits_per_character: float | None
     interrupted: bool
+
+
+class TrainingDivergedError(ArithmeticError):
+    """There are no weights worth keeping."""
 
 
 class TrainingRun:
@@ -114,7 +119,10 @@ class TrainingRun:
         held_out = max(2, round(len(ids) * config.validation_fraction))
         self.train_ids, self.validation_ids = ids[:-held_out], ids[-held_out:]
         chunk = {"batch_size": config.batch_size, "sequence_length": config.sequence_length}
-        self.train_data = stream_dataset(self.train_ids, **chunk, seed=config.seed, passes=config.epochs)
+        try:
+            self.train_data = stream_dataset(self.train_ids, **chunk, seed=config.seed, passes=config.epochs)
+        except ValueError as error:
+            raise ValueError(f"{held_out:,} of {len(ids):,} tokens are held out; to train on, {error}") from error
         self.validation_data = stream_dataset(self.validation_ids, **chunk, drop_remainder=False)
         # Enough to see which of two reports is better; all of it, twelve times, would cost more than it tells.
         some = REPORT_CHUNKS * config.batch_size * config.sequence_length
@@ -135,6 +143,9 @@ class TrainingRun:
 
         Returns:
             A `TrainingResult`.
+
+        Raises:
+            TrainingDivergedError: the loss is no number any more, and no report had a finite one.
         """
         config = self.config
         seconds = None if config.minutes is None else config.minutes * 60
@@ -157,6 +168,11 @@ class TrainingRun:
         except KeyboardInterrupt:
             interrupted = True
             reporter.restore_best_weights()
+        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            raise TrainingDivergedError(
+                f"the training diverged within {reporter.steps} steps; give a lower learning_rate than "
+                f"{config.learning_rate:g}, such as learning_rate={config.learning_rate / 4:g}."
+            )
         return TrainingResult(
             model=self.model,
             history=tuple(reporter.history),

@@ -65,7 +65,11 @@ def _tinyshakespeare():
     import keras
 
     url, sha256 = _TINYSHAKESPEARE
-    return _read_file(keras.utils.get_file("tinyshakespeare.txt", url, file_hash=sha256))
+    try:
+        path = keras.utils.get_file("tinyshakespeare.txt", url, file_hash=sha256)
+    except Exception as error:  # get_file raises a bare Exception when there is no network
+        raise OSError(f"cannot download {url}: {error}; download it yourself and give its path") from error
+    return _read_file(path)
 
 
 CORPORA = {"shakespeare": _shakespeare, "names": _names, "tinyshakespeare": _tinyshakespeare}

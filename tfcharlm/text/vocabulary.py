@@ -16,6 +16,14 @@ from tfcharlm.text.words import WORD
 LEVELS = ("char", "byte", "word")
 
 
+class UnknownTokenError(ValueError):
+    """A text has something that the vocabulary does not have; `what` names it and its place."""
+
+    def __init__(self, what):
+        super().__init__(f'{what}; type errors="ignore" to drop it, or Vocabulary.from_text with a text that has it')
+        self.what = what
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Vocabulary:
     """An ordered set of tokens; the id of a token is its place.
@@ -104,7 +112,7 @@ class Vocabulary:
         if not unknown.any():
             return ids
         if errors == "strict":
-            raise ValueError(self._describe_unknown(text, int(unknown.argmax())))
+            raise UnknownTokenError(self._describe_unknown(text, int(unknown.argmax())))
         return ids[~unknown]
 
     def decode(self, ids):
@@ -186,10 +194,7 @@ class Vocabulary:
         else:
             match = next(m for i, m in enumerate(WORD.finditer(text)) if i == index)
             position, what = match.start(), f"word {match.group()!r}"
-        return (
-            f"{what} at {_place(text, position)} is not in the vocabulary of {len(self)} tokens; "
-            'type errors="ignore" to drop it, or Vocabulary.from_text with a text that has it'
-        )
+        return f"{what} at {_place(text, position)} is not in the vocabulary of {len(self)} tokens"
 
 
 _BYTES = tuple(map(chr, range(256)))
