@@ -11,8 +11,8 @@ READY = $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/tfcharlm train shakespeare --minutes $(MINUTES) --name shakespeare
 	@echo
-	@echo '$$ tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 600 --seed 1'
-	@$(BIN)/tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 600 --seed 1
+	@echo '$$ tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1'
+	@$(BIN)/tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1
 
 # The mathematics and everything that stands on it, in less than five minutes.
 test: $(READY)

@@ -58,7 +58,8 @@ class CharLM(StreamModel):
         self.embedding_dim = embedding_dim
         policy = self.dtype_policy
         # Keras's default, within 0.05, leaves the gates almost blind to the token: after two minutes on
-        # Shakespeare's plays that costs 0.9 nats. Unit variance is what the kernels' initialisers are made for.
+        # Shakespeare's plays that costs 0.9 nats (docs/architecture.md). Unit variance is what the initialisers of the
+        # kernels are made for.
         self.embedding = keras.layers.Embedding(
             len(vocabulary), embedding_dim, keras.initializers.RandomNormal(stddev=1.0), dtype=policy, name="embedding"
         )
@@ -68,8 +69,8 @@ class CharLM(StreamModel):
         ]
         # Not in a lower precision than the weights: bfloat16 logits would have two digits.
         self.head = keras.layers.Dense(len(vocabulary), dtype=policy.variable_dtype, name="head")
-        # XLA compiles a while loop over small matrices into something slower than the graph, on the processors that we
-        # measured.
+        # "auto" would otherwise have XLA compile the training step, states of an open batch dimension included, which
+        # it cannot.
         self.supports_jit = False
         self.build()
         self.prepare_streams(characters_per_token(vocabulary))

@@ -31,8 +31,8 @@ class TrainingConfig:
         embedding_dim: length of a token's vector.
         batch_size: number of parallel streams.
         sequence_length: tokens in a chunk; gradients reach back that far at most.
-        learning_rate: the highest value of the schedule, for Adam. Two minutes on Shakespeare's plays gave 1.637 nats
-            with 0.004, 1.580 with 0.007 and 1.586 with 0.012 (one run each).
+        learning_rate: the highest value of the schedule, for Adam. 0.008 lies between the two best
+            of those tried (docs/architecture.md).
         clip_norm: limit of the gradients' global norm; 1 keeps rare steep steps from undoing many others
             (Pascanu et al. 2013).
         validation_fraction: the last part of the text, held out.
