@@ -105,6 +105,7 @@ BAD_TRAIN = {
     "missing corpus": (["missing.txt"], r"no file 'missing.txt'.*the corpora are"),
     "empty corpus": (["empty.txt"], r"empty.txt has no text"),
     "undecodable corpus": (["latin.txt"], r"latin.txt is not UTF-8: byte 0xe9 at offset 3.*iconv"),
+    "corpus with the name of an option": (["epochs/units.txt"], r"no file 'epochs/units.txt'"),
     "directory": (["."], r"is a directory"),
     "short corpus": (
         ["short.txt"],

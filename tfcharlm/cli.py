@@ -28,7 +28,6 @@ from tfcharlm.version import __version__
 
 REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 
-
 # What the Python interface calls these, and how the command line does.
 OPTIONS = {name: "--" + name.replace("_", "-") for name in (
     "validation_fraction", "batch_size", "sequence_length", "learning_rate", "minutes", "epochs", "units", "layers",
@@ -55,7 +54,8 @@ def _one_line_errors(kinds=AT_THE_DOOR):
     except kinds as error:
         message = error.message.splitlines()[0] if isinstance(error, tf.errors.OpError) else str(error)
         message = " ".join(message.split()) or "there is not enough memory for this"
-        names = re.compile(rf"\b({'|'.join(OPTIONS)})\b(=?)")
+        # Where they stand as words, and not in the name of a file.
+        names = re.compile(rf"(?<![^ ])({'|'.join(OPTIONS)})(?:(=)|(?=[ ,;]))")
         raise UserError(names.sub(lambda m: OPTIONS[m[1]] + (" " if m[2] else ""), message)) from error
 
 
@@ -177,7 +177,10 @@ def _one_interruption():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    # A shell starts its background jobs with the signal ignored, and so it stays.
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
