@@ -124,7 +124,7 @@ BAD_TRAIN = {
     "all held out": (["barn.txt", "--validation-fraction", "1"], r"--validation-fraction must be between 0 and 1"),
     "a name that is a path": (["barn.txt", "--name", "../up"], r"--name must be a plain name"),
     "unknown option": (["barn.txt", "--colour", "red"], r"No such option.*--colour"),
-    "output is a file": (["barn.txt", "--output", "barn.txt"], r"barn.txt"),
+    "output is a file": (["barn.txt", "--output", "barn.txt"], r"barn.txt is no directory that can be written to"),
 }
 
 
@@ -216,6 +216,30 @@ def test_every_kind_of_model_is_trained_and_writes(command, tmp_path, settings):
     assert (status, output) == (0, model.generate("the old", 20, 0.8, seed=1) + "\n")
 
 
+def test_an_interruption_cannot_stop_the_saving(command, monkeypatch, tmp_path):
+    (tmp_path / "barn.txt").write_text(TEXT)
+
+    def export(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return tfcharlm.export.export(*arguments)
+
+    monkeypatch.setattr(cli, "export", export)
+    status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
+    assert status == 0 and "Model: saved_models/barn/1\n" in output
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_full_disk_is_one_line(trained, command, monkeypatch):
+    def echo(*arguments, **named):
+        if not named.get("err"):
+            raise OSError(28, "No space left on device")
+        print(*arguments, file=sys.stderr)
+
+    monkeypatch.setattr(cli.click, "echo", echo)
+    status, _, error = command("sample", trained[0])
+    assert (status, error) == (2, "tfcharlm: [Errno 28] No space left on device\n")
+
+
 def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(command, monkeypatch, tmp_path):
     (tmp_path / "barn.txt").write_text(TEXT)
     exported = []
@@ -228,7 +252,7 @@ def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(com
 
     monkeypatch.setattr(cli, "export", export)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
-    assert status == 0 and "saved_models/barn cannot be written to (No space left on device)." in output
+    assert status == 1 and "saved_models/barn cannot be written to (No space left on device)." in output
     assert f"Model: {exported[1]}\n" in output and exported[1].parent.name == "barn"
     tfcharlm.load_model(exported[1])
 

@@ -87,7 +87,7 @@ MUTANTS = {
         "logits, _, _ = step(parameters, written[k]", [sampling_test],
     ),
     "state not carried": (CarriedState.keep, "variable.assign(state)", "pass", [fit_test]),
-    "rows not reset": (CarriedState.resume, "tf.where(start[:, None], fresh, ", "(", [fit_test]),
+    "rows not reset": (CarriedState.resume, "tf.where(begins, fresh, ", "(", [fit_test]),
     "gradient of slices": (CharLM.train_step, "map(tf.convert_to_tensor, tape", "(tape", [fit_test]),
     "padding read": (CharLM._read, "tf.where(mask, tokens, 0)", "tokens", [padding_test]),
     "padding moves the state": (CharLM._read, "mask=mask, training", "training", [padded_state_test]),

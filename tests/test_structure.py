@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "metrics": (set(), {"keras", "tensorflow"}),
     "version": (set(), set()),
     "generation": ({"sampling", "text"}, {"numpy", "tensorflow"}),
-    "export": ({"version"}, {"keras", "tensorflow"}),
+    "export": ({"version"}, {"tensorflow"}),
     "stream_model": ({"carried", "metrics"}, {"keras", "tensorflow"}),
     "model": ({"export", "generation", "layers", "metrics", "stream_model", "text"}, {"keras", "tensorflow"}),
     "loading": ({"export", "model"}, {"tensorflow"}),

@@ -38,6 +38,7 @@ class CarriedState:
             A tuple of tensors (B, units).
         """
         batch_size = tf.shape(start)[0]
+        begins = tf.cast(start, tf.bool)[:, None]
 
         def of_row(variable, fresh):
             stored = variable.read_value()
@@ -45,7 +46,7 @@ class CarriedState:
             # A slice of both rather than a tf.cond: Grappler's shape inference takes the wrong branch of the latter.
             begin = tf.where(rows == batch_size, 0, rows)
             kept = tf.slice(tf.concat([stored, fresh], axis=0), [begin, 0], tf.shape(fresh))
-            return tf.where(start[:, None], fresh, tf.ensure_shape(kept, fresh.shape))
+            return tf.where(begins, fresh, tf.ensure_shape(kept, fresh.shape))
 
         return tuple(map(of_row, self._variables, self._initial_state(batch_size)))
 

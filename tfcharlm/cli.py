@@ -51,6 +51,8 @@ def _one_line_errors(kinds=AT_THE_DOOR):
     """Of these exceptions the message is all that the user needs."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # the reader, such as `head`, has seen enough; click ends quietly
     except kinds as error:
         message = error.message.splitlines()[0] if isinstance(error, tf.errors.OpError) else str(error)
         message = " ".join(message.split()) or "there is not enough memory for this"
@@ -78,8 +80,12 @@ def commands():
 @click.option("--batch-size", default=TrainingConfig.batch_size, help="Number of parallel streams.")
 @click.option("--sequence-length", default=TrainingConfig.sequence_length, help="Tokens that gradients reach back.")
 @click.option("--learning-rate", default=TrainingConfig.learning_rate, help="Peak of Adam's learning rate.")
-@click.option("--validation-fraction", default=0.1, help="The last part of the text, held out.")
-@click.option("--seed", default=0, help="Of the initial weights and of where a pass over the text begins.")
+@click.option(
+    "--validation-fraction", default=TrainingConfig.validation_fraction, help="The last part of the text, held out."
+)
+@click.option(
+    "--seed", default=TrainingConfig.seed, help="Of the initial weights and of where a pass over the text begins."
+)
 def train(corpus, name, output, **settings):
     """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
 
@@ -105,6 +111,8 @@ def train(corpus, name, output, **settings):
                 on_report=lambda report, history: _print_report(progress.console, report, len(history), run),
                 on_step=lambda spent: progress.update(task, completed=spent),
             )
+        # There is something to lose now.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if result.interrupted and not result.steps:
             raise UserError("interrupted before the first step; nothing was written.")
         if result.interrupted:
@@ -112,7 +120,8 @@ def train(corpus, name, output, **settings):
         with _one_line_errors():
             directory = _save(console, result, output / name, _records(console, corpus, config, result))
         _print_result(console, result, directory)
-    sys.exit(130 if result.interrupted else 0)
+    elsewhere = directory.parent != output / name
+    sys.exit(130 if result.interrupted else int(elsewhere))
 
 
 @commands.command()
@@ -136,13 +145,13 @@ def sample(model, prompt, length, temperature, top_k, top_p, seed, count):
             language_model.stream(prompt, length, temperature, top_k, top_p, None if seed is None else seed + row)
             for row in range(count)
         ]
-    for row, pieces in enumerate(texts):
-        if count > 1:
-            click.echo(f"--- {row + 1} of {count} ---")
-        click.echo(prompt, nl=False)
-        for piece in pieces:
-            click.echo(piece, nl=False)
-        click.echo()
+        for row, pieces in enumerate(texts):
+            if count > 1:
+                click.echo(f"--- {row + 1} of {count} ---")
+            click.echo(prompt, nl=False)
+            for piece in pieces:
+                click.echo(piece, nl=False)
+            click.echo()
 
 
 def main():
@@ -171,7 +180,7 @@ def _check_writable(directory, name):
 
 @contextlib.contextmanager
 def _one_interruption():
-    """The first Ctrl-C interrupts; those of an impatient user, while the model is being saved, do nothing."""
+    """The first Ctrl-C interrupts; a further one, of an impatient user, does nothing."""
 
     def interrupt(number, frame):
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -108,7 +108,7 @@ def _temporary_directory(parent):
 
 
 def _next_version(path):
-    if not path.name.isdigit():
+    if not path.name.isdecimal():
         return path.with_name(path.name + "-2")
     return next_version(path.parent)
 
@@ -122,5 +122,5 @@ def next_version(directory):
     '1'
     """
     directory = Path(directory)
-    versions = [int(path.name) for path in directory.glob("*") if path.name.isdigit()]
+    versions = [int(path.name) for path in directory.glob("*") if path.name.isdecimal()]
     return directory / str(max(versions, default=0) + 1)

@@ -38,7 +38,7 @@ def load_model(directory):
         reader = tf.train.load_checkpoint(str(directory / "variables" / "variables"))
         values = [reader.get_tensor(f"model_weights/{i}/.ATTRIBUTES/VARIABLE_VALUE") for i in range(len(model.weights))]
         model.set_weights(values)
-    except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+    except (LookupError, TypeError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{directory} is damaged: {_first_line(error)}") from error
     if model.vocabulary.fingerprint != config.get("vocabulary_fingerprint"):
         raise ValueError(
@@ -50,7 +50,7 @@ def load_model(directory):
 def _latest_version(directory):
     if not directory.exists():
         raise ValueError(f"{directory} does not exist; give a model's directory, such as saved_models/shakespeare.")
-    versions = [path for path in directory.glob("*") if path.name.isdigit() and path.is_dir()]
+    versions = [path for path in directory.glob("*") if path.name.isdecimal() and path.is_dir()]
     return max(versions, key=lambda path: int(path.name), default=directory)
 
 
