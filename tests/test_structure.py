@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "callbacks": (set(), {"keras"}),
     "training": ({"callbacks", "layers", "model", "text"}, {"keras", "numpy"}),
     "plots": (set(), {"matplotlib"}),
+    "errors": ({"training"}, {"click", "tensorflow"}),
     "cli": (
-        {"callbacks", "export", "loading", "plots", "text", "training", "version"},
+        {"callbacks", "errors", "export", "loading", "plots", "text", "training", "version"},
         {"click", "rich", "tensorflow"},
     ),
     "__init__": ({"layers", "loading", "model", "text", "version"}, set()),

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -20,45 +19,14 @@ import tensorflow as tf
 
 from tfcharlm import plots
 from tfcharlm.callbacks import Report
+from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
 from tfcharlm.export import export, next_version
 from tfcharlm.loading import check_no_pattern, load_model
 from tfcharlm.text import load_corpus
-from tfcharlm.training import CELLS, TrainingConfig, TrainingDivergedError, TrainingRun
+from tfcharlm.training import CELLS, TrainingConfig, TrainingRun
 from tfcharlm.version import __version__
 
 REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
-
-# What the Python interface calls these, and how the command line does.
-OPTIONS = {name: "--" + name.replace("_", "-") for name in (
-    "validation_fraction", "batch_size", "sequence_length", "learning_rate", "minutes", "epochs", "units", "layers",
-    "temperature", "top_k", "top_p", "seed",
-)} | {"max_length": "--length"}  # fmt: skip
-
-
-class UserError(click.ClickException):
-    """What the user can put right: one line on standard error, exit status 2."""
-
-    exit_code = 2
-
-
-# What can go wrong in a run that began well, and where input is checked.
-IN_A_RUN = (TrainingDivergedError, MemoryError, tf.errors.OpError)
-AT_THE_DOOR = (ValueError, OSError, ImportError, *IN_A_RUN)
-
-
-@contextlib.contextmanager
-def _one_line_errors(kinds=AT_THE_DOOR):
-    """Of these exceptions the message is all that the user needs."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # the reader, such as `head`, has seen enough; click ends quietly
-    except kinds as error:
-        message = error.message.splitlines()[0] if isinstance(error, tf.errors.OpError) else str(error)
-        message = " ".join(message.split()) or "there is not enough memory for this"
-        # Where they stand as words, and not in the name of a file.
-        names = re.compile(rf"(?<![^ ])({'|'.join(OPTIONS)})(?:(=)|(?=[ ,;]))")
-        raise UserError(names.sub(lambda m: OPTIONS[m[1]] + (" " if m[2] else ""), message)) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -93,7 +61,7 @@ def train(corpus, name, output, **settings):
     model so far.
     """
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
-    with _one_line_errors():
+    with one_line_errors():
         config = TrainingConfig(**settings)
         text = load_corpus(corpus)
         _check_writable(output / name, name)
@@ -105,7 +73,7 @@ def train(corpus, name, output, **settings):
         f"seed {config.seed}.",
     )
     with _one_interruption():
-        with _one_line_errors(IN_A_RUN), _progress_bar(console) as progress:
+        with one_line_errors(IN_A_RUN), _progress_bar(console) as progress:
             task = progress.add_task("training", total=1.0)
             result = run.train(
                 on_report=lambda report, history: _print_report(progress.console, report, len(history), run),
@@ -117,7 +85,7 @@ def train(corpus, name, output, **settings):
             raise UserError("interrupted before the first step; nothing was written.")
         if result.interrupted:
             console.print("Interrupted; saving the best model so far.")
-        with _one_line_errors():
+        with one_line_errors():
             directory = _save(console, result, output / name, _records(console, corpus, config, result))
         _print_result(console, result, directory)
     elsewhere = directory.parent != output / name
@@ -135,7 +103,7 @@ def train(corpus, name, output, **settings):
 @click.option("--count", default=1, help="Number of samples.")
 def sample(model, prompt, length, temperature, top_k, top_p, seed, count):
     """Let MODEL write: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
-    with _one_line_errors():
+    with one_line_errors():
         if count < 1:
             raise ValueError(f"--count must be a whole number from 1 up; received {count}.")
         if prompt != prompt.encode("utf-8", "ignore").decode():
