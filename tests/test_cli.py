@@ -206,7 +206,7 @@ def test_an_interruption_keeps_the_best_model_so_far(tmp_path):
     assert [path.name for path in (tmp_path / "saved_models" / "barn").iterdir()] == ["1"]
 
 
-@pytest.mark.parametrize("settings", [["--level", "byte"], ["--level", "word"], ["--cell", "rnn", "--layers", "2"]])
+@pytest.mark.parametrize("settings", [["--level", "byte", "--cell", "rnn", "--layers", "2"], ["--level", "word"]])
 def test_every_kind_of_model_is_trained_and_writes(command, tmp_path, settings):
     (tmp_path / "barn [old].txt").write_text(TEXT)
     status, output, _ = command("train", "barn [old].txt", "--name", "barn", "--epochs", 1, *SMALL, *settings)

@@ -1,5 +1,6 @@
 """The tests are tested: each of these faults, put into the code, must make a test fail.
 
+Without a mutant they pass: they are tests of the other modules, with arguments that those have too.
 A mutant replaces the code object of one function while one test runs, so whoever holds the function runs the mutant.
 """
 
@@ -111,8 +112,3 @@ def test_a_mutant_makes_a_test_fail(rng, monkeypatch, name):
         # A mutant may also break what the test calls, such as a lookup of an id out of range.
         with pytest.raises((AssertionError, ValueError, tf.errors.InvalidArgumentError)):
             test(rng)
-
-
-@pytest.mark.parametrize("test", sorted({test for *_, tests in MUTANTS.values() for test in tests}, key=repr))
-def test_without_a_mutant_they_pass(rng, test):
-    test(rng)
