@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
-from tfcharlm.kernels import lstm_step
+from tfcharlm.kernels import lstm_step, precision
 
 BATCH, TIME, INPUT, UNITS = 3, 5, 2, 7
 MASK = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 0, 1, 0, 0]], bool)
@@ -146,8 +146,9 @@ def test_bfloat16_policies_work_and_keep_float32_weights(rng, kind, wrapper):
     np.testing.assert_allclose(tf.cast(rough, tf.float32), exact, atol=0.1)
 
 
-def test_what_follows_a_bfloat16_product_is_float32(rng):
+def test_what_follows_a_bfloat16_product_is_float32(rng, monkeypatch):
     """One product that bfloat16 has exactly, so that only what follows it could lose digits."""
+    monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: True)
     z, c = rng.integers(-8, 9, size=(BATCH, 4 * UNITS)) / 4, rng.normal(size=(BATCH, UNITS))
     x = tf.constant(np.eye(BATCH), tf.bfloat16)
     weights = (tf.constant(z, tf.bfloat16), tf.zeros((UNITS, 4 * UNITS), tf.bfloat16), None)

@@ -220,7 +220,8 @@ def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_pat
     np.testing.assert_array_equal(again(ids[None]), model(ids[None]))
     other = stream_dataset(ids, batch_size=2, sequence_length=8)
     losses = [m.fit(other, verbose=0).history["loss"] for m in (model, again)]
-    assert losses[0] == losses[1], "the optimizer's state goes on too"
+    # The first model was traced for any shape, the second for this one: the same sums in another order.
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6), "the optimizer's state goes on too"
     assert make_model().from_config(model.get_config()).get_config() == model.get_config()
 
 

@@ -10,6 +10,7 @@ import textwrap
 import pytest
 import tensorflow as tf
 import test_generation
+import test_kernels
 import test_layers
 import test_model
 import test_reference
@@ -17,7 +18,7 @@ import test_reference
 from tfcharlm import reference
 from tfcharlm.carried import CarriedState
 from tfcharlm.generation import TextGenerator
-from tfcharlm.kernels import lstm_step, rnn_step, steps
+from tfcharlm.kernels import chains, lstm_step, precision, recurrences, rnn_step, sequence
 from tfcharlm.model import CharLM
 from tfcharlm.reference import lstm as reference_lstm
 
@@ -33,7 +34,19 @@ def keras_test(rng):
 
 
 def precision_test(rng):
-    test_layers.test_what_follows_a_bfloat16_product_is_float32(rng)
+    with pytest.MonkeyPatch.context() as patch:
+        test_layers.test_what_follows_a_bfloat16_product_is_float32(rng, patch)
+
+
+def kernel_test(rng):
+    """Two turns of the loop and single steps after them, a mask with holes, states from before."""
+    test = test_kernels.test_kernel_loop_and_numpy_agree.hypothesis.inner_test
+    test(test_kernels.Compiled(), ("lstm", 3, 19, "holes", False, 5))
+
+
+def chain_test(rng):
+    with pytest.MonkeyPatch.context() as patch:
+        test_kernels.test_chains_keep_rows_in_their_places(rng, patch, 3, True)
 
 
 def finite_difference_test(rng):
@@ -66,8 +79,21 @@ MUTANTS = {
     "gate blocks g and o swapped": (lstm_step, "z_i, z_f, z_g, z_o =", "z_i, z_f, z_o, z_g =", [cell_test, keras_test]),
     "no forget path": (lstm_step, "f * tf.cast(c, z_i.dtype) + i", "i", [cell_test, keras_test]),
     "output not squashed": (lstm_step, "o * activation(c_next)", "o * c_next", [cell_test, keras_test]),
-    "arithmetic in bfloat16": (steps._widen, "tf.cast(tensor, tf.float32)", "tensor", [precision_test]),
+    "arithmetic in bfloat16": (precision.widen, "tf.cast(tensor, tf.float32)", "tensor", [precision_test]),
     "rnn forgets": (rnn_step, "x, h)), h.dtype", "x, h * 0)), h.dtype", [lambda rng: cell_test(rng, "rnn")]),
+    "kernel: output gate derived by the cell": (
+        recurrences._lstm_backward, "dy=d_h * tanh_c", "dy=d_h * after[1]", [kernel_test],
+    ),
+    "kernel: no forget path back": (recurrences._lstm_backward, "d_c * f", "d_c", [kernel_test]),
+    "kernel: gates swapped": (recurrences._lstm_forward, "z_if, z_g, z_o =", "z_if, z_o, z_g =", [kernel_test]),
+    "kernel: masked steps have gradients": (
+        sequence.backward, "tf.where(sequence.keep[t], d_z, tf.zeros_like(d_z))", "d_z", [kernel_test],
+    ),
+    "kernel: masked steps stop the state's gradient": (
+        sequence.backward, "tf.where(sequence.keep[t], d, old)", "tf.where(sequence.keep[t], d, 0 * d)", [kernel_test],
+    ),
+    "kernel: gradient of one turn only": (sequence.backward, "d_transposed +=", "d_transposed =", [kernel_test]),
+    "chains: a row lost": (chains.in_chains, "rows * k // count for", "rows * k // count - 1 for", [chain_test]),
     "gates swapped in NumPy": (reference_lstm._gates, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [cell_test]),
     "no forget path back": (reference_lstm._step_backward, "d_c * f\n", "d_c\n", [finite_difference_test]),
     "output gate derived by the cell": (

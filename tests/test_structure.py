@@ -24,8 +24,11 @@ MAY_IMPORT = {
     "version": (set(), set()),
     "generation": ({"sampling", "text"}, {"numpy", "tensorflow"}),
     "export": ({"version"}, {"tensorflow"}),
-    "stream_model": ({"carried", "metrics"}, {"keras", "tensorflow"}),
-    "model": ({"export", "generation", "layers", "metrics", "stream_model", "text"}, {"keras", "tensorflow"}),
+    "stream_model": ({"carried", "kernels", "metrics"}, {"keras", "tensorflow"}),
+    "model": (
+        {"export", "generation", "kernels", "layers", "metrics", "stream_model", "text"},
+        {"keras", "tensorflow"},
+    ),
     "loading": ({"export", "model"}, {"tensorflow"}),
     "callbacks": (set(), {"keras"}),
     "training": ({"callbacks", "layers", "model", "text"}, {"keras", "numpy"}),
@@ -35,7 +38,7 @@ MAY_IMPORT = {
         {"callbacks", "errors", "export", "loading", "plots", "text", "training", "version"},
         {"click", "rich", "tensorflow"},
     ),
-    "__init__": ({"layers", "loading", "model", "text", "version"}, set()),
+    "__init__": ({"kernels", "layers", "loading", "model", "text", "version"}, set()),
 }
 
 

@@ -1,9 +1,10 @@
 """Recurrent character language models in Keras 3 and TensorFlow. Start with README.md, then docs/architecture.md."""
 
 from tfcharlm import text
+from tfcharlm.kernels import configure_threads
 from tfcharlm.layers import RNN, LSTMCell, RNNCell
 from tfcharlm.loading import load_model
 from tfcharlm.model import CharLM
 from tfcharlm.version import __version__
 
-__all__ = ["RNN", "CharLM", "LSTMCell", "RNNCell", "__version__", "load_model", "text"]
+__all__ = ["RNN", "CharLM", "LSTMCell", "RNNCell", "__version__", "configure_threads", "load_model", "text"]

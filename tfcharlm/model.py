@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfcharlm import generation
 from tfcharlm.export import export
+from tfcharlm.kernels import in_chains
 from tfcharlm.layers import RNN
 from tfcharlm.metrics import characters_per_token
 from tfcharlm.stream_model import StreamModel
@@ -111,13 +112,23 @@ class CharLM(StreamModel):
         >>> logits.shape, states[0].shape
         (TensorShape([1, 2, 3]), TensorShape([1, 5]))
         """
-        outputs, rest, ends = self.embedding(tokens), list(states), []
+        embeddings = tf.convert_to_tensor(self.embedding.embeddings)
+
+        def read(tokens, states, mask):
+            return self._read_rows(tokens, embeddings, states, mask, training)
+
+        return in_chains(read, tokens, tuple(states), mask)
+
+    def _read_rows(self, tokens, embeddings, states, mask, training):
+        outputs, rest, ends = tokens, list(states), []
         for layer in self.recurrent:
             count = len(keras.tree.flatten(layer.state_size))
             own, rest = rest[:count], rest[count:]
             nested = keras.tree.pack_sequence_as(layer.state_size, own)
-            outputs, *end = layer(outputs, initial_state=nested, mask=mask, training=training)
+            nested = nested if keras.tree.is_nested(nested) else [nested]
+            outputs, end = layer.run(outputs, nested, mask, training, embeddings)
             ends += keras.tree.flatten(end)
+            embeddings = None
         return self.head(outputs), tuple(ends)
 
     def call(self, inputs, training=False):

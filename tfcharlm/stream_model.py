@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.carried import CarriedState
+from tfcharlm.kernels import in_chains
 from tfcharlm.metrics import BitsPerCharacter
 
 
@@ -88,7 +89,7 @@ class StreamModel(keras.Model):
         logits, states = self.step(tokens, states, mask=mask, training=training)
         if start is not None:
             carried.keep(states)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+        losses = in_chains(tf.nn.sparse_softmax_cross_entropy_with_logits, targets, logits)
         if weights is None:
             return logits, losses, tf.ones_like(losses)
         return logits, losses, tf.cast(weights, losses.dtype)

@@ -1,10 +1,12 @@
 """One step of a recurrence. `tfcharlm.reference` has the same two functions in NumPy.
 
-Whatever the dtype of the operands, what follows the matrix products is computed in float32 at least: bfloat16 has
-eight bits of mantissa, and a cell state that adds up hundreds of small updates loses them all.
+Whatever the dtype of the operands, what follows the matrix products is computed in float32 at least
+(`tfcharlm.kernels.precision` says why).
 """
 
 import tensorflow as tf
+
+from tfcharlm.kernels.precision import Products, widen
 
 
 def rnn_step(weights, x, h, activation=tf.tanh):
@@ -69,9 +71,7 @@ def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigm
 
 def _pre_activation(weights, x, h):
     kernel, recurrent_kernel, bias = weights
-    z = _widen(tf.matmul(x, kernel) + tf.matmul(tf.cast(h, x.dtype), recurrent_kernel))
-    return z if bias is None else z + _widen(bias)
-
-
-def _widen(tensor):
-    return tf.cast(tensor, tf.float32) if tensor.dtype in (tf.bfloat16, tf.float16) else tensor
+    products = Products(x.dtype)
+    operand = products.operand
+    z = products(operand(x), operand(kernel)) + products(operand(h), operand(recurrent_kernel))
+    return z if bias is None else z + widen(bias)

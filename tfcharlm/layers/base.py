@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfcharlm.kernels.precision import wide
+
 if keras.config.backend() != "tensorflow":
     raise ImportError(
         f"tfcharlm runs on Keras's TensorFlow backend; received {keras.config.backend()!r}. "
@@ -38,7 +40,8 @@ class MatrixCell(keras.layers.Layer):
             raise ValueError(
                 f"units must be a positive integer, such as {type(self).__name__}(256); received {units!r}."
             )
-        super().__init__(**kwargs)
+        # Keras would round the states that come in to the compute dtype.
+        super().__init__(autocast=False, **kwargs)
         self.units = units
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
@@ -64,6 +67,7 @@ class MatrixCell(keras.layers.Layer):
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
+            autocast=False,  # kernels round it themselves
         )
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, columns),
@@ -71,6 +75,7 @@ class MatrixCell(keras.layers.Layer):
             initializer=self.recurrent_initializer,
             regularizer=self.recurrent_regularizer,
             constraint=self.recurrent_constraint,
+            autocast=False,  # kernels round it themselves
         )
         self.bias = None
         if self.use_bias:
@@ -80,15 +85,28 @@ class MatrixCell(keras.layers.Layer):
                 initializer=self._initial_bias,
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
+                autocast=False,
             )
 
     def _initial_bias(self, shape, dtype=None):
         return self.bias_initializer(shape, dtype=dtype)
 
+    @property
+    def arrays(self):
+        """`(kernel, recurrent_kernel, bias or None)`, as the functions of `tfcharlm.kernels` take them."""
+        return self.kernel, self.recurrent_kernel, self.bias
+
     def step_weights(self):
-        """`(kernel, recurrent_kernel, bias or None)` in the compute dtype, as `tfcharlm.kernels` takes them."""
-        arrays = (self.kernel, self.recurrent_kernel, self.bias)
-        return tuple(a if a is None else tf.cast(tf.convert_to_tensor(a), self.compute_dtype) for a in arrays)
+        """The arrays in the compute dtype."""
+        return tuple(a if a is None else self.operand(a) for a in self.arrays)
+
+    def operand(self, tensor):
+        return tf.cast(tf.convert_to_tensor(tensor), self.compute_dtype)
+
+    def get_initial_state(self, batch_size=None):
+        """Zeros, (batch_size, units) for each state; float32 at least, as the sum of many small updates needs it."""
+        sizes = keras.tree.flatten(self.state_size)
+        return [tf.zeros((batch_size, size), dtype=wide(self.compute_dtype)) for size in sizes]
 
     def get_config(self):
         config = super().get_config()

@@ -50,11 +50,8 @@ class RNNCell(MatrixCell):
         return self.units
 
     def call(self, inputs, states, training=False):
-        h = rnn_step(self.step_weights(), inputs, states[0], activation=self.activation)
+        h = rnn_step(self.step_weights(), self.operand(inputs), states[0], activation=self.activation)
         return h, [h]
-
-    def get_initial_state(self, batch_size=None):
-        return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype)]
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
@@ -139,15 +136,12 @@ class LSTMCell(MatrixCell):
     def call(self, inputs, states, training=False):
         h, c = lstm_step(
             self.step_weights(),
-            inputs,
+            self.operand(inputs),
             *states,
             activation=self.activation,
             recurrent_activation=self.recurrent_activation,
         )
         return h, [h, c]
-
-    def get_initial_state(self, batch_size=None):
-        return [ops.zeros((batch_size, self.units), dtype=self.compute_dtype) for _ in range(2)]
 
     def get_config(self):
         config = super().get_config()

@@ -1,0 +1,183 @@
+"""The same small model in several libraries: Embedding(65, 64) -> one recurrent layer -> Dense(65), Adam.
+
+Each factory imports its library itself and returns `work(n)`: n training steps, or readings of a text without training.
+"""
+
+import time
+
+import numpy as np
+from alternating import timed
+
+SYMBOLS, EMBEDDING = 65, 64
+
+
+def keras_step(units, batch, length, cell="lstm", dtype="float32", layer="keras", training=True, **options):
+    """Keras's layer, `tfcharlm.RNN` in its place (layer="tfcharlm") or TensorFlow's BlockLSTMV2 ("block").
+
+    Options: `jit`, the step under XLA; `unroll`, as Keras's layers have it.
+    """
+    import keras
+    import tensorflow as tf
+
+    if layer == "tfcharlm":
+        import tfcharlm
+
+        tfcharlm.configure_threads()
+    keras.config.set_dtype_policy(dtype)
+    if layer == "tfcharlm":
+        cell_class = {"lstm": tfcharlm.LSTMCell, "rnn": tfcharlm.RNNCell}[cell]
+        recurrent = tfcharlm.RNN(cell_class(units), return_sequences=True)
+    elif layer == "block":
+        recurrent = _block_lstm(units)
+    else:
+        recurrent = {"lstm": keras.layers.LSTM, "rnn": keras.layers.SimpleRNN}[cell](
+            units, return_sequences=True, unroll=options.get("unroll", False)
+        )
+    model = keras.Sequential(
+        [
+            keras.Input((length,), batch_size=batch, dtype="int32"),
+            keras.layers.Embedding(SYMBOLS, EMBEDDING),
+            recurrent,
+            keras.layers.Dense(SYMBOLS, dtype="float32"),
+        ]
+    )
+    tokens, targets = (tf.constant(a) for a in _batch(batch, length))
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(model.trainable_variables)
+
+    def train():
+        with tf.GradientTape() as tape:
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, model(tokens, training=True))
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    def read():
+        return tf.reduce_sum(model(tokens, training=False)[:, -1])
+
+    step = tf.function(train if training else read, jit_compile=options.get("jit", False))
+    return timed(lambda: step().numpy())
+
+
+def char_lm_step(units, batch, length, cell="lstm", dtype="float32", training=True, fit=False, threads=True):
+    """`CharLM`: its own training step, bare or in `fit`, metrics and carried state included."""
+    import keras
+    import tensorflow as tf
+
+    import tfcharlm
+
+    if threads:
+        tfcharlm.configure_threads()
+    keras.config.set_dtype_policy(dtype)
+    vocabulary = tfcharlm.text.Vocabulary("".join(map(chr, range(0x100, 0x100 + SYMBOLS))))
+    cells = [{"lstm": tfcharlm.LSTMCell, "rnn": tfcharlm.RNNCell}[cell](units)]
+    model = tfcharlm.CharLM(vocabulary, cells, EMBEDDING)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    model.optimizer.build(model.trainable_variables)
+    tokens, targets = (tf.constant(a) for a in _batch(batch, length))
+    start = tf.zeros([batch], tf.bool)
+    data = {"tokens": tokens, "start": start}, targets
+    if fit:
+        return _fit_seconds(model, tf.data.Dataset.from_tensors(data).repeat())
+
+    if training:
+        step = tf.function(lambda: model.train_step(data), autograph=False)
+        return timed(lambda: step()["loss"].numpy())
+
+    read = tf.function(lambda: tf.reduce_sum(model.step(tokens, model.initial_state(batch))[0][:, -1]), autograph=False)
+    return timed(lambda: read().numpy())
+
+
+def torch_step(units, batch, length, cell="lstm", dtype="float32", training=True):
+    """PyTorch's nn.LSTM or nn.RNN."""
+    import torch
+
+    embedding, head = torch.nn.Embedding(SYMBOLS, EMBEDDING), torch.nn.Linear(units, SYMBOLS)
+    recurrent = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[cell](EMBEDDING, units, batch_first=True)
+    parameters = [*embedding.parameters(), *recurrent.parameters(), *head.parameters()]
+    optimizer = torch.optim.Adam(parameters, 1e-3)
+    tokens, targets = (torch.tensor(a).long() for a in _batch(batch, length))
+
+    def logits():
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
+            return head(recurrent(embedding(tokens))[0]).float()
+
+    def train():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(logits().reshape(-1, SYMBOLS), targets.reshape(-1))
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def read():
+        with torch.no_grad():
+            return logits()[:, -1].sum().item()
+
+    return timed(train if training else read)
+
+
+def product_peak(size=2048):
+    """The machine's peak as far as TensorFlow reaches it: seconds for one float32 multiplication and addition."""
+    import tensorflow as tf
+
+    a, b = tf.random.normal((size, size)), tf.random.normal((size, size))
+    multiply = tf.function(lambda: tf.matmul(a, b)[0, 0] + tf.matmul(b, a)[0, 0], autograph=False)
+    work = timed(lambda: multiply().numpy())
+    return lambda n: work(n) / (4 * size**3)
+
+
+def _block_lstm(units):
+    import keras
+    import tensorflow as tf
+
+    class BlockLSTM(keras.layers.Layer):
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(shape[-1] + units, 4 * units), name="kernel")
+            self.bias = self.add_weight(shape=(4 * units,), initializer="zeros", name="bias")
+
+        def call(self, inputs):
+            batch, length, _ = inputs.shape
+            zeros, peephole = tf.zeros((batch, units)), tf.zeros((units,))
+            kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
+            outputs = tf.raw_ops.BlockLSTMV2(
+                seq_len_max=tf.constant(length, tf.int64),
+                x=tf.transpose(inputs, [1, 0, 2]),
+                cs_prev=zeros,
+                h_prev=zeros,
+                w=kernel,
+                wci=peephole,
+                wcf=peephole,
+                wco=peephole,
+                b=bias,
+                cell_clip=0.0,
+                use_peephole=False,
+            )
+            return tf.transpose(outputs.h, [1, 0, 2])
+
+    return BlockLSTM()
+
+
+def _fit_seconds(model, data):
+    import keras
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.ends = []
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.ends.append(time.perf_counter())
+
+    clock = Clock()
+
+    def work(n):
+        # From the end of the first step: what an epoch costs once is not what a step costs.
+        model.fit(data, steps_per_epoch=n + 1, verbose=0, callbacks=[clock])
+        return (clock.ends[-1] - clock.ends[0]) / n
+
+    return work
+
+
+def _batch(batch, length):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, SYMBOLS, (batch, length)).astype(np.int32) for _ in range(2)]

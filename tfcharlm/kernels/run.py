@@ -1,0 +1,47 @@
+"""Kernels for layers: batch-major tensors in and out, weights as the cells hold them."""
+
+import tensorflow as tf
+
+from tfcharlm.kernels import sequence
+from tfcharlm.kernels.chains import in_chains
+from tfcharlm.kernels.precision import wide
+
+
+def run_recurrence(recurrence, weights, inputs, states, mask=None, dtype=None, save=True, needs_input_gradient=True):
+    """Runs a recurrence over a batch of sequences.
+
+    Args:
+        recurrence: `RNN` or `LSTM` of `tfcharlm.kernels`.
+        weights: `(kernel (D, G*H), recurrent_kernel (H, G*H), bias (G*H,) or None)`.
+        inputs: (B, T, D).
+        states: the states before the first step, (B, H) each, the output first.
+        mask: None, or bool (B, T); where it is False, the states stay as they are.
+        dtype: of the operands of matrix products; that of the inputs by default.
+        save: whether a gradient is likely to be asked for: it can always be, but costs another forward pass otherwise.
+        needs_input_gradient: False for inputs that nothing trainable has made.
+
+    Returns:
+        `(outputs (B, T, H), states)`: h after each step, and the states after the last one, float32 at least.
+    """
+    kernel, recurrent_kernel, bias = weights
+    dtype = tf.as_dtype(dtype or inputs.dtype)
+    inputs = tf.ensure_shape(tf.cast(inputs, wide(dtype)), (None, None, kernel.shape[0]))
+    rows = [kernel, recurrent_kernel]
+    if bias is not None:
+        # The bias is the weight of an input that is always 1.
+        rows.insert(1, bias[None])
+        inputs = tf.concat([inputs, tf.ones_like(inputs[..., :1])], axis=-1)
+    matrix = tf.cast(tf.concat(rows, axis=0), wide(dtype))
+
+    def chain(inputs, states, mask):
+        keep = None if mask is None else tf.transpose(mask)[:, None]
+        columns = tf.transpose(inputs, [1, 2, 0])
+        own = sequence.Sequence(recurrence, columns, keep, dtype, needs_input_gradient)
+        states = tuple(
+            tf.transpose(tf.ensure_shape(tf.cast(state, wide(dtype)), (None, recurrent_kernel.shape[0])))
+            for state in states
+        )
+        outputs, last = sequence.run(own, matrix, states, save)
+        return outputs, tuple(map(tf.transpose, last))
+
+    return in_chains(chain, inputs, tuple(states), mask)
