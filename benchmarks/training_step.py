@@ -62,23 +62,30 @@ def products(units, batch, length, cell):
 def ratios(timings):
     """The bars of the comparison: `{what: how many times as long as ours}`."""
 
-    def best(prefix):
-        medians = {n: t.median for n, t in timings.items() if n.startswith(prefix) and t.seconds}
-        name = min(medians, key=medians.get)
-        return name, medians[name]
+    def best(dtypes, settings):
+        """The fastest Keras, of float32 or of any dtype, as TensorFlow is installed or also with oneDNN turned on."""
+        names = [n for n, t in timings.items() if n.startswith("Keras") and t.seconds]
+        names = [n for n in names if dtypes == "any dtype" or "bfloat16" not in n]
+        names = [n for n in names if settings == "with oneDNN" or "oneDNN" not in n]
+        name = min(names, key=lambda n: timings[n].median)
+        return f"best Keras, {dtypes}, {settings} ({name})", timings[name].median
 
-    ours, half = timings["CharLM"].median, timings["CharLM, bfloat16"].median
-    name, keras = best("Keras")
-    full = {n: t for n, t in timings.items() if "bfloat16" not in n}
-    keras_full = min(t.median for n, t in full.items() if n.startswith("Keras") and t.seconds)
-    return {
-        "best Keras float32 / CharLM": keras_full / ours,
-        "Keras as installed / CharLM": timings["Keras"].median / ours,
-        "PyTorch float32 / CharLM": timings["PyTorch"].median / ours,
-        f"best Keras ({name}) / CharLM, bfloat16": keras / half,
-        "PyTorch bfloat16 / CharLM, bfloat16": timings["PyTorch, bfloat16"].median / half,
-        "fit / bare step": timings["CharLM, fit"].median / ours,
-    }
+    def against(theirs, ours):
+        label, seconds = theirs if isinstance(theirs, tuple) else (theirs, timings[theirs].median)
+        return f"{label} / {ours}", seconds / timings[ours].median
+
+    return dict(
+        [
+            against(best("float32", "with oneDNN"), "CharLM"),
+            against(best("float32", "as installed"), "CharLM"),
+            against(best("float32", "as installed"), "CharLM, oneDNN off"),
+            against("PyTorch", "CharLM"),
+            against(best("any dtype", "with oneDNN"), "CharLM, bfloat16"),
+            against(best("any dtype", "as installed"), "CharLM, bfloat16"),
+            against("PyTorch, bfloat16", "CharLM, bfloat16"),
+            against("CharLM, fit", "CharLM"),
+        ]
+    )
 
 
 def run(size, cell, rounds):

@@ -82,7 +82,7 @@ MUTANTS = {
     "arithmetic in bfloat16": (precision.widen, "tf.cast(tensor, tf.float32)", "tensor", [precision_test]),
     "rnn forgets": (rnn_step, "x, h)), h.dtype", "x, h * 0)), h.dtype", [lambda rng: cell_test(rng, "rnn")]),
     "kernel: output gate derived by the cell": (
-        recurrences._lstm_backward, "dy=d_h * tanh_c", "dy=d_h * after[1]", [kernel_test],
+        recurrences._lstm_backward, "dy=d_h * tanh_c", "dy=d_h * after[0]", [kernel_test],
     ),
     "kernel: no forget path back": (recurrences._lstm_backward, "d_c * f", "d_c", [kernel_test]),
     "kernel: gates swapped": (recurrences._lstm_forward, "z_if, z_g, z_o =", "z_if, z_o, z_g =", [kernel_test]),
@@ -90,7 +90,8 @@ MUTANTS = {
         sequence.backward, "tf.where(sequence.keep[t], d_z, tf.zeros_like(d_z))", "d_z", [kernel_test],
     ),
     "kernel: masked steps stop the state's gradient": (
-        sequence.backward, "tf.where(sequence.keep[t], d, old)", "tf.where(sequence.keep[t], d, 0 * d)", [kernel_test],
+        sequence.backward, "tf.where(sequence.keep[t], new, old)", "tf.where(sequence.keep[t], new, 0 * old)",
+        [kernel_test],
     ),
     "kernel: gradient of one turn only": (sequence.backward, "d_transposed +=", "d_transposed =", [kernel_test]),
     "chains: a row lost": (chains.in_chains, "rows * k // count for", "rows * k // count - 1 for", [chain_test]),

@@ -35,8 +35,7 @@ def run_recurrence(recurrence, weights, inputs, states, mask=None, dtype=None, s
 
     def chain(inputs, states, mask):
         keep = None if mask is None else tf.transpose(mask)[:, None]
-        columns = tf.transpose(inputs, [1, 2, 0])
-        own = sequence.Sequence(recurrence, columns, keep, dtype, needs_input_gradient)
+        own = sequence.Sequence(recurrence, inputs, keep, dtype, needs_input_gradient)
         states = tuple(
             tf.transpose(tf.ensure_shape(tf.cast(state, wide(dtype)), (None, recurrent_kernel.shape[0])))
             for state in states

@@ -6,9 +6,8 @@ $$ z_t = A^\top [x_t; 1; h_{t-1}], \qquad A = [W; b; U] $$
 $$ [\partial x_t; \cdot; \partial h_{t-1}] = A \, \partial z_t, \qquad
    \partial A = \sum_t [x_t; 1; h_{t-1}] \, \partial z_t^\top $$
 
-What makes it fast on a CPU: columns (`docs/architecture.md` has the measurements); one product a step; the products of
-the weights' gradient and of the input's gathered over several steps; what a step leaves for the backward pass is kept
-as it is, never stacked.
+What makes it fast on a CPU: columns in the loop, rows where several steps are multiplied at once; one product a step;
+what a step leaves for the backward pass is kept as it is, never stacked. `docs/architecture.md` has the measurements.
 """
 
 from typing import NamedTuple
@@ -18,9 +17,9 @@ import tensorflow as tf
 from tfcharlm.kernels.precision import Products
 from tfcharlm.kernels.recurrences import Recurrence
 
-# Steps in one turn of a loop: spreads the cost of a turn, and makes the products of the weights' gradient long enough
-# (steps * rows of the batch). 4 and 16 were as fast; the graph, and the time to build it, grow with it.
-STEPS_PER_TURN = 8
+# Steps in one turn of a loop: spreads the cost of a turn, and makes the products of A's gradient long enough (steps *
+# rows of the batch). 8 and 16 were no faster; the graph, the time to build it and its memory grow with it.
+STEPS_PER_TURN = 4
 
 
 class Sequence(NamedTuple):
@@ -28,134 +27,158 @@ class Sequence(NamedTuple):
 
     Args:
         recurrence: what lies between the products.
-        columns: inputs, (T, D, B).
+        inputs: (B, T, D).
         keep: None, or bool (T, 1, B): False where a column's states stay as they are.
         dtype: of the operands of the products; everything else is float32 at least.
         needs_input_gradient: False for inputs that nothing trainable has made.
     """
 
     recurrence: Recurrence
-    columns: tf.Tensor
+    inputs: tf.Tensor
     keep: tf.Tensor | None = None
     dtype: tf.DType = tf.float32
     needs_input_gradient: bool = True
 
+    @property
+    def steps(self):
+        return self.inputs.shape[1] if self.inputs.shape[1] is not None else tf.shape(self.inputs)[1]
+
 
 class Saved(NamedTuple):
-    """What the forward pass leaves for the backward pass: by step, gates and the states before; the last states."""
+    """What the forward pass leaves for the backward pass.
+
+    Args:
+        gates: by step, what the recurrence keeps.
+        memory: by step, the states besides h, before it.
+        last_memory: these states after the last step.
+        first_h: h before the first step, (H, B).
+        outputs: h after every step, (B, T, H).
+    """
 
     gates: tuple[tf.TensorArray, ...]
-    before: tuple[tf.TensorArray, ...]
-    last: tuple[tf.Tensor, ...]
+    memory: tuple[tf.TensorArray, ...]
+    last_memory: tuple[tf.Tensor, ...]
+    first_h: tf.Tensor
+    outputs: tf.Tensor
 
 
 def run(sequence, matrix, states, save=True):
-    """Runs a recurrence over a sequence; differentiable with respect to the matrix, the columns and the states.
+    """Runs a recurrence over a sequence; differentiable with respect to the matrix, the inputs and the states.
 
     Args:
         sequence: a `Sequence`.
         matrix: A (D + H, G*H): the rows that multiply the input, then those that multiply the state.
-        states: tuple of the states before the first step, (H, B) each.
+        states: tuple of the states before the first step, (H, B) each, h first.
         save: whether to keep what the backward pass needs. If not, a gradient costs another forward pass.
 
     Returns:
-        `(outputs (T, H, B), states)`: the first state after every step, and all states after the last one.
+        `(outputs (B, T, H), states)`: h after every step, and all states after the last one, (H, B) each.
     """
 
     @tf.custom_gradient
-    def differentiable(matrix, columns, *states):
+    def differentiable(matrix, inputs, *states):
         outputs, last, saved = forward(sequence, matrix, states, save)
 
         def gradient(d_outputs, *d_last):
             kept = saved if save else forward(sequence, matrix, states, save=True)[2]
             return backward(sequence, matrix, kept, d_outputs, d_last)
 
-        return (tf.transpose(outputs, [2, 0, 1]), *last), gradient
+        return (outputs, *last), gradient
 
-    outputs, *last = differentiable(matrix, sequence.columns, *states)
+    outputs, *last = differentiable(matrix, sequence.inputs, *states)
     return outputs, tuple(last)
 
 
 def forward(sequence, matrix, states, save):
-    """`(outputs (T, H, B), last states, Saved or None)`."""
-    recurrence, products = sequence.recurrence, Products(sequence.dtype)
-    steps = _length(sequence.columns)
-    columns, transposed = products.operand(sequence.columns), products.operand(tf.transpose(matrix))
+    """`(outputs (B, T, H), last states, Saved or None)`."""
+    recurrence, products, steps = sequence.recurrence, Products(sequence.dtype), sequence.steps
+    columns = products.operand(tf.transpose(sequence.inputs, [1, 2, 0]))
+    transposed = products.operand(tf.transpose(matrix))
 
     def arrays(*multiples):
         units, batch = states[0].shape
-        return tuple(
-            tf.TensorArray(states[0].dtype, steps, element_shape=(n * units, batch), clear_after_read=False)
-            for n in multiples
-        )
+        return tuple(tf.TensorArray(states[0].dtype, steps, element_shape=(n * units, batch)) for n in multiples)
 
     def step(t, states, outputs, gates, before):
-        z = products(transposed, tf.concat([columns[t], products.operand(states[0])], axis=0))
-        after, kept = recurrence.forward(z, states)
-        if sequence.keep is not None:
-            after = tuple(tf.where(sequence.keep[t], new, old) for new, old in zip(after, states, strict=True))
+        h, *memory = states
+        z = products(transposed, tf.concat([columns[t], products.operand(h)], axis=0))
+        h, after, kept = recurrence.forward(z, memory)
         if save:
-            gates, before = _write(gates, t, kept), _write(before, t, states)
-        return after, _write(outputs, t, after[:1]), gates, before
+            gates, before = _write(gates, t, kept), _write(before, t, memory)
+        if sequence.keep is not None:
+            after = tuple(tf.where(sequence.keep[t], new, old) for new, old in zip((h, *after), states, strict=True))
+            h, *after = after
+        return (h, *after), _write(outputs, t, (h,)), gates, before
 
-    kept = (arrays(*recurrence.gates), arrays(*[1] * len(states))) if save else ((), ())
-    carried = (tuple(states), arrays(1), *kept)
-    last, outputs, gates, before = _loop(lambda times, *carried: _each(step, times, carried), steps, carried)
-    return outputs[0].stack(), last, Saved(gates, before, last) if save else None
+    def several(times, *carried):
+        for t in times:
+            carried = step(t, *carried)
+        return carried
+
+    kept = (arrays(*recurrence.gates), arrays(*[1] * recurrence.memory)) if save else ((), ())
+    last, outputs, gates, memory = _loop(several, steps, (tuple(states), arrays(1), *kept))
+    outputs = tf.transpose(outputs[0].stack(), [2, 0, 1])
+    return outputs, last, Saved(gates, memory, last[1:], states[0], outputs) if save else None
 
 
 def backward(sequence, matrix, saved, d_outputs, d_last):
-    """Gradients of the matrix, of the columns (None if not wanted) and of the states before the first step."""
-    recurrence, products = sequence.recurrence, Products(sequence.dtype)
-    columns, (inputs, batch) = products.operand(sequence.columns), sequence.columns.shape[1:]
-    of_input, of_state = tf.split(products.operand(matrix), [inputs, d_last[0].shape[0]], axis=0)
+    """Gradients of the matrix, of the inputs (None if not wanted) and of the states before the first step."""
+    recurrence, products, steps = sequence.recurrence, Products(sequence.dtype), sequence.steps
+    width, (units, batch) = sequence.inputs.shape[2], saved.first_h.shape
+    of_input, of_state = tf.split(products.operand(matrix), [width, units], axis=0)
+    first_row = tf.transpose(saved.first_h)[:, None]
 
     def step(t, d_states, after):
-        gates, before = _read(saved.gates, t), _read(saved.before, t)
-        d_states = (d_states[0] + tf.transpose(d_outputs[:, t]), *d_states[1:])
-        d_z, d_before = recurrence.backward(d_states, gates, before, after)
+        d_h, *d_memory = (d_states[0] + tf.transpose(d_outputs[:, t]), *d_states[1:])
+        gates, before = _read(saved.gates, t), _read(saved.memory, t)
+        d_z, d_before = recurrence.backward(d_h, d_memory, gates, before, after)
         if sequence.keep is not None:
             d_z = tf.where(sequence.keep[t], d_z, tf.zeros_like(d_z))
         d_z = products.operand(d_z)
-        d_before = (products(of_state, d_z), *d_before[1:])
+        d_before = (products(of_state, d_z), *d_before)
         if sequence.keep is not None:
-            d_before = tuple(tf.where(sequence.keep[t], d, old) for d, old in zip(d_before, d_states, strict=True))
+            passed = zip(d_before, (d_h, *d_memory), strict=True)
+            d_before = tuple(tf.where(sequence.keep[t], new, old) for new, old in passed)
         return d_z, d_before, before
 
-    def steps_together(times, d_states, after, d_transposed, d_columns):
-        d_z, multiplied = [], []
-        for t in times:
+    def rows_before(t, count):
+        """`[x; h before]` of so many steps as rows (count * B, D + H), in the order of the columns of their d_z."""
+        earlier = tf.where(t > 0, saved.outputs[:, tf.maximum(t - 1, 0)][:, None], first_row)
+        h = tf.concat([earlier, _steps_of(saved.outputs, t, count - 1)], axis=1)
+        rows = tf.concat([_steps_of(sequence.inputs, t, count), h], axis=2)
+        return products.operand(tf.reshape(tf.transpose(rows, [1, 0, 2]), (-1, width + units)))
+
+    def several(times, d_states, after, d_transposed, d_inputs):
+        d_z = []
+        for t in reversed(times):
             d_z_t, d_states, after = step(t, d_states, after)
-            d_z.append(d_z_t)
-            multiplied.append(tf.concat([columns[t], products.operand(after[0])], axis=0))
+            d_z.insert(0, d_z_t)
         d_z = tf.concat(d_z, axis=1)
-        d_transposed += products(d_z, tf.concat(multiplied, axis=1), transpose_b=True)
+        d_transposed += products(d_z, rows_before(times[0], len(times)))
         if sequence.needs_input_gradient:
             pieces = tf.split(products(of_input, d_z), len(times), axis=1)
             for t, piece in zip(times, pieces, strict=True):
-                d_columns = _write(d_columns, t, (piece,))
-        return d_states, after, d_transposed, d_columns
+                d_inputs = _write(d_inputs, t, (piece,))
+        return d_states, after, d_transposed, d_inputs
 
-    steps, dtype = _length(sequence.columns), d_last[0].dtype
-    d_columns = ()
+    d_inputs = ()
     if sequence.needs_input_gradient:
-        d_columns = (tf.TensorArray(dtype, steps, element_shape=(inputs, batch)),)
-    carried = (tuple(d_last), saved.last, tf.zeros_like(tf.transpose(matrix)), d_columns)
-    d_states, _, d_transposed, d_columns = _loop(steps_together, steps, carried, backwards=True)
-    d_columns = d_columns[0].stack() if d_columns else None
-    return tf.transpose(d_transposed), d_columns, *d_states
+        d_inputs = (tf.TensorArray(d_outputs.dtype, steps, element_shape=(width, batch)),)
+    carried = (tuple(d_last), saved.last_memory, tf.zeros_like(tf.transpose(matrix)), d_inputs)
+    d_states, _, d_transposed, d_inputs = _loop(several, steps, carried, backwards=True)
+    d_inputs = tf.transpose(d_inputs[0].stack(), [2, 0, 1]) if d_inputs else None
+    return tf.transpose(d_transposed), d_inputs, *d_states
 
 
 def _loop(body, steps, carried, backwards=False):
-    """`carried = body(times, *carried)` with the times of `STEPS_PER_TURN` steps in every turn; the rest one by one."""
+    """`carried = body(times, *carried)` for the times of `STEPS_PER_TURN` steps in every turn; the rest one by one."""
     together = STEPS_PER_TURN if not isinstance(steps, int) else max(1, min(STEPS_PER_TURN, steps))
     parts = [(0, steps // together, together), (steps - steps % together, steps % together, 1)]
     for begin, turns, length in reversed(parts) if backwards else parts:
 
         def turn(number, *carried, begin=begin, turns=turns, length=length):
             first = begin + (turns - 1 - number if backwards else number) * length
-            times = [first + k for k in range(length)]
-            return number + 1, *body(times[::-1] if backwards else times, *carried)
+            return number + 1, *body([first + k for k in range(length)], *carried)
 
         if not isinstance(turns, int) or turns > 0:
             _, *carried = tf.while_loop(
@@ -168,14 +191,10 @@ def _loop(body, steps, carried, backwards=False):
     return carried
 
 
-def _each(step, times, carried):
-    for t in times:
-        carried = step(t, *carried)
-    return carried
-
-
-def _length(columns):
-    return columns.shape[0] if columns.shape[0] is not None else tf.shape(columns)[0]
+def _steps_of(rows, t, count):
+    """`rows[:, t : t + count]`, in the one form of which XLA sees the size."""
+    batch, _, width = rows.shape
+    return tf.slice(rows, [0, t, 0], [tf.shape(rows)[0] if batch is None else batch, count, width])
 
 
 def _write(arrays, t, values):
