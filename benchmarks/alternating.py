@@ -57,8 +57,9 @@ def measure(candidates, rounds=15, warmup=2, repeats=1):
         pipe, other_end = context.Pipe()
         process = context.Process(target=_serve, args=(candidate, other_end), daemon=True)
         process.start()
+        other_end.close()
         processes.append(process)
-        answer = pipe.recv()
+        answer = _answer(pipe)
         timings[candidate.name] = Timing(error=answer) if isinstance(answer, str) else Timing(first_call=answer)
         if not isinstance(answer, str):
             pipes[candidate.name] = pipe
@@ -100,7 +101,15 @@ def environment():
     return f"{_processor()}, {os.cpu_count()} cores; {', '.join([python, *versions])}; {time.strftime('%Y-%m-%d')}"
 
 
+def _answer(pipe):
+    try:
+        return pipe.recv()
+    except EOFError:
+        return "its process died"
+
+
 def _serve(candidate, pipe):
+    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
     os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3", **candidate.environment})
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:

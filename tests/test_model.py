@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
+from tfcharlm.kernels import chains
 from tfcharlm.metrics import BitsPerCharacter
 from tfcharlm.text import Vocabulary, stream_dataset
 
@@ -225,10 +226,23 @@ def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_pat
     assert make_model().from_config(model.get_config()).get_config() == model.get_config()
 
 
+def test_dropout_of_keras_cells_is_drawn_anew_for_every_batch(rng, monkeypatch):
+    """Batches of other sizes and chains of unequal lengths: masks of an earlier one would not fit."""
+    monkeypatch.setattr(chains, "chain_count", lambda rows: 2)
+    model = tfcharlm.CharLM(VOCABULARY, [keras.layers.GRUCell(4, dropout=0.5, recurrent_dropout=0.5)])
+    model.compile(keras.optimizers.Adam(0.01))
+    for batch in (3, 5):
+        model.fit(stream_dataset(rng.integers(SIZE, size=200), batch, 8), verbose=0)
+    tokens = tf.constant(rng.integers(SIZE, size=(3, TIME)))
+    draws = [model.step(tokens, model.initial_state(3), training=True)[0].numpy() for _ in range(2)]
+    assert not np.allclose(*draws)
+
+
 def test_mixed_bfloat16_keeps_loss_and_logits_in_float32(rng):
     model = make_model("mixed_bfloat16")
     tokens = rng.integers(SIZE, size=(BATCH, TIME))
     assert model(tokens).dtype == tf.float32
+    np.testing.assert_array_equal(model(tokens), model.step(tf.constant(tokens), model.initial_state(BATCH))[0])
     exact = make_model("float32")
     exact.set_weights(model.get_weights())
     np.testing.assert_allclose(model(tokens), exact(tokens), atol=0.02)

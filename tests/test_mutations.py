@@ -19,6 +19,7 @@ from tfcharlm import reference
 from tfcharlm.carried import CarriedState
 from tfcharlm.generation import TextGenerator
 from tfcharlm.kernels import chains, lstm_step, precision, recurrences, rnn_step, sequence
+from tfcharlm.layers import RNN
 from tfcharlm.model import CharLM
 from tfcharlm.reference import lstm as reference_lstm
 
@@ -117,7 +118,9 @@ MUTANTS = {
     "state not carried": (CarriedState.keep, "variable.assign(state)", "pass", [fit_test]),
     "rows not reset": (CarriedState.resume, "tf.where(begins, fresh, ", "(", [fit_test]),
     "gradient of slices": (CharLM.train_step, "map(tf.convert_to_tensor, tape", "(tape", [fit_test]),
-    "padding read": (CharLM._read, "tf.where(mask, tokens, 0)", "tokens", [padding_test]),
+    "padding read": (
+        RNN.run, "tf.where(tf.broadcast_to(mask, tf.shape(inputs)), inputs, 0 * inputs)", "inputs", [padding_test],
+    ),
     "padding moves the state": (CharLM._read, "mask=mask, training", "training", [padded_state_test]),
 }  # fmt: skip
 

@@ -117,6 +117,8 @@ class CharLM(StreamModel):
         def read(tokens, states, mask):
             return self._read_rows(tokens, embeddings, states, mask, training)
 
+        if tokens.shape[1] == 1:
+            return read(tokens, states, mask)
         return in_chains(read, tokens, tuple(states), mask)
 
     def _read_rows(self, tokens, embeddings, states, mask, training):

@@ -17,6 +17,8 @@ class StreamModel(keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
+        # Tokens are integers, and layers cast their own: a table is the same to a layer here as inside `call`.
+        self.autocast = False
         self._token_loss = keras.metrics.Mean(name="loss", dtype="float64")
         self._bits = BitsPerCharacter()
 
@@ -83,7 +85,7 @@ class StreamModel(keras.Model):
             counts = tf.not_equal(weights, 0)
             # Up to the last target that counts, a token is context; after it comes padding, which may be anything.
             mask = tf.cumsum(tf.cast(counts, tf.int32), axis=1, reverse=True) > 0
-            tokens, targets = tf.where(mask, tokens, 0), tf.where(counts, targets, 0)
+            targets = tf.where(counts, targets, 0)
         carried = self._training_states if training else self._test_states
         states = self.initial_state(tf.shape(tokens)[0]) if start is None else carried.resume(start)
         logits, states = self.step(tokens, states, mask=mask, training=training)

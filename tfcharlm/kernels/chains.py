@@ -12,6 +12,7 @@ import tensorflow as tf
 # With two cores even chains of one row are no slower than one chain of two; with many cores, chains as short would
 # read the matrix more often than they use it.
 ROWS_PER_CHAIN = 4
+CHAINS_OF_UNKNOWN_BATCH = 4
 
 _inside = contextvars.ContextVar("inside a chain", default=False)
 
@@ -23,15 +24,18 @@ def configure_threads(cores=None):
     TensorFlow's first operation; `tfcharlm train` does.
 
     Args:
-        cores: how many to use; None takes all that this process may run on.
+        cores: how many to use, an integer from 1 up; None takes all that this process may run on.
 
     Raises:
-        RuntimeError: TensorFlow has run an operation already, and its threads are as they are.
+        ValueError: cores is no such integer.
+        RuntimeError: TensorFlow has run an operation already, and its threads are others.
 
     Example:
 
     >>> configure_threads()                                                     # doctest: +SKIP
     """
+    if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int) or cores < 1):
+        raise ValueError(f"cores must be a whole number from 1 up, or None for all; received {cores!r}.")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(cores or _cores())
@@ -46,7 +50,10 @@ def chain_count(rows):
     if tf.executing_eagerly():
         return 1
     cores = tf.config.threading.get_inter_op_parallelism_threads() or _cores()
-    return cores if rows is None else max(1, min(cores, rows // ROWS_PER_CHAIN))
+    if rows is None:
+        # The graph has them all, be there ever so few rows in the end.
+        return min(cores, CHAINS_OF_UNKNOWN_BATCH)
+    return max(1, min(cores, rows // ROWS_PER_CHAIN))
 
 
 def in_chains(function, *batches):

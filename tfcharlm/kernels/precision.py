@@ -18,10 +18,11 @@ def wide(dtype):
 
 
 class Products:
-    """Matrix products of operands in `dtype`, added up in float32 at least.
+    """Matrix products of operands in `dtype`, returned in float32 at least.
 
     A processor without bfloat16 instructions would convert the matrix to float32 again at every step. There the
-    operands are rounded to bfloat16 once and multiplied as float32: the same products, nothing lost on the way out.
+    operands are rounded to bfloat16 once and multiplied as float32: the same products, and the sums are not rounded. A
+    processor that has them adds in float32 and rounds each result to bfloat16.
 
     Example:
 

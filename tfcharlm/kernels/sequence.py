@@ -65,6 +65,8 @@ class Saved(NamedTuple):
 def run(sequence, matrix, states, save=True):
     """Runs a recurrence over a sequence; differentiable with respect to the matrix, the inputs and the states.
 
+    By `tape.gradient`, as often as a persistent tape allows; not by `tape.jacobian`, which cannot vectorise the loop.
+
     Args:
         sequence: a `Sequence`.
         matrix: A (D + H, G*H): the rows that multiply the input, then those that multiply the state.
@@ -79,8 +81,10 @@ def run(sequence, matrix, states, save=True):
     def differentiable(matrix, inputs, *states):
         outputs, last, saved = forward(sequence, matrix, states, save)
 
-        def gradient(d_outputs, *d_last):
+        def gradient(*d_results):
             kept = saved if save else forward(sequence, matrix, states, save=True)[2]
+            # What was gathered from the outputs has sparse gradients.
+            d_outputs, *d_last = map(tf.convert_to_tensor, d_results)
             return backward(sequence, matrix, kept, d_outputs, d_last)
 
         return (outputs, *last), gradient
@@ -97,7 +101,10 @@ def forward(sequence, matrix, states, save):
 
     def arrays(*multiples):
         units, batch = states[0].shape
-        return tuple(tf.TensorArray(states[0].dtype, steps, element_shape=(n * units, batch)) for n in multiples)
+        return tuple(
+            tf.TensorArray(states[0].dtype, steps, element_shape=(n * units, batch), clear_after_read=False)
+            for n in multiples
+        )
 
     def step(t, states, outputs, gates, before):
         h, *memory = states

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfcharlm.kernels import recurrences, run_recurrence
 from tfcharlm.layers.cells import LSTMCell, RNNCell
 
-RECURRENCES = {RNNCell.call: recurrences.RNN, LSTMCell.call: recurrences.LSTM}
+RECURRENCES = {RNNCell: recurrences.RNN, LSTMCell: recurrences.LSTM}
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
@@ -44,80 +44,93 @@ class RNN(keras.layers.RNN):
         return self.cell.cells if isinstance(self.cell, keras.layers.StackedRNNCells) else [self.cell]
 
     def run(self, inputs, states, mask=None, training=False, embeddings=None):
-        """Reads sequences from given states, outside of Keras's call: nothing is stateful, no state is rounded.
+        """Reads sequences from given states, for a layer made with `return_sequences` and `return_state`.
+
+        Unlike a call it takes ids, keeps nothing between calls, and, with kernels, rounds no state.
 
         Args:
             inputs: (B, T, input_dim), or int ids (B, T) with `embeddings`.
             states: as `get_initial_state` gives them, nested as `state_size`.
             mask: None, or bool (B, T).
             training: passed to cells; with kernels, whether a gradient is to be expected.
-            embeddings: None, or a table (V, input_dim), for the inputs `tf.gather(embeddings, ids)`. With a small V,
-                the first kernel then multiplies every row of the table once, instead of one for every token.
+            embeddings: None, or a table (V, input_dim) of finite numbers, for the inputs `tf.gather(embeddings, ids)`.
+                With a small V, the first kernel then multiplies every row of the table once, instead of one for every
+                token: the same up to rounding.
 
         Returns:
-            `(outputs (B, T, units), states)`; the states in the dtypes of those that came in.
+            `(outputs (B, T, units), states)`; the states nested and in the dtypes as they came in.
         """
+        kernels = self.loop_reason is None
+        if embeddings is not None:
+            if mask is not None:
+                inputs = tf.where(tf.broadcast_to(mask, tf.shape(inputs)), inputs, 0 * inputs)
+            # Sampling reads one token at a time: there a table folded at every step would cost more than its rows.
+            if not kernels or inputs.shape[1] == 1 or not _folds(embeddings):
+                inputs, embeddings = tf.cast(tf.gather(embeddings, inputs), self.compute_dtype), None
+        if kernels:
+            return self._read(inputs, states, mask, training, embeddings)
+        outputs, *states = self(inputs, initial_state=states, mask=mask, training=training)
+        return outputs, states
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        outputs, states = self._read(sequences, initial_state, mask, training)
+        return outputs[:, -1], outputs, states
+
+    def _read(self, inputs, states, mask, training, embeddings=None):
         states = keras.tree.map_structure(tf.convert_to_tensor, list(states))
-        # Sampling reads one token at a time in a loop of its own; a loop of one turn would cost more than the step.
-        single = inputs.shape[1] == 1
-        kernels = not single and self.loop_reason is None
-        if embeddings is not None and not (kernels and _folds(embeddings)):
-            inputs, embeddings = tf.cast(tf.gather(embeddings, inputs), self.compute_dtype), None
         if mask is not None:
-            mask = tf.broadcast_to(tf.cast(mask, tf.bool), tf.shape(inputs)[:2])
+            mask = tf.cast(mask[..., 0] if len(mask.shape) == 3 else mask, tf.bool)
+            mask = tf.broadcast_to(mask, tf.shape(inputs)[:2])
             if embeddings is None:
                 # A masked step is computed and dropped; a NaN in it would stay in every gradient as 0 * NaN.
-                inputs = tf.where(mask[..., None], inputs, tf.zeros_like(inputs))
-        if single:
+                inputs = tf.where(_wider(mask, inputs), inputs, tf.zeros_like(inputs))
+        if inputs.shape[1] == 1 and embeddings is None:
+            # Sampling has a loop of its own; a loop of one turn in it would cost more than the step.
             return self._run_step(inputs, states, mask, training)
-        if kernels:
+        if self.loop_reason is None:
             return self._run_kernels(inputs, states, mask, training, embeddings)
         _, outputs, states = super().inner_loop(inputs, states, mask, training=training)
         return outputs, states
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
-        if mask is not None and len(mask.shape) == 3:
-            mask = mask[..., 0]
-        outputs, states = self.run(sequences, initial_state, mask, training)
-        return outputs[:, -1], outputs, states
-
     def _run_step(self, inputs, states, mask, training):
         takes_training = "training" in inspect.signature(self.cell.call).parameters
         output, after = self.cell(inputs[:, 0], states, **({"training": training} if takes_training else {}))
-        after = list(after) if keras.tree.is_nested(after) else [after]
+        after = keras.tree.pack_sequence_as(states, keras.tree.flatten(after))
         if mask is not None:
             # A masked step keeps the state; there is no earlier output to repeat, and Keras then gives zeros.
-            output = tf.where(mask, output, tf.zeros_like(output))
-            after = keras.tree.map_structure(lambda new, old: tf.where(mask, new, old), after, states)
+            output = tf.where(_wider(mask[:, 0], output), output, tf.zeros_like(output))
+            after = keras.tree.map_structure(
+                lambda new, old: tf.where(_wider(mask[:, 0], new), new, old), after, states
+            )
         return tf.cast(output, self.compute_dtype)[:, None], after
 
     def _run_kernels(self, inputs, states, mask, training, embeddings):
         if self.go_backwards:
             inputs = tf.reverse(inputs, axis=[1])
             mask = None if mask is None else tf.reverse(mask, axis=[1])
-        stacked = isinstance(self.cell, keras.layers.StackedRNNCells)
-        ends, outputs = [], inputs
-        for cell, state in zip(self._cells, states if stacked else [states], strict=True):
-            state = list(state) if keras.tree.is_nested(state) else [state]
-            outputs, end = _run_cell(cell, outputs, state, mask, training, embeddings)
-            ends.append([tf.cast(new, old.dtype) for new, old in zip(end, state, strict=True)])
+        outputs, rest, ends = inputs, keras.tree.flatten(states), []
+        for cell in self._cells:
+            count = len(keras.tree.flatten(cell.state_size))
+            own, rest = rest[:count], rest[count:]
+            outputs, end = _run_cell(cell, outputs, own, mask, training, embeddings)
+            ends += [tf.cast(new, old.dtype) for new, old in zip(end, own, strict=True)]
             embeddings = None
         outputs = tf.cast(outputs, self.compute_dtype)
         if mask is not None:
             # Before its first real step a sequence has no output, whatever its state.
             real = mask if self.zero_output_for_mask else tf.cumsum(tf.cast(mask, tf.int32), axis=1) > 0
             outputs = tf.where(real[..., None], outputs, tf.zeros_like(outputs))
-        return outputs, ends if stacked else ends[0]
+        return outputs, keras.tree.pack_sequence_as(states, ends)
 
 
 def _run_cell(cell, inputs, states, mask, training, embeddings):
     kernel, recurrent_kernel, bias = (None if w is None else tf.convert_to_tensor(w) for w in cell.arrays)
     if embeddings is not None:
-        kernel = tf.matmul(embeddings, kernel)
+        kernel = tf.matmul(tf.cast(embeddings, kernel.dtype), kernel)
         # One-hot vectors; a gather, because tf.one_hot makes zeros of ids that are out of range.
         inputs = tf.gather(tf.eye(kernel.shape[0], dtype=kernel.dtype), inputs)
     return run_recurrence(
-        RECURRENCES[type(cell).call],
+        RECURRENCES[type(cell)],
         (kernel, recurrent_kernel, bias),
         inputs,
         states,
@@ -130,13 +143,18 @@ def _run_cell(cell, inputs, states, mask, training, embeddings):
 
 def _obstacle(cell):
     """Why a cell has no kernel, or None."""
-    if RECURRENCES.get(type(cell).call) is None:
+    if type(cell) not in RECURRENCES:
         return f"{type(cell).__name__} has no kernel"
     if cell.activation is not keras.activations.tanh:
         return f"activation of {cell.name} is not tanh"
     if getattr(cell, "recurrent_activation", keras.activations.sigmoid) is not keras.activations.sigmoid:
         return f"recurrent_activation of {cell.name} is not sigmoid"
     return None
+
+
+def _wider(mask, tensor):
+    """The mask with as many axes as the tensor."""
+    return tf.reshape(mask, tf.concat([tf.shape(mask), [1] * (len(tensor.shape) - len(mask.shape))], axis=0))
 
 
 def _folds(embeddings):
