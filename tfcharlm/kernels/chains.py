@@ -66,6 +66,13 @@ def in_chains(function, *batches):
 
     Returns:
         What `function` returns for all rows.
+
+    Example:
+
+    >>> in_chains(lambda rows, offsets: rows + offsets[:, None], tf.ones((3, 2)), tf.constant([0.0, 1.0, 2.0])).numpy()
+    array([[1., 1.],
+           [2., 2.],
+           [3., 3.]], dtype=float32)
     """
     rows = tf.nest.flatten(batches)[0].shape[0]
     count = 1 if _inside.get() else chain_count(rows)

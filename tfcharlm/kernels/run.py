@@ -22,6 +22,21 @@ def run_recurrence(recurrence, weights, inputs, states, mask=None, dtype=None, s
 
     Returns:
         `(outputs (B, T, H), states)`: h after each step, and the states after the last one, float32 at least.
+
+    Raises:
+        ValueError: the inputs or the states do not fit the weights.
+
+    Example:
+
+    >>> from tfcharlm.kernels import recurrences
+    >>> weights = (tf.zeros((3, 20)), tf.zeros((5, 20)), None)
+    >>> states = (tf.zeros((2, 5)), tf.ones((2, 5)))
+    >>> outputs, (h, c) = run_recurrence(recurrences.LSTM, weights, tf.ones((2, 7, 3)), states)
+    >>> outputs.shape, float(c[0, 0])                       # every gate is half open, seven times
+    (TensorShape([2, 7, 5]), 0.0078125)
+
+    Reference: Werbos (1990), Backpropagation through time; the two recurrences as in `tfcharlm.kernels.lstm_step` and
+    `rnn_step`.
     """
     kernel, recurrent_kernel, bias = weights
     dtype = tf.as_dtype(dtype or inputs.dtype)
