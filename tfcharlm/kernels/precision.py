@@ -40,8 +40,8 @@ class Products:
         tensor = tf.cast(tensor, self.dtype)
         return tensor if self.native else tf.cast(tensor, wide(self.dtype))
 
-    def __call__(self, a, b, transpose_b=False):
-        return widen(tf.matmul(a, b, transpose_b=transpose_b))
+    def __call__(self, a, b, transpose_a=False, transpose_b=False):
+        return widen(tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b))
 
 
 @functools.cache

@@ -133,7 +133,7 @@ def backward(sequence, matrix, saved, d_outputs, d_last):
     recurrence, products, steps = sequence.recurrence, Products(sequence.dtype), sequence.steps
     width, (units, batch) = sequence.inputs.shape[2], saved.first_h.shape
     of_input, of_state = tf.split(products.operand(matrix), [width, units], axis=0)
-    first_row = tf.transpose(saved.first_h)[:, None]
+    first_row = tf.transpose(saved.first_h)
 
     def step(t, d_states, after):
         d_h, *d_memory = (d_states[0] + tf.transpose(d_outputs[:, t]), *d_states[1:])
@@ -148,33 +148,33 @@ def backward(sequence, matrix, saved, d_outputs, d_last):
             d_before = tuple(tf.where(sequence.keep[t], new, old) for new, old in passed)
         return d_z, d_before, before
 
-    def rows_before(t, count):
-        """`[x; h before]` of so many steps as rows (count * B, D + H), in the order of the columns of their d_z."""
-        earlier = tf.where(t > 0, saved.outputs[:, tf.maximum(t - 1, 0)][:, None], first_row)
-        h = tf.concat([earlier, _steps_of(saved.outputs, t, count - 1)], axis=1)
-        rows = tf.concat([_steps_of(sequence.inputs, t, count), h], axis=2)
-        return products.operand(tf.reshape(tf.transpose(rows, [1, 0, 2]), (-1, width + units)))
+    def rows_before(times):
+        """`[x; h before]` of these steps as rows (steps * B, D + H), in the order of the columns of their d_z."""
+        earlier = tf.where(times[0] > 0, saved.outputs[:, tf.maximum(times[0] - 1, 0)], first_row)
+        h = [earlier] + [saved.outputs[:, t] for t in times[:-1]]
+        x = [sequence.inputs[:, t] for t in times]
+        return products.operand(tf.concat([tf.concat(x, axis=0), tf.concat(h, axis=0)], axis=1))
 
-    def several(times, d_states, after, d_transposed, d_inputs):
+    def several(times, d_states, after, d_matrix, d_inputs):
         d_z = []
         for t in reversed(times):
             d_z_t, d_states, after = step(t, d_states, after)
             d_z.insert(0, d_z_t)
         d_z = tf.concat(d_z, axis=1)
-        d_transposed += products(d_z, rows_before(times[0], len(times)))
+        d_matrix += products(rows_before(times), d_z, transpose_a=True, transpose_b=True)
         if sequence.needs_input_gradient:
             pieces = tf.split(products(of_input, d_z), len(times), axis=1)
             for t, piece in zip(times, pieces, strict=True):
                 d_inputs = _write(d_inputs, t, (piece,))
-        return d_states, after, d_transposed, d_inputs
+        return d_states, after, d_matrix, d_inputs
 
     d_inputs = ()
     if sequence.needs_input_gradient:
         d_inputs = (tf.TensorArray(d_outputs.dtype, steps, element_shape=(width, batch)),)
-    carried = (tuple(d_last), saved.last_memory, tf.zeros_like(tf.transpose(matrix)), d_inputs)
-    d_states, _, d_transposed, d_inputs = _loop(several, steps, carried, backwards=True)
+    carried = (tuple(d_last), saved.last_memory, tf.zeros_like(matrix), d_inputs)
+    d_states, _, d_matrix, d_inputs = _loop(several, steps, carried, backwards=True)
     d_inputs = tf.transpose(d_inputs[0].stack(), [2, 0, 1]) if d_inputs else None
-    return tf.transpose(d_transposed), d_inputs, *d_states
+    return d_matrix, d_inputs, *d_states
 
 
 def _loop(body, steps, carried, backwards=False):
@@ -196,12 +196,6 @@ def _loop(body, steps, carried, backwards=False):
                 maximum_iterations=turns,
             )
     return carried
-
-
-def _steps_of(rows, t, count):
-    """`rows[:, t : t + count]`, in the one form of which XLA sees the size."""
-    batch, _, width = rows.shape
-    return tf.slice(rows, [0, t, 0], [tf.shape(rows)[0] if batch is None else batch, count, width])
 
 
 def _write(arrays, t, values):
