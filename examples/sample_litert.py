@@ -1,0 +1,73 @@
+"""Writes with a model exported by tfcharlm, with numpy and ai-edge-litert alone: no TensorFlow, no tfcharlm.
+
+python sample_litert.py shakespeare.tflite --prompt "ROMEO:" --length 300 --temperature 0.7 --seed 1
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("model", help="the .tflite file; its .json file lies beside it")
+parser.add_argument("--prompt", default="", help="the beginning of a line; empty: a new line")
+parser.add_argument("--length", type=int, default=300, help="characters, bytes or words to add")
+parser.add_argument("--temperature", type=float, default=0.7, help="0: always the likeliest; above 1: wild")
+parser.add_argument("--seed", type=int, help="the same seed gives the same text")
+options = parser.parse_args()
+if not options.temperature >= 0:
+    parser.error("--temperature must be 0 or more")
+
+about = json.loads(Path(options.model + ".json").read_text(encoding="utf-8"))
+tokens, states = about["tokens"], about["states"]
+id_of = {token: i for i, token in enumerate(tokens)}
+
+
+def encode(text):
+    if about["level"] == "byte":  # a token is a byte, written as the character of its number
+        text = text.encode("utf-8", "surrogateescape").decode("latin-1")
+    pieces = re.findall(about["pattern"], text)
+    for piece in pieces:
+        if piece not in id_of:
+            sys.exit(f"{piece!r} is not in the model's vocabulary")
+    return [id_of[piece] for piece in pieces]
+
+
+def decode(ids):
+    text = "".join(tokens[i] for i in ids)
+    return text.encode("latin-1").decode("utf-8", "replace") if about["level"] == "byte" else text
+
+
+step = Interpreter(options.model).get_signature_runner("step")
+memory = {state["input"]: np.zeros((1, *state["shape"][1:]), np.float32) for state in states}
+
+
+def read(token):
+    """Takes in one token, remembers, and says what may come next: one logit for each token."""
+    results = step(tokens=np.array([[token]], np.int32), **memory)
+    memory.update({state["input"]: results[state["output"]] for state in states})
+    return results["logits"][0, 0]
+
+
+def choose(logits, random):
+    if options.temperature == 0:
+        return int(logits.argmax())
+    logits = (logits - logits.max()).astype(np.float64) / options.temperature
+    return int(random.choice(len(logits), p=np.exp(logits) / np.exp(logits).sum()))
+
+
+random = np.random.default_rng(options.seed)
+text = encode(options.prompt)
+given = about["start"] + text  # the newline before a line, if the model knows one
+if not given:
+    sys.exit("an empty prompt starts a line, but this model knows no newline; give it a --prompt")
+for token in given:
+    logits = read(token)
+for _ in range(options.length):
+    text.append(choose(logits, random))
+    logits = read(text[-1])
+print(decode(text))
