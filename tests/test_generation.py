@@ -30,11 +30,12 @@ settings = pytest.mark.parametrize("arguments", SETTINGS, ids=str)
 
 
 def make_model():
-    """An LSTM over an RNN with weights large enough that the text depends on its past."""
+    """An LSTM over an RNN, with weights under which the text depends on its past (and a test that it does)."""
     keras.utils.set_random_seed(11)
     rng = np.random.default_rng(11)
     model = tfcharlm.CharLM(VOCABULARY, [tfcharlm.LSTMCell(6), tfcharlm.RNNCell(5)], embedding_dim=3)
-    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    scales = {"embeddings": 3.0, "kernel": 1.5, "recurrent_kernel": 0.5, "bias": 0.5}
+    model.set_weights([rng.normal(scale=scales[w.name], size=w.shape) for w in model.weights])
     return model
 
 
@@ -52,6 +53,21 @@ def softmax(logits):
     return np.exp(logits - logits.max(-1, keepdims=True)) / np.exp(logits - logits.max(-1, keepdims=True)).sum(
         -1, keepdims=True
     )
+
+
+def parameters_of(model):
+    arrays = [w.astype(np.float64) for w in model.get_weights()]
+    return reference.Parameters(
+        arrays[0], (reference.LSTMWeights(*arrays[1:4]), reference.RNNWeights(*arrays[4:7])), *arrays[7:]
+    )
+
+
+def test_the_model_of_these_tests_remembers(model):
+    """Prompts that end alike are continued differently with the same noise, and seeds make different texts."""
+    prompts = [start + "ab" for start in ("", "a", "h", "é", "ca", "\n\n", "dd", "gf ")]
+    texts = model.generate(prompts, max_length=60, seed=[5] * len(prompts))
+    assert len({text[len(prompt) :] for prompt, text in zip(prompts, texts, strict=True)}) >= 6
+    assert len(set(model.generate(["ab"] * 20, max_length=30, seed=1))) == 20
 
 
 KNOWN_ANSWERS = [  # Random123, kat_vectors: threefry2x32, 20 rounds
@@ -129,15 +145,19 @@ def test_extreme_temperatures_give_the_limit(temperature):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8, 1.5])
 @pytest.mark.parametrize("prompt", PROMPTS, ids=repr)
-def test_generate_is_the_sampling_of_the_reference(model, prompt, temperature):
+def test_generate_is_the_sampling_of_the_reference(model, prompt, temperature, length=60):
     """Same weights, same noise, in NumPy: the state must advance with every character, prompt and own."""
-    arrays = [w.astype(np.float64) for w in model.get_weights()]
-    parameters = reference.Parameters(
-        arrays[0], (reference.LSTMWeights(*arrays[1:4]), reference.RNNWeights(*arrays[4:7])), *arrays[7:]
-    )
-    noise = uniform(tf.constant([9], tf.int64), tf.range(60)).numpy()[0].astype(np.float64)
-    ids = reference.sample(parameters, VOCABULARY.encode(prompt or "\n"), noise, temperature=temperature)
-    assert model.generate(prompt, max_length=60, temperature=temperature, seed=9) == prompt + VOCABULARY.decode(ids)
+    parameters = parameters_of(model)
+    noise = uniform(tf.constant([9], tf.int64), tf.range(length)).numpy()[0].astype(np.float64)
+    ids = reference.sample(parameters, VOCABULARY.encode("\n" + prompt), noise, temperature=temperature)
+    assert model.generate(prompt, max_length=length, temperature=temperature, seed=9) == prompt + VOCABULARY.decode(ids)
+
+
+@pytest.mark.parametrize(("read", "written"), [(510, 511), (511, 512), (512, 513), (700, 1300)])
+def test_blocks_of_tokens_join(model, rng, read, written):
+    """A block of the compiled loop has 512 tokens; the newline before a prompt is one of them."""
+    prompt = VOCABULARY.decode(rng.integers(0, len(VOCABULARY), read))
+    test_generate_is_the_sampling_of_the_reference(model, prompt, 0.8, written)
 
 
 @settings
@@ -181,7 +201,6 @@ def test_numbers_of_numpy_are_numbers(model):
 
 
 def test_other_seeds_give_other_texts(model):
-    assert len({model.generate("a", max_length=30, seed=seed) for seed in range(20)}) == 20
     assert model.generate("a", max_length=30) != model.generate("a", max_length=30)
     assert model.generate([], max_length=3) == []
     assert model.generate("a", max_length=0) == "a"
@@ -260,7 +279,10 @@ def test_the_graph_names_the_argument_out_of_bounds(directory, change, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prompts": ["a", 7]}, r"encode expects a str"),
+        ({"prompts": ["a", 7]}, "prompts must be a string or a list of strings"),
+        ({"prompts": None}, "prompts must be a string or a list of strings"),
+        ({"prompts": b"a"}, "prompts must be a string or a list of strings"),
+        ({"temperature": 10**400}, "temperature must be a number from 0"),
         ({"prompts": "axb"}, r"character 'x' \(U\+0078\) at position 1"),
         ({"temperature": -1.0}, "temperature must be a number from 0"),
         ({"temperature": float("nan")}, "temperature must be a number from 0"),

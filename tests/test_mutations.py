@@ -14,10 +14,14 @@ import test_kernels
 import test_layers
 import test_model
 import test_reference
+import test_signatures
 
 from tfcharlm import reference
 from tfcharlm.carried import CarriedState
-from tfcharlm.generation import TextGenerator
+from tfcharlm.generation import beams
+from tfcharlm.generation.graph import TextGraph
+from tfcharlm.generation.loop import TokenLoop
+from tfcharlm.generation.writer import Continuation
 from tfcharlm.kernels import chains, lstm_step, precision, recurrences, rnn_step, sequence
 from tfcharlm.layers import RNN
 from tfcharlm.model import CharLM
@@ -70,6 +74,24 @@ def sampling_test(rng):
     test_generation.test_generate_is_the_sampling_of_the_reference(test_generation.make_model(), "a bad cabé", 0.8)
 
 
+def batch_test(rng):
+    test_generation.test_a_row_does_not_depend_on_its_batch_nor_on_the_length(test_generation.make_model(), {})
+
+
+def score_test(rng):
+    model = test_generation.make_model()
+    signatures = {"score": model.text_graph().score}
+    test_signatures.test_scores_are_those_of_the_reference(rng, model, signatures)
+
+
+def stop_test(rng):
+    test_signatures.test_a_stop_string_is_found_across_pieces(test_generation.make_model())
+
+
+def beam_test(rng):
+    test_signatures.test_a_beam_of_full_width_is_an_exhaustive_search(test_signatures.make_small(), "ab")
+
+
 def adam_test(rng):
     numbers = {"learning_rate": 2**-6, "beta_1": 0.875, "beta_2": 1 - 2**-10}
     test_reference.test_optimizer_against_keras(reference.adam, numbers, rng)
@@ -94,7 +116,7 @@ MUTANTS = {
         sequence.backward, "tf.where(sequence.keep[t], new, old)", "tf.where(sequence.keep[t], new, 0 * old)",
         [kernel_test],
     ),
-    "kernel: gradient of one turn only": (sequence.backward, "d_transposed +=", "d_transposed =", [kernel_test]),
+    "kernel: gradient of one turn only": (sequence.backward, "d_matrix +=", "d_matrix =", [kernel_test]),
     "chains: a row lost": (chains.in_chains, "rows * k // count for", "rows * k // count - 1 for", [chain_test]),
     "gates swapped in NumPy": (reference_lstm._gates, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [cell_test]),
     "no forget path back": (reference_lstm._step_backward, "d_c * f\n", "d_c\n", [finite_difference_test]),
@@ -103,14 +125,24 @@ MUTANTS = {
     ),
     "second moment not squared": (reference.adam, "gradient**2", "gradient", [adam_test]),
     "state left out of sampling": (
-        TextGenerator._write, "logits, states = self._step(ids[:, None], states)",
-        "logits, _ = self._step(ids[:, None], states)", [sampling_test],
+        TokenLoop._tile, "new_logits, new_states = self._stateless_step(values, own[:, None], states)",
+        "(new_logits, _), new_states = self._stateless_step(values, own[:, None], states), states", [sampling_test],
     ),
-    "prompt's state left out": (
-        TextGenerator._read, "return tf.gather(logits, lengths - 1, batch_dims=1), states",
-        "return tf.gather(logits, lengths - 1, batch_dims=1), self._initial_state(tf.shape(prompts)[0])",
-        [sampling_test],
+    "padding of a prompt read": (TokenLoop._tile, "(t < lengths)", "(t >= 0)", [batch_test]),
+    "noise of every piece the same": (TokenLoop._tile, "position + tf.range(BLOCK)", "tf.range(BLOCK)", [batch_test]),
+    "prompt begins no line": (
+        TextGraph._read, "tf.concat([start, tokens], axis=1)", "tf.concat([tokens, start], axis=1)", [sampling_test],
     ),
+    "padding scored": (
+        TextGraph._score_chunk, "tf.where(mask, tf.cast(values, tf.float64), 0.0)", "tf.cast(values, tf.float64)",
+        [score_test],
+    ),
+    "tokens scored by themselves": (
+        TextGraph._shifted, "tf.concat([first, targets[:, :-1]], axis=1)", "targets", [score_test],
+    ),
+    "half a stop string shown": (Continuation._possible_stop, "default=0)", "default=0) * 0", [stop_test]),
+    "beams forget their past": (beams._search, "scores[:, None] +", "0 * scores[:, None] +", [beam_test]),
+    "beams keep their state": (beams._search, "tf.gather(state, parents)", "state", [beam_test]),
     "state not advanced in NumPy": (
         reference.sample, "logits, states, _ = step(parameters, written[k]",
         "logits, _, _ = step(parameters, written[k]", [sampling_test],

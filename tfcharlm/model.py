@@ -3,17 +3,18 @@
 import keras
 import tensorflow as tf
 
-from tfcharlm import generation
+from tfcharlm.edge import export_litert, export_onnx
 from tfcharlm.export import export
 from tfcharlm.kernels import in_chains
 from tfcharlm.layers import RNN
 from tfcharlm.metrics import characters_per_token
 from tfcharlm.stream_model import StreamModel
 from tfcharlm.text.vocabulary import Vocabulary
+from tfcharlm.text_model import TextModel
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
-class CharLM(StreamModel):
+class CharLM(TextModel, StreamModel):
     r"""A recurrent language model over characters, bytes or words.
 
     $$ e_t = E[x_t], \quad h_t = \mathrm{cells}(e_t, h_{t-1}), \quad
@@ -74,7 +75,6 @@ class CharLM(StreamModel):
         self.supports_jit = False
         self.build()
         self.prepare_streams(characters_per_token(vocabulary))
-        self._generator = None
 
     def build(self, input_shape=None):
         """Makes the weights. The constructor calls it: no shape of the input matters to them."""
@@ -139,42 +139,26 @@ class CharLM(StreamModel):
         logits, _ = self.step(tokens, self.initial_state(tf.shape(tokens)[0]), training=training)
         return logits
 
-    def generate(self, prompts, max_length=400, temperature=1.0, top_k=0, top_p=1.0, seed=None):
-        """Continues prompts.
+    def export(self, filepath, format="tf_saved_model"):
+        """Writes the model for those who do not have this package.
 
         Args:
-            prompts: a string or a list of strings. An empty one stands for the start of a line.
-            max_length: number of tokens to add to each.
-            temperature: 0 takes the most likely token every time (greedy); below 1 is safer, above 1 wilder than the
-                model.
-            top_k: draw among the k most likely tokens only; 0 is off.
-            top_p: draw among the fewest tokens that have this much probability together; 1 is off.
-            seed: an integer s, which stands for the rows' seeds s, s + 1, ..., or a list of one seed a row; None takes
-                a new one each time. The same prompt with the same row seed and settings gives the same text,
-                whatever rows are beside it (unless a draw falls within the rounding of two batch sizes).
+            filepath: what to make; nothing is overwritten.
+            format: "tf_saved_model", a directory that TensorFlow alone generates, scores and steps with
+                (`tfcharlm.export.export`); "litert" or "onnx", one step in a file and the vocabulary beside it
+                (`tfcharlm.export_litert`, `tfcharlm.export_onnx`).
 
         Returns:
-            The prompts with their continuations: a string if `prompts` is one, else a list.
+            The path.
 
         Raises:
-            ValueError: a prompt with a character that the vocabulary does not have, or an argument out of bounds.
+            ValueError: the format is another one, or cannot hold this model.
+            FileExistsError: `filepath` exists already.
         """
-        return generation.generate(self, prompts, max_length, temperature, top_k, top_p, seed)
-
-    def stream(self, prompt, max_length=400, temperature=1.0, top_k=0, top_p=1.0, seed=None):
-        """Yields the continuation of one prompt piece by piece; joined, it is what `generate` adds to the prompt."""
-        return generation.stream(self, prompt, max_length, temperature, top_k, top_p, seed)
-
-    @property
-    def text_generator(self):
-        """The compiled `TextGenerator` of this model, made when first asked for."""
-        if self._generator is None:
-            self._generator = generation.TextGenerator(self)
-        return self._generator
-
-    def export(self, filepath):
-        """Writes a SavedModel from which TensorFlow alone samples text: see `tfcharlm.export.export`."""
-        return export(self, filepath)
+        writers = {"tf_saved_model": export, "litert": export_litert, "onnx": export_onnx}
+        if format not in writers:
+            raise ValueError(f"format must be one of {', '.join(writers)}; received {format!r}.")
+        return writers[format](self, filepath)
 
     def get_config(self):
         config = super().get_config()

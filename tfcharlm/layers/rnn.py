@@ -69,8 +69,10 @@ class RNN(keras.layers.RNN):
                 inputs, embeddings = tf.cast(tf.gather(embeddings, inputs), self.compute_dtype), None
         if kernels:
             return self._read(inputs, states, mask, training, embeddings)
-        outputs, *states = self(inputs, initial_state=states, mask=mask, training=training)
-        return outputs, states
+        outputs, *after = self(inputs, initial_state=states, mask=mask, training=training)
+        # A call of a Keras layer rounds states to the compute dtype.
+        after = keras.tree.pack_sequence_as(states, keras.tree.flatten(after))
+        return outputs, keras.tree.map_structure(lambda new, old: tf.cast(new, old.dtype), after, states)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         outputs, states = self._read(sequences, initial_state, mask, training)

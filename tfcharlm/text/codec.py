@@ -77,6 +77,12 @@ class GraphCodec(tf.Module):
         """
         return tf.strings.reduce_join(tf.gather(self._tokens, ids), axis=-1)
 
+    def valid(self, texts):
+        """The texts as valid UTF-8: at level "byte", what is not becomes U+FFFD; at others all of it is."""
+        if self.level != "byte":
+            return texts
+        return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+
     def _split(self, texts, name):
         if self.level == "byte":
             return tf.strings.bytes_split(texts)

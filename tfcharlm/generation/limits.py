@@ -1,0 +1,149 @@
+"""What the arguments of the signatures may be. A graph that anybody may call refuses what it could not hold."""
+
+import math
+import numbers
+import operator
+
+import numpy as np
+import tensorflow as tf
+
+# Rows of one call; fewer where logits and states of a row are long.
+MAX_ROWS = 1024
+# Bytes of texts to score: all of them padded to the longest.
+MAX_BYTES = 2**21
+# Tokens that one row of `generate` may read and write, one after the other, and all rows together.
+MAX_LENGTH, MAX_TOKENS = 2**17, 2**20
+# Numbers, of logits or of states, that are held at once: 64 MiB of float32.
+MAX_NUMBERS = 2**24
+
+
+def generate_checks(prompts, max_length, temperature, top_k, top_p, seed, width):
+    """The operations that raise InvalidArgumentError, naming the argument that is out of bounds.
+
+    Args:
+        prompts, max_length, temperature, top_k, top_p, seed: tensors in the shapes of the signature.
+        width: the numbers that a row's logits and states are.
+    """
+    finite = tf.math.is_finite(temperature)
+    rows = tf.size(prompts, tf.int64)
+    length = _longest(prompts) + tf.cast(max_length, tf.int64)
+    return [
+        _row_check(prompts, "prompts", width),
+        _check(max_length >= 0, "max_length must be 0 or more; received", max_length),
+        _check(
+            (length <= MAX_LENGTH) & (rows * length <= MAX_TOKENS),
+            f"max_length and the bytes of the longest of prompts must together be at most {MAX_LENGTH}, and times the "
+            f"number of prompts at most {MAX_TOKENS}; received together",
+            length,
+        ),
+        _check(finite & (temperature >= 0), "temperature must be finite and 0 or more; received", temperature),
+        _check(top_k >= 0, "top_k must be 0 (off) or more; received", top_k),
+        _check((top_p > 0) & (top_p <= 1), "top_p must be above 0 and at most 1 (off); received", top_p),
+        _check(tf.equal(tf.size(seed, tf.int64), rows), "seed must hold one integer a prompt; received", tf.size(seed)),
+    ]
+
+
+def score_checks(texts, width):
+    """The same for texts to score."""
+    longest = _longest(texts)
+    return [
+        _row_check(texts, "texts", width),
+        _check(
+            tf.size(texts, tf.int64) * longest <= MAX_BYTES,
+            f"texts: their number times the bytes of the longest must be at most {MAX_BYTES}; received bytes",
+            longest,
+        ),
+    ]
+
+
+def step_checks(tokens, states, vocabulary_size, width):
+    """The same for ids and states."""
+    rows, most = tf.shape(tokens)[0], max(1, MAX_NUMBERS // width)
+    low, high = tf.reduce_min(tokens), tf.reduce_max(tokens)
+    return [
+        _check(tf.shape(tokens)[1] >= 1, "tokens must be (B, T) with T at least 1; received", tf.shape(tokens)),
+        _check(tf.size(tokens) <= most, f"tokens: at most {most} a call; received", tf.shape(tokens)),
+        _check(
+            tf.reduce_all((tokens >= 0) & (tokens < vocabulary_size)),
+            f"tokens must be ids from 0 to {vocabulary_size - 1}; received",
+            low,
+            "to",
+            high,
+        ),
+        *(
+            _check(tf.equal(tf.shape(s)[0], rows), f"state_{i} must have as many rows as tokens; received", tf.shape(s))
+            for i, s in enumerate(states)
+        ),
+    ]
+
+
+def scored_at_once(rows, width, most):
+    """How many tokens of each row may be read at once, int32: `most`, fewer where rows are many or long."""
+    return tf.clip_by_value(MAX_NUMBERS // (tf.maximum(rows, 1) * width), 1, most)
+
+
+def _row_check(texts, name, width):
+    most = max(1, min(MAX_ROWS, MAX_NUMBERS // width))
+    return _check(tf.size(texts) <= most, f"{name}: at most {most} a call; received", tf.size(texts))
+
+
+def _longest(texts):
+    return tf.cast(tf.reduce_max(tf.concat([tf.strings.length(texts), [0]], axis=0)), tf.int64)
+
+
+def _check(holds, *message):
+    return tf.debugging.Assert(holds, list(message))
+
+
+def check_sampling(max_length, temperature, top_k, top_p):
+    """The same for Python's callers: a ValueError, before a graph sees anything."""
+    size, share = "a whole number from 0 to 2147483647", "above 0 and at most 1"
+    rules = [
+        ("max_length", max_length, is_size(max_length), size),
+        ("temperature", temperature, 0 <= _in_graph(temperature) < math.inf, "a number from 0 (greedy) up"),
+        ("top_k", top_k, is_size(top_k), f"{size} (0: off)"),
+        ("top_p", top_p, 0 < _in_graph(top_p) <= 1, f"{share} (1: off)"),
+    ]
+    for name, value, holds, expected in rules:
+        if not holds:
+            raise ValueError(f"{name} must be {expected}; received {value!r}.")
+
+
+def checked_texts(name, value):
+    """`(list of strings, whether it was one string)`; a ValueError for anything but a string or several."""
+    single = isinstance(value, str)
+    texts = [value] if single else list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
+    if texts is None or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} must be a string or a list of strings; received {value!r:.80}.")
+    return texts, single
+
+
+def check_count(name, value):
+    """Raises ValueError for what is no whole number from 1 up."""
+    if not is_size(value) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1 up; received {value!r}.")
+
+
+def whole_number(value):
+    """An integer of Python or NumPy as int; None for anything else."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def is_size(value):
+    """Whether a value is an integer that an int32 holds, and not negative."""
+    number = whole_number(value)
+    return number is not None and 0 <= number < 2**31
+
+
+def _in_graph(value):
+    """The number as the graph will see it, a float32; NaN for what is none. 1e-50 is 0 there, and 1e39 infinite."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return math.nan
+    try:
+        with np.errstate(over="ignore"):
+            return float(np.float32(value))
+    except OverflowError:
+        return math.inf
