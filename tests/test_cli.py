@@ -128,6 +128,32 @@ BAD_TRAIN = {
 }
 
 
+def test_score_prints_what_score_returns(trained, command, tmp_path):
+    model = tfcharlm.load_model(trained[0])
+    (tmp_path / "one.txt").write_text(TEXT[:500])
+    status, out, err = command("score", trained[0], tmp_path / "one.txt", "--text", "the old owl")
+    assert (status, err) == (0, "")
+    for line, text in zip(out.splitlines(), (TEXT[:500], "the old owl"), strict=True):
+        expected = model.score(text)
+        assert f"{expected['bits_per_character']:.4f} bits per character" in line
+        assert f"perplexity {expected['perplexity']:.2f}," in line
+        assert f"{expected['log_probability']:.2f} nats of {expected['tokens']:,} tokens" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no text was given; type the path of a text file"),
+        (["missing.txt"], "missing.txt"),
+        (["--text", "the owl 7"], "'the owl 7': character '7' (U+0037) at position 8"),
+    ],
+)
+def test_score_refuses_in_one_line(trained, command, arguments, message):
+    status, out, err = command("score", trained[0], *arguments)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+
+
 @pytest.mark.parametrize("case", BAD_TRAIN)
 def test_train_refuses_in_one_line_and_leaves_nothing(command, tmp_path, case):
     arguments, message = BAD_TRAIN[case]
@@ -223,7 +249,7 @@ def test_an_interruption_cannot_stop_the_saving(command, monkeypatch, tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
         return tfcharlm.export.export(*arguments)
 
-    monkeypatch.setattr(cli, "export", export)
+    monkeypatch.setattr(cli.train, "export", export)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
     assert status == 0 and "Model: saved_models/barn/1\n" in output
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -250,7 +276,7 @@ def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(com
             raise OSError("No space left on device")
         return tfcharlm.export.export(model, directory, records)
 
-    monkeypatch.setattr(cli, "export", export)
+    monkeypatch.setattr(cli.train, "export", export)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
     assert status == 1 and "saved_models/barn cannot be written to (No space left on device)." in output
     assert f"Model: {exported[1]}\n" in output and exported[1].parent.name == "barn"
@@ -265,7 +291,9 @@ def test_the_next_version_without_matplotlib_has_a_curve_and_no_picture(command,
     assert status == 0 and 'type pip install "tfcharlm[plots]"\n' in output
     assert "Model: saved_models/barn/10\n" in output
     extra = tmp_path / "saved_models" / "barn" / "10" / "assets.extra"
-    assert {path.name for path in extra.iterdir()} == {"config.json", "learning_curve.csv", "training.json"}
+    assert {path.name for path in extra.iterdir()} == {
+        "config.json", "learning_curve.csv", "manifest.json", "training.json",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

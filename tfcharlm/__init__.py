@@ -1,10 +1,24 @@
 """Recurrent character language models in Keras 3 and TensorFlow. Start with README.md, then docs/architecture.md."""
 
 from tfcharlm import text
+from tfcharlm.edge import export_litert, export_onnx
+from tfcharlm.inspection import inspect_model
 from tfcharlm.kernels import configure_threads
 from tfcharlm.layers import RNN, LSTMCell, RNNCell
 from tfcharlm.loading import load_model
 from tfcharlm.model import CharLM
 from tfcharlm.version import __version__
 
-__all__ = ["RNN", "CharLM", "LSTMCell", "RNNCell", "__version__", "configure_threads", "load_model", "text"]
+__all__ = [
+    "RNN",
+    "CharLM",
+    "LSTMCell",
+    "RNNCell",
+    "__version__",
+    "configure_threads",
+    "export_litert",
+    "export_onnx",
+    "inspect_model",
+    "load_model",
+    "text",
+]

@@ -5,10 +5,14 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 
 import tensorflow as tf
 
+from tfcharlm import expected, schema
+from tfcharlm.manifest import write_manifest
+from tfcharlm.untrusted import parse_json
 from tfcharlm.version import __version__
 
 FORMAT = 1
@@ -18,9 +22,19 @@ def export(model, filepath, extra_files=None):
     """Writes a SavedModel directory, complete or not at all.
 
     Everything is written beside the target and renamed to it in one step: a reader, such as a server that watches the
-    parent directory, never sees a half. The signature `generate` (also `serving_default`) is `(prompts string (B,),
-    max_length int32 (), temperature float32 (), top_k int32 (), top_p float32 (), seed int64 (B,)) -> {"text": string
-    (B,)}`.
+    parent directory, never sees a half. `assets.extra/manifest.json` has the SHA-256 sum of every other file. The
+    signatures take any number of rows, and refuse what is out of bounds (`tfcharlm.generation.limits`) with an
+    InvalidArgumentError that names the argument:
+
+    - `generate`, also `serving_default`: `(prompts string (B,), max_length int32 (), temperature float32 (), top_k
+      int32 (), top_p float32 (), seed int64 (B,)) -> {"text": string (B,)}`;
+    - `score`: `(texts string (B,)) -> {"log_probability": float64 (B,), nats, "tokens": int32 (B,),
+      "bits_per_character": float64 (B,)}`;
+    - `step`: `(tokens int32 (B, T), state_0 ... (B, units)) -> {"logits": (B, T, V), "state_0" ...}`, all but the
+      tokens in the dtypes in which the model has them, float32 unless its policy or its cells say otherwise.
+
+    `tfcharlm.load_model` rebuilds models of known parts only (it lists them). The export of another, such as one with a
+    cell of the user's own, works like any, and a warning says that it cannot be loaded: keep `model.save` beside it.
 
     Args:
         model: a `CharLM`.
@@ -33,6 +47,7 @@ def export(model, filepath, extra_files=None):
 
     Raises:
         FileExistsError: `filepath` exists already; nothing is overwritten.
+        NotImplementedError: a cell has no `get_config` and Keras cannot make one.
 
     Example:
 
@@ -48,27 +63,40 @@ def export(model, filepath, extra_files=None):
     target = Path(filepath)
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists already; choose another version, such as {_next_version(target)}.")
+    config = _config(model)
+    obstacle = _obstacle(model, config)
+    if obstacle:
+        warnings.warn(
+            f"tfcharlm.load_model cannot rebuild this model from {target}: {obstacle}. The SavedModel works; to go on "
+            "training, keep the model with model.save('model.keras') as well.",
+            stacklevel=3,
+        )
     with _parents_of(target), _temporary_directory(target.parent) as directory:
-        _write(model, directory, extra_files or {})
+        _write(model, directory, {"config.json": config, **(extra_files or {})})
         # rename(2) refuses a target that came into being meanwhile, unless it is an empty directory.
         directory.rename(target)
     return target
 
 
 def _write(model, directory, extra_files):
-    generator = model.text_generator
+    graph = model.text_graph()
     artefact = tf.Module()
-    artefact.generator = generator
+    # The lookup table; the functions are reached through the signatures alone.
+    artefact.codec = graph.codec
     # In the order of `model.weights`, which is how `load_model` finds them again.
     artefact.model_weights = [variable.value for variable in model.weights]
     # What the graph may refer to and is no weight, such as the seed of a cell's dropout.
     artefact.other_variables = [variable.value for variable in model.variables]
-    signature = generator.generate.get_concrete_function()
-    tf.saved_model.save(artefact, str(directory), signatures={"generate": signature, "serving_default": signature})
+    signatures = {name: getattr(graph, name).get_concrete_function() for name in ("generate", "score", "step")}
+    signatures["serving_default"] = signatures["generate"]
+    # The functions for gradients would be half of the graph, and an exported graph is not trained.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(artefact, str(directory), signatures, options)
     extra = directory / "assets.extra"
     extra.mkdir()
-    for name, content in {"config.json": _config(model), **extra_files}.items():
+    for name, content in extra_files.items():
         (extra / name).write_bytes(content)
+    write_manifest(directory)
 
 
 def _config(model):
@@ -79,6 +107,20 @@ def _config(model):
         "model": model.get_config(),
     }
     return json.dumps(config, indent=1, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _obstacle(model, config):
+    """Why `load_model` will not rebuild the model from this configuration, in one line; None if it will."""
+    if len(config) > schema.MAX_BYTES:
+        return f"its configuration has {len(config):,} bytes; at most {schema.MAX_BYTES:,} are read"
+    try:
+        parts = schema.parse(parse_json(config))["model"]
+    except ValueError as error:
+        return " ".join(str(error).split())
+    weights = [(tuple(weight.shape), weight.dtype) for weight in model.weights]
+    if weights != list(expected.weights(**parts)):
+        return "it has other weights than its configuration says, as when a cell stands in it twice"
+    return None
 
 
 @contextlib.contextmanager
@@ -124,3 +166,9 @@ def next_version(directory):
     directory = Path(directory)
     versions = [int(path.name) for path in directory.glob("*") if path.name.isdecimal()]
     return directory / str(max(versions, default=0) + 1)
+
+
+def check_no_pattern(path):
+    """Raises ValueError for a path that TensorFlow's reader of checkpoints would take for a pattern of paths."""
+    if set("*?[]\\") & set(str(path)):
+        raise ValueError(f"{path} has one of the characters *?[]\\, which TensorFlow cannot read; rename it.")

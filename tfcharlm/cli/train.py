@@ -1,4 +1,4 @@
-"""The command line: `tfcharlm train` makes a model of a text, `tfcharlm sample` lets it write."""
+"""`tfcharlm train`: a run, its files, an interruption."""
 
 import contextlib
 import csv
@@ -20,22 +20,14 @@ import tensorflow as tf
 from tfcharlm import plots
 from tfcharlm.callbacks import Report
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
-from tfcharlm.export import export, next_version
-from tfcharlm.loading import check_no_pattern, load_model
+from tfcharlm.export import check_no_pattern, export, next_version
 from tfcharlm.text import load_corpus
 from tfcharlm.training import CELLS, TrainingConfig, TrainingRun
-from tfcharlm.version import __version__
 
 REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(__version__)
-def commands():
-    """Character language models: train one on a text, let it write."""
-
-
-@commands.command()
+@click.command()
 @click.argument("corpus")
 @click.option("--minutes", type=float, help="Time to train; the learning rate anneals to its end as it ends.")
 @click.option("--epochs", type=int, help="Passes over the training text, instead of --minutes.")
@@ -90,50 +82,6 @@ def train(corpus, name, output, **settings):
         _print_result(console, result, directory)
     elsewhere = directory.parent != output / name
     sys.exit(130 if result.interrupted else int(elsewhere))
-
-
-@commands.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("--prompt", default="", help="Text to go on from; empty: the start of a line.")
-@click.option("--length", default=400, help="Number of tokens to write.")
-@click.option("--temperature", default=0.8, help="0: always the most likely token; 1: as the model has learned.")
-@click.option("--top-k", default=0, help="Draw among the k most likely tokens; 0: all.")
-@click.option("--top-p", default=1.0, help="Draw among the likeliest tokens with this much probability; 1: all.")
-@click.option("--seed", type=int, help="An integer, for the same text again.  [default: a new one each time]")
-@click.option("--count", default=1, help="Number of samples.")
-def sample(model, prompt, length, temperature, top_k, top_p, seed, count):
-    """Let MODEL write: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
-    with one_line_errors():
-        if count < 1:
-            raise ValueError(f"--count must be a whole number from 1 up; received {count}.")
-        if prompt != prompt.encode("utf-8", "ignore").decode():
-            raise ValueError(f"--prompt must be UTF-8; received {os.fsencode(prompt)!r}.")
-        language_model = load_model(model)
-        texts = [
-            language_model.stream(prompt, length, temperature, top_k, top_p, None if seed is None else seed + row)
-            for row in range(count)
-        ]
-        for row, pieces in enumerate(texts):
-            if count > 1:
-                click.echo(f"--- {row + 1} of {count} ---")
-            click.echo(prompt, nl=False)
-            for piece in pieces:
-                click.echo(piece, nl=False)
-            click.echo()
-
-
-def main():
-    """Runs the command line; says what is wrong in one line on standard error."""
-    try:
-        commands(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as error:
-        click.echo(f"tfcharlm: {error.format_message()}", err=True)
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("tfcharlm: interrupted.", err=True)
-        sys.exit(130)
 
 
 def _check_writable(directory, name):

@@ -1,0 +1,32 @@
+"""The command line: `tfcharlm train` makes a model of a text, `sample` lets it write, `score` and `inspect` judge."""
+
+import sys
+
+import click
+
+from tfcharlm.cli import models, train
+from tfcharlm.version import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__)
+def commands():
+    """Character language models: train one on a text, let it write."""
+
+
+for command in (train.train, models.sample, models.score, models.inspect):
+    commands.add_command(command)
+
+
+def main():
+    """Runs the command line; says what is wrong in one line on standard error."""
+    try:
+        commands(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        click.echo(f"tfcharlm: {error.format_message()}", err=True)
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("tfcharlm: interrupted.", err=True)
+        sys.exit(130)

@@ -1,0 +1,109 @@
+"""`tfcharlm sample`, `score` and `inspect`: what to do with a model that is there."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from tfcharlm.errors import one_line_errors
+from tfcharlm.inspection import inspect_model
+from tfcharlm.loading import load_model
+from tfcharlm.text import load_corpus
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--prompt", default="", help="Text to go on from; empty: the start of a line.")
+@click.option("--length", default=400, help="Number of tokens to write.")
+@click.option("--temperature", default=0.8, help="0: always the most likely token; 1: as the model has learned.")
+@click.option("--top-k", default=0, help="Draw among the k most likely tokens; 0: all.")
+@click.option("--top-p", default=1.0, help="Draw among the likeliest tokens with this much probability; 1: all.")
+@click.option("--seed", type=int, help="An integer, for the same text again.  [default: a new one each time]")
+@click.option("--count", default=1, help="Number of samples.")
+def sample(model, prompt, length, temperature, top_k, top_p, seed, count):
+    """Let MODEL write: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
+    with one_line_errors():
+        if count < 1:
+            raise ValueError(f"--count must be a whole number from 1 up; received {count}.")
+        if prompt != prompt.encode("utf-8", "ignore").decode():
+            raise ValueError(f"--prompt must be UTF-8; received {os.fsencode(prompt)!r}.")
+        language_model = load_model(model)
+        texts = [
+            language_model.stream(prompt, length, temperature, top_k, top_p, None if seed is None else seed + row)
+            for row in range(count)
+        ]
+        for row, pieces in enumerate(texts):
+            if count > 1:
+                click.echo(f"--- {row + 1} of {count} ---")
+            click.echo(prompt, nl=False)
+            for piece in pieces:
+                click.echo(piece, nl=False)
+            click.echo()
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("corpora", nargs=-1)
+@click.option("--text", "texts", multiple=True, help="A text itself; may be given several times.")
+def score(model, corpora, texts):
+    """Say how well MODEL predicts texts: CORPORA, as for train (mostly paths of UTF-8 files), or --text.
+
+    The fewer bits per character, the better; each text is taken as the beginning of a line.
+    """
+    with one_line_errors():
+        if not corpora and not texts:
+            raise ValueError("no text was given; type the path of a text file after MODEL, or --text 'To be'.")
+        named = [(name, load_corpus(name)) for name in corpora] + [(repr(text), text) for text in texts]
+        language_model = load_model(model)
+        for name, text in named:
+            try:
+                scores = language_model.score(text)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+            click.echo(
+                f"{name}: {scores['bits_per_character']:.4f} bits per character, perplexity "
+                f"{scores['perplexity']:.2f}, log-probability {scores['log_probability']:.2f} nats of "
+                f"{scores['tokens']:,} tokens"
+            )
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+def inspect(model):
+    """Say what MODEL is, without loading or running it: any SavedModel, or saved_models/NAME (its latest version).
+
+    Exit status 0: a whole model of tfcharlm with nothing foreign in it; 1: something is wrong or foreign; 2: no
+    SavedModel.
+    """
+    with one_line_errors():
+        inspection = inspect_model(model)
+    for line in _described(inspection):
+        click.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+    sys.exit(int(not inspection.clean))
+
+
+def _described(inspection):
+    vocabulary = inspection.vocabulary
+    if vocabulary is None:
+        yield f"{inspection.directory}: a SavedModel, but no tfcharlm model that can be read"
+    else:
+        yield f"{inspection.directory}: a model of tfcharlm {inspection.version}"
+        yield (
+            f"Vocabulary: {len(vocabulary):,} tokens, level {vocabulary.level}, fingerprint {vocabulary.fingerprint}"
+        )
+    yield "Signatures:" if inspection.signatures else "Signatures: none"
+    for signature in inspection.signatures:
+        yield f"  {signature.name}({_listed(signature.inputs)}) -> {_listed(signature.outputs)}"
+    yield "Files: " + ("wrong" if inspection.differences else "every file has the sum that it was exported with")
+    yield from (f"  {difference}" for difference in inspection.differences)
+    size = f"{inspection.operations:,} in the graph and its {inspection.functions:,} functions"
+    if not inspection.foreign:
+        yield f"Operations: {size}, none that a tfcharlm model does not need"
+        return
+    yield f"Operations: {size}; {len(inspection.foreign):,} that no tfcharlm model needs:"
+    yield from (f"  {foreign.operation}, {foreign.name} in {foreign.where}" for foreign in inspection.foreign)
+
+
+def _listed(tensors):
+    return ", ".join(f"{name} {dtype} {shape}" for name, dtype, shape in tensors)
