@@ -49,6 +49,9 @@ def main():
             ]
             lines += ["|---|---|---|"]
             for name, speed in speeds.items():
+                if timings[name].error:
+                    lines.append(f"| {name} | {timings[name].error[:90]} | |")
+                    continue
                 lines.append(f"| {name} | {speed:,.0f} ({timings[name].first_call:.1f}) | {ours / speed:.1f} |")
             slowest = max(timings["prompts of new lengths"].seconds)
             lines += ["", f"The slowest text with a prompt of a length not seen before took {slowest:.3f} s.", ""]
