@@ -121,14 +121,29 @@ class CharLM(TextModel, StreamModel):
             return read(tokens, states, mask)
         return in_chains(read, tokens, tuple(states), mask)
 
-    def _read_rows(self, tokens, embeddings, states, mask, training):
+    def stateless_step(self, values, tokens, states):
+        """One step of a compiled loop: a function of its arguments alone.
+
+        Args:
+            values: of `variables`, in their order.
+            tokens: int32 (B, 1).
+            states: as for `step`.
+
+        Returns:
+            `(logits (B, 1, V), states)`.
+        """
+        with keras.StatelessScope(state_mapping=list(zip(self.variables, values, strict=True))):
+            embeddings = tf.convert_to_tensor(self.embedding.embeddings)
+            return self._read_rows(tokens, embeddings, states, None, training=False, loop=True)
+
+    def _read_rows(self, tokens, embeddings, states, mask, training, loop=False):
         outputs, rest, ends = tokens, list(states), []
         for layer in self.recurrent:
             count = len(keras.tree.flatten(layer.state_size))
             own, rest = rest[:count], rest[count:]
             nested = keras.tree.pack_sequence_as(layer.state_size, own)
             nested = nested if keras.tree.is_nested(nested) else [nested]
-            outputs, end = layer.run(outputs, nested, mask, training, embeddings)
+            outputs, end = layer.run(outputs, nested, mask, training, embeddings, loop)
             ends += keras.tree.flatten(end)
             embeddings = None
         return self.head(outputs), tuple(ends)

@@ -1,20 +1,13 @@
 """What a language model does with text, from Python: continue it, score it, say what comes next."""
 
-import keras
-
 from tfcharlm import generation
 from tfcharlm.metrics import characters_per_token
 
 
 class TextModel:
-    """Text in, text out, for a model that has `vocabulary`, `initial_state`, `step` and its `recurrent` layers."""
+    """Text in, text out, for a model with `vocabulary`, `initial_state`, `step`, `stateless_step`, `recurrent`."""
 
     _text_graph = None
-
-    def stateless_step(self, values, tokens, states):
-        """`step` with the values of `variables` from the caller: a function of its arguments alone."""
-        with keras.StatelessScope(state_mapping=list(zip(self.variables, values, strict=True))):
-            return self.step(tokens, states)
 
     def generate(
         self, prompts, max_length=400, temperature=1.0, top_k=0, top_p=1.0, seed=None, stop=None, samples=1,

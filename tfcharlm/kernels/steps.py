@@ -15,8 +15,8 @@ def rnn_step(weights, x, h, activation=tf.tanh):
     $$ h_t = \phi(x_t W + h_{t-1} U + b) $$
 
     Args:
-        weights: `(kernel W (D, H), recurrent_kernel U (H, H), bias b (H,) or None)`, in the dtype of `x`.
-        x: input, (B, D).
+        weights: `(kernel W (D, H) or None, recurrent_kernel U (H, H), bias b (H,) or None)`, in the dtype of `x`.
+        x: input, (B, D); without a kernel, `x_t W`, (B, H).
         h: previous state, (B, H).
         activation: `phi`. tanh is zero-centred and bounded, so the state can neither drift nor explode.
 
@@ -42,9 +42,9 @@ def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigm
     $$ c_t = f \odot c_{t-1} + i \odot g, \qquad h_t = o \odot \phi(c_t) $$
 
     Args:
-        weights: `(kernel W (D, 4H), recurrent_kernel U (H, 4H), bias b (4H,) or None)`, gate blocks in the order
-            i, f, g (Keras writes c), o: the arrays of `keras.layers.LSTM`.
-        x: input, (B, D).
+        weights: `(kernel W (D, 4H) or None, recurrent_kernel U (H, 4H), bias b (4H,) or None)`, gate blocks in the
+            order i, f, g (Keras writes c), o: the arrays of `keras.layers.LSTM`.
+        x: input, (B, D); without a kernel, `x_t W`, (B, 4H).
         h: previous output, (B, H).
         c: previous cell state, (B, H).
         activation: `phi`, of the candidate and of the cell state.
@@ -71,7 +71,8 @@ def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigm
 
 def _pre_activation(weights, x, h):
     kernel, recurrent_kernel, bias = weights
-    products = Products(x.dtype)
+    products = Products(recurrent_kernel.dtype)
     operand = products.operand
-    z = products(operand(x), operand(kernel)) + products(operand(h), operand(recurrent_kernel))
+    z = widen(x) if kernel is None else products(operand(x), operand(kernel))
+    z += products(operand(h), operand(recurrent_kernel))
     return z if bias is None else z + widen(bias)

@@ -5,10 +5,12 @@ import inspect
 import keras
 import tensorflow as tf
 
-from tfcharlm.kernels import recurrences, run_recurrence
+from tfcharlm.kernels import lstm_step, recurrences, rnn_step, run_recurrence
+from tfcharlm.kernels.precision import Products
 from tfcharlm.layers.cells import LSTMCell, RNNCell
 
 RECURRENCES = {RNNCell: recurrences.RNN, LSTMCell: recurrences.LSTM}
+STEPS = {RNNCell: rnn_step, LSTMCell: lstm_step}
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
@@ -43,7 +45,7 @@ class RNN(keras.layers.RNN):
     def _cells(self):
         return self.cell.cells if isinstance(self.cell, keras.layers.StackedRNNCells) else [self.cell]
 
-    def run(self, inputs, states, mask=None, training=False, embeddings=None):
+    def run(self, inputs, states, mask=None, training=False, embeddings=None, loop=False):
         """Reads sequences from given states, for a layer made with `return_sequences` and `return_state`.
 
         Unlike a call it takes ids, keeps nothing between calls, and, with kernels, rounds no state.
@@ -56,11 +58,15 @@ class RNN(keras.layers.RNN):
             embeddings: None, or a table (V, input_dim) of finite numbers, for the inputs `tf.gather(embeddings, ids)`.
                 With a small V, the first kernel then multiplies every row of the table once, instead of one for every
                 token: the same up to rounding.
+            loop: whether this is one step of a loop that a compiler looks through. It moves what is the same in every
+                turn out of the loop, the product of the table and the first kernel among it.
 
         Returns:
             `(outputs (B, T, units), states)`; the states nested and in the dtypes as they came in.
         """
         kernels = self.loop_reason is None
+        if loop and kernels and embeddings is not None and len(self._cells) == 1:
+            return self._run_step_of_ids(inputs, states, embeddings)
         if embeddings is not None:
             if mask is not None:
                 inputs = tf.where(tf.broadcast_to(mask, tf.shape(inputs)), inputs, 0 * inputs)
@@ -105,6 +111,14 @@ class RNN(keras.layers.RNN):
                 lambda new, old: tf.where(_wider(mask[:, 0], new), new, old), after, states
             )
         return tf.cast(output, self.compute_dtype)[:, None], after
+
+    def _run_step_of_ids(self, ids, states, embeddings):
+        """One step of the only cell, reading a row of the table that its kernel has multiplied."""
+        kernel, *weights = self.cell.step_weights()
+        table = Products(kernel.dtype)(tf.cast(embeddings, kernel.dtype), kernel)
+        after = STEPS[type(self.cell)]((None, *weights), tf.gather(table, ids[:, 0]), *states)
+        after = after if isinstance(after, tuple) else (after,)
+        return tf.cast(after[0], self.compute_dtype)[:, None], list(after)
 
     def _run_kernels(self, inputs, states, mask, training, embeddings):
         if self.go_backwards:
