@@ -65,7 +65,7 @@ class RNN(keras.layers.RNN):
             `(outputs (B, T, units), states)`; the states nested and in the dtypes as they came in.
         """
         kernels = self.loop_reason is None
-        if loop and kernels and embeddings is not None and len(self._cells) == 1:
+        if loop and kernels and embeddings is not None and type(self.cell) in STEPS:
             return self._run_step_of_ids(inputs, states, embeddings)
         if embeddings is not None:
             if mask is not None:
@@ -113,7 +113,7 @@ class RNN(keras.layers.RNN):
         return tf.cast(output, self.compute_dtype)[:, None], after
 
     def _run_step_of_ids(self, ids, states, embeddings):
-        """One step of the only cell, reading a row of the table that its kernel has multiplied."""
+        """One step of a cell that stands alone, reading a row of the table that its kernel has multiplied."""
         kernel, *weights = self.cell.step_weights()
         table = Products(kernel.dtype)(tf.cast(embeddings, kernel.dtype), kernel)
         after = STEPS[type(self.cell)]((None, *weights), tf.gather(table, ids[:, 0]), *states)
