@@ -10,6 +10,7 @@ from tfcharlm.errors import one_line_errors
 from tfcharlm.inspection import inspect_model
 from tfcharlm.loading import load_model
 from tfcharlm.text import load_corpus
+from tfcharlm.text.vocabulary import UnknownTokenError
 
 
 @click.command()
@@ -59,8 +60,8 @@ def score(model, corpora, texts):
         for name, text in named:
             try:
                 scores = language_model.score(text)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
+            except UnknownTokenError as error:
+                raise ValueError(f"{name}: {error.what}; a model scores only what its corpus has.") from error
             click.echo(
                 f"{name}: {scores['bits_per_character']:.4f} bits per character, perplexity "
                 f"{scores['perplexity']:.2f}, log-probability {scores['log_probability']:.2f} nats of "
