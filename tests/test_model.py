@@ -94,6 +94,61 @@ def test_fit_is_truncated_backpropagation_with_carried_states(rng, pair):
         np.testing.assert_allclose(weight, expected, rtol=1e-9, atol=1e-12)
 
 
+# Keras rounds these numbers to float32 also where the weights are float64; 0.999 rounded is 1e-5 of 1 - 0.999 away. Those
+# here are exact in float32.
+RUNS = {
+    # kind: (Keras's optimizer, ours by hand, clipping by hand)
+    "rnn": (
+        lambda: keras.optimizers.Adagrad(0.25, initial_accumulator_value=0.125, clipvalue=2**-6),
+        lambda p, g, state: reference.adagrad(p, g, state, learning_rate=0.25, initial_accumulator_value=0.125),
+        lambda gradients: reference.clip_by_value(gradients, 2**-6),
+    ),
+    "lstm": (
+        lambda: keras.optimizers.Adam(2**-5, beta_1=0.875, beta_2=1 - 2**-10, global_clipnorm=0.25),
+        lambda p, g, state: reference.adam(p, g, state, learning_rate=2**-5, beta_1=0.875, beta_2=1 - 2**-10),
+        lambda gradients: reference.clip_by_global_norm(gradients, 0.25)[0],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_fit_is_the_training_loop_in_numpy(kind, rng):
+    """200 updates over parallel streams, three passes: the same loss at every step, and clipping has work to do."""
+    make_optimizer, update, clip = RUNS[kind]
+    cell = {"rnn": tfcharlm.RNNCell, "lstm": tfcharlm.LSTMCell}[kind](7, dtype="float64")
+    model = tfcharlm.CharLM(VOCABULARY, [cell], embedding_dim=EMBEDDING, dtype="float64")
+    parameters = reference.random_parameters(rng, SIZE, EMBEDDING, [(kind, 7)])
+    model.set_weights(flat(parameters))
+    # Mostly a walk through all tokens but one, so that there is something to learn.
+    ids = rng.integers(SIZE, size=1700)
+    for t in range(1, len(ids)):
+        ids[t] = (2 * ids[t - 1] + 1) % SIZE if rng.random() < 0.9 else ids[t]
+    data = stream_dataset(ids, BATCH, TIME, seed=1, passes=3).take(200)
+
+    losses, clipped, optimizer_states = [], 0, [None] * len(flat(parameters))
+    for x, targets in data.as_numpy_iterator():
+        if x["start"].all():
+            states = reference.initial_state(parameters, BATCH)
+        loss, gradients, states = reference.loss_and_gradients(parameters, x["tokens"], targets, states=states)
+        limited = clip(gradients)
+        clipped += any(not np.allclose(a, b) for a, b in zip(flat(gradients), flat(limited), strict=True))
+        after = [update(*own) for own in zip(flat(parameters), flat(limited), optimizer_states, strict=True)]
+        updated, optimizer_states = zip(*after, strict=True)
+        parameters = keras.tree.pack_sequence_as(parameters, list(updated))
+        losses.append(loss)
+
+    model.compile(make_optimizer())
+    seen = []
+    record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(float(logs["loss"])))
+    model.fit(data, verbose=0, callbacks=[record])
+    running_means = np.cumsum(losses) / np.arange(1, len(losses) + 1)
+    np.testing.assert_allclose(seen, running_means, rtol=1e-6)
+    assert len(seen) == 200 and clipped > 20, clipped
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20]), "nothing was learned"
+    for weight, expected in zip(model.get_weights(), flat(parameters), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-6, atol=1e-9)
+
+
 def test_validation_in_between_does_not_disturb_training(rng):
     ids = rng.integers(SIZE, size=400)
     data = stream_dataset(ids, batch_size=3, sequence_length=8, passes=2)

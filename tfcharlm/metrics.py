@@ -25,8 +25,8 @@ class BitsPerCharacter(keras.metrics.Metric):
 
     def __init__(self, name="bits_per_character", dtype="float64"):
         super().__init__(name=name, dtype=dtype)
-        self.nats = self.add_variable((), "zeros", name="nats")
-        self.characters = self.add_variable((), "zeros", name="characters")
+        self.nats = self.add_variable((), "zeros", dtype=self.dtype, name="nats")
+        self.characters = self.add_variable((), "zeros", dtype=self.dtype, name="characters")
 
     def update_state(self, losses, characters):
         """Adds losses in nats and the numbers of characters that they stand for; tensors of any shape."""
@@ -35,6 +35,64 @@ class BitsPerCharacter(keras.metrics.Metric):
 
     def result(self):
         return tf.math.divide_no_nan(self.nats.value, self.characters.value) / math.log(2)
+
+
+@keras.saving.register_keras_serializable(package="tfcharlm")
+class TokenMean(keras.metrics.Metric):
+    r"""The mean of a value over tokens, each with its weight: the same however they are cut into batches.
+
+    $$ \frac{\sum w \cdot \mathrm{value}}{\sum w} $$
+
+    `keras.metrics.Mean` takes the mean of every row first, so that the tokens of long rows would count less.
+
+    Example:
+
+    >>> metric = TokenMean(name="loss")
+    >>> metric.update_state([[1.0, 2.0, 3.0]], weights=[[1.0, 1.0, 1.0]])
+    >>> metric.update_state([[7.0]], weights=[[1.0]])
+    >>> float(metric.result())
+    3.25
+    """
+
+    def __init__(self, name="mean", dtype="float64"):
+        super().__init__(name=name, dtype=dtype)
+        self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
+        self.weight = self.add_variable((), "zeros", dtype=self.dtype, name="weight")
+
+    def update_state(self, values, weights):
+        """Adds values and their weights; tensors of one shape, any."""
+        values, weights = tf.cast(values, self.dtype), tf.cast(weights, self.dtype)
+        self.total.assign_add(tf.reduce_sum(values * weights))
+        self.weight.assign_add(tf.reduce_sum(weights))
+
+    def result(self):
+        return tf.math.divide_no_nan(self.total.value, self.weight.value)
+
+
+@keras.saving.register_keras_serializable(package="tfcharlm")
+class Perplexity(TokenMean):
+    r"""The exponential of the mean negative log-likelihood: among how many equally likely tokens the model chooses.
+
+    $$ \exp\left(\frac{\sum w \cdot -\ln p(\mathrm{token})}{\sum w}\right) $$
+
+    The mean is over all tokens, and only then comes the exponential: a mean of the perplexities of batches is another
+    number, and a larger one.
+
+    Example:
+
+    >>> metric = Perplexity()
+    >>> metric.update_state([0.6931472, 2.0794415], weights=[1.0, 1.0])
+    >>> round(float(metric.result()), 4)
+    4.0
+
+    Reference: Jelinek et al. (1977), Perplexity, a measure of the difficulty of speech recognition tasks.
+    """
+
+    def __init__(self, name="perplexity", dtype="float64"):
+        super().__init__(name=name, dtype=dtype)
+
+    def result(self):
+        return tf.exp(super().result())
 
 
 def characters_per_token(vocabulary):

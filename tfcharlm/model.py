@@ -46,7 +46,7 @@ class CharLM(TextModel, StreamModel):
     >>> train = stream_dataset(vocabulary.encode(text), batch_size=4, sequence_length=10, seed=0)
     >>> history = model.fit(train, epochs=2, verbose=0)
     >>> sorted(history.history)
-    ['bits_per_character', 'loss']
+    ['accuracy', 'bits_per_character', 'loss', 'perplexity']
     >>> len(model.generate(["to"], max_length=5, seed=1)[0])
     7
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfcharlm.carried import CarriedState
 from tfcharlm.kernels import in_chains
-from tfcharlm.metrics import BitsPerCharacter
+from tfcharlm.metrics import BitsPerCharacter, Perplexity, TokenMean
 
 
 class StreamModel(keras.Model):
@@ -19,7 +19,9 @@ class StreamModel(keras.Model):
         super().__init__(**kwargs)
         # Tokens are integers, and layers cast their own: a table is the same to a layer here as inside `call`.
         self.autocast = False
-        self._token_loss = keras.metrics.Mean(name="loss", dtype="float64")
+        self._token_loss = TokenMean(name="loss")
+        self._token_accuracy = TokenMean(name="accuracy")
+        self._perplexity = Perplexity()
         self._bits = BitsPerCharacter()
 
     def prepare_streams(self, characters):
@@ -60,7 +62,7 @@ class StreamModel(keras.Model):
     def train_step(self, data):
         inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
-            logits, losses, weights = self._read(inputs, targets, weights, training=True)
+            logits, losses, hits, weights = self._read(inputs, targets, weights, training=True)
             loss = tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights)) + self._penalty()
             scaled_loss = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
@@ -68,15 +70,18 @@ class StreamModel(keras.Model):
         # take the norm of those parts and not of their sum.
         gradients = map(tf.convert_to_tensor, tape.gradient(scaled_loss, variables))
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._updated_metrics(inputs, targets, logits, losses, weights)
+        return self._updated_metrics(inputs, targets, logits, losses, hits, weights)
 
     def test_step(self, data):
         inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
-        logits, losses, weights = self._read(inputs, targets, weights, training=False)
-        return self._updated_metrics(inputs, targets, logits, losses, weights)
+        logits, losses, hits, weights = self._read(inputs, targets, weights, training=False)
+        return self._updated_metrics(inputs, targets, logits, losses, hits, weights)
 
     def _read(self, inputs, targets, weights, training):
-        """Logits (B, T, V), losses in nats (B, T) and weights (B, T) of one chunk; the states go on to the next."""
+        """Of one chunk: logits (B, T, V); losses in nats, hits (1 where the likeliest token came), weights, all (B, T).
+
+        The states go on to the next chunk.
+        """
         if not isinstance(inputs, dict):
             inputs = {"tokens": inputs}
         tokens, start, mask = inputs["tokens"], inputs.get("start"), None
@@ -91,23 +96,33 @@ class StreamModel(keras.Model):
         logits, states = self.step(tokens, states, mask=mask, training=training)
         if start is not None:
             carried.keep(states)
-        losses = in_chains(tf.nn.sparse_softmax_cross_entropy_with_logits, targets, logits)
-        if weights is None:
-            return logits, losses, tf.ones_like(losses)
-        return logits, losses, tf.cast(weights, losses.dtype)
+        losses, hits = in_chains(_judged, targets, logits)
+        weights = tf.ones_like(losses) if weights is None else tf.cast(weights, losses.dtype)
+        return logits, losses, hits, weights
 
     def _penalty(self):
         return tf.add_n(self.losses) if self.losses else 0.0
 
-    def _updated_metrics(self, inputs, targets, logits, losses, weights):
-        self._token_loss.update_state(losses + self._penalty(), sample_weight=weights)
+    def _updated_metrics(self, inputs, targets, logits, losses, hits, weights):
+        self._token_loss.update_state(losses + self._penalty(), weights)
+        self._token_accuracy.update_state(hits, weights)
+        self._perplexity.update_state(losses, weights)
         characters = tf.gather(tf.constant(self._characters, losses.dtype), tf.where(weights != 0, targets, 0))
         self._bits.update_state(losses * weights, characters * weights)
         return self.compute_metrics(inputs, targets, logits, weights)
 
 
+def _judged(targets, logits):
+    """Losses in nats, and 1 where the likeliest token is the target; both (B, T)."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    likeliest = tf.argmax(logits, axis=-1, output_type=targets.dtype)
+    return losses, tf.cast(likeliest == targets, losses.dtype)
+
+
 def _by_token(weights, tokens):
-    """Weights as (B, T), from one a token, (B, T), or one a row, (B,) or (B, 1)."""
+    """Weights as numbers (B, T), from one a token, (B, T), or one a row, (B,) or (B, 1); a mask is weights too."""
+    if weights.dtype == tf.bool:
+        weights = tf.cast(weights, tf.float32)
     if len(weights.shape) == 1:
         weights = weights[:, None]
     return tf.broadcast_to(weights, tf.shape(tokens))
