@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tfcharlm
-from tfcharlm.text import Vocabulary, load_corpus, stream_dataset
+from tfcharlm import text
 
 
 @pytest.fixture
@@ -31,5 +31,6 @@ def _names_for_doctests(doctest_namespace):
 
     public = {name: getattr(tfcharlm, name) for name in tfcharlm.__all__}
     modules = {"keras": keras, "np": np, "os": os, "tempfile": tempfile, "tf": tf, "tfcharlm": tfcharlm}
-    functions = (Vocabulary, load_corpus, stream_dataset, next_version, TrainingConfig, TrainingRun, log_frequencies)
-    doctest_namespace.update(public | modules | {function.__name__: function for function in functions})
+    texts = {name: getattr(text, name) for name in text.__all__}
+    functions = (next_version, TrainingConfig, TrainingRun, log_frequencies)
+    doctest_namespace.update(public | modules | texts | {function.__name__: function for function in functions})

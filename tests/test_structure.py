@@ -41,13 +41,14 @@ MAY_IMPORT = {
     "inspection": ({"expected", "loading", "manifest", "operations", "text", "untrusted"}, {"google", "tensorflow"}),
     "callbacks": (set(), {"keras"}),
     "training": ({"callbacks", "layers", "model", "text"}, {"keras", "numpy"}),
+    "novelty": (set(), {"numpy"}),
     "plots": (set(), {"matplotlib"}),
     "errors": ({"training"}, {"click", "tensorflow"}),
     "cli": (
         {"callbacks", "cli", "errors", "export", "inspection", "loading", "plots", "text", "training", "version"},
         {"click", "rich", "tensorflow"},
     ),
-    "__init__": ({"edge", "inspection", "kernels", "layers", "loading", "model", "text", "version"}, set()),
+    "__init__": ({"edge", "inspection", "kernels", "layers", "loading", "model", "novelty", "text", "version"}, set()),
 }
 
 

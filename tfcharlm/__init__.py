@@ -7,6 +7,7 @@ from tfcharlm.kernels import configure_threads
 from tfcharlm.layers import RNN, LSTMCell, RNNCell
 from tfcharlm.loading import load_model
 from tfcharlm.model import CharLM
+from tfcharlm.novelty import novelty_report
 from tfcharlm.version import __version__
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "export_onnx",
     "inspect_model",
     "load_model",
+    "novelty_report",
     "text",
 ]

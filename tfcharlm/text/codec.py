@@ -51,6 +51,8 @@ class GraphCodec(tf.Module):
                 vocabulary.
         """
         tokens = self._split(texts, name)
+        if self.level == "word":
+            tokens = self._spelled(tokens)
         ids = self._ids.lookup(tokens.flat_values)
         unknown = tf.where(ids < 0)[:1, 0]
         what = "word" if self.level == "word" else "character"
@@ -97,3 +99,15 @@ class GraphCodec(tf.Module):
         ended = tf.strings.regex_replace(texts, PATTERN, rb"\0" + _END)
         pieces = tf.strings.split(ended, _END)
         return tf.ragged.boolean_mask(pieces, tf.not_equal(pieces, ""))
+
+    def _spelled(self, words):
+        """Words (B, None), with its characters in the place of each that is no token but can be spelled."""
+        pieces = words.flat_values
+        unknown = self._ids.lookup(pieces) < 0
+        characters = tf.strings.unicode_split(tf.where(unknown, pieces, ""), "UTF-8")
+        missing = tf.cast(self._ids.lookup(characters.flat_values) < 0, tf.int32)
+        missing = tf.math.unsorted_segment_sum(missing, characters.value_rowids(), tf.size(pieces))
+        ended = tf.strings.regex_replace(pieces, "(?s:.)", rb"\0" + _END)
+        cut = tf.strings.split(tf.where(unknown & (missing == 0), ended, pieces), _END)
+        cut = tf.ragged.boolean_mask(cut, tf.not_equal(cut, ""))
+        return words.with_flat_values(cut).merge_dims(1, 2)

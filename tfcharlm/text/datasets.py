@@ -1,34 +1,41 @@
-"""A long text as batches of windows in which every row reads on where it stopped."""
-
-import operator
+"""A long text, or several documents, as a stream of batches in which every row reads on where it stopped."""
 
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.text.batches import checked_ids, checked_integer, order_of, passes_of, reader
+
 
 def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_remainder=True) -> tf.data.Dataset:
-    """Windows over one long text; row i of a batch goes on where row i of the last one ended.
+    """Windows over one long text or over documents; row i of a batch goes on where row i of the last one ended.
 
     The text is cut into B stretches, one for each row, and every batch advances all of them by T
-    tokens. The target of a token is the token after it. Batch number s is a function of (seed, s)
-    alone, so that a run can go on from any step with `dataset.skip(s)`.
+    tokens. The target of a token is the token after it. A document begins with a window of its own,
+    and that says `start`. Every batch is a function of (seed, pass, step) alone, so that a run can go
+    on from any step with `dataset.skip(s)`.
 
     Args:
-        ids: integers (length,), from `vocabulary.encode(text)`.
+        ids: integers (length,), from `vocabulary.encode(text)`; or a list of such arrays, one a
+            document. A `numpy.memmap`, from `encode_file`, is read window by window and never as a
+            whole; its batches are those of the same ids in memory.
         batch_size: B, rows that are read side by side.
         sequence_length: T, tokens of a row in one batch.
         seed: None (default) to begin every pass with the first token; or an integer from 0 on, with
-            which a pass begins at a place drawn from (seed, pass), so that windows differ.
+            which a pass begins at a place drawn from (seed, pass), so that windows differ. Documents
+            come in the order given, or with a seed in one drawn from (seed, pass).
         passes: how many times to read the text; default 1, for `fit` makes an epoch of it. None
-            never ends.
+            never ends. `fit` begins again with the first pass in every epoch: for epochs that differ,
+            type `passes=epochs` here and `steps_per_epoch=len(dataset) // epochs` there.
         drop_remainder: True (default) leaves out the tokens after the last full window, so all
             targets count. False, for evaluation, has every target exactly once in a pass, and
-            weights that are 0 on the padding; then there can be no seed.
+            weights that are 0 on the padding; then there can be no seed. Documents always have
+            every target once, and weights.
 
     Returns:
         A `tf.data.Dataset` of `({"tokens": int32 (B, T), "start": bool (B,)}, targets)`, or with
-        `drop_remainder=False` of `({...}, targets, weights)`; targets int32 (B, T), weights
-        float32 (B, T), all shapes static. `start` is True in the first batch of each pass.
+        `drop_remainder=False` or documents of `({...}, targets, weights)`; targets int32 (B, T),
+        weights float32 (B, T), all shapes static. `start` is True where a row begins a document and
+        in the first batch of each pass.
 
     Raises:
         ValueError: ids are not integers (length,), are too few for one batch, or an argument is
@@ -41,29 +48,31 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
     ...     print(x["tokens"].numpy().tolist(), x["start"].numpy().tolist(), y.numpy().tolist())
     [[0, 1], [4, 5]] [True, True] [[1, 2], [5, 6]]
     [[2, 3], [6, 7]] [False, False] [[3, 4], [7, 8]]
+    >>> for x, y, w in stream_dataset([np.arange(4), np.arange(10, 13)], batch_size=1, sequence_length=2):
+    ...     print(x["tokens"].numpy().tolist(), x["start"].numpy().tolist(), y.numpy().tolist(), w.numpy().tolist())
+    [[0, 1]] [True] [[1, 2]] [[1.0, 1.0]]
+    [[2, 0]] [False] [[3, 0]] [[1.0, 0.0]]
+    [[10, 11]] [True] [[11, 12]] [[1.0, 1.0]]
     """
-    ids = _check_ids(ids)
-    rows = _check_integer("batch_size", batch_size, 1)
-    length = _check_integer("sequence_length", sequence_length, 1)
-    if passes is not None:
-        passes = _check_integer("passes", passes, 1)
+    rows = checked_integer("batch_size", batch_size, 1)
+    length = checked_integer("sequence_length", sequence_length, 1)
     if seed is not None:
-        seed = _check_integer("seed", seed, 0)
+        seed = checked_integer("seed", seed, 0)
+    if isinstance(ids, list) and not all(isinstance(entry, int | np.integer) for entry in ids):
+        return passes_of(passes, *_document_windows([checked_ids(document) for document in ids], rows, length, seed))
+    ids = checked_ids(ids)
     if drop_remainder:
-        steps, batch = _full_windows(ids, rows, length, seed)
-    else:
-        if seed is not None:
-            raise ValueError(
-                f"drop_remainder=False reads every target from the first on; got seed={seed!r}, expected seed=None"
-            )
-        steps, batch = _all_windows(ids, rows, length)
-    counter = tf.data.Dataset.counter() if passes is None else tf.data.Dataset.range(passes * steps)
-    dataset = counter.map(lambda step: batch(step // steps, step % steps))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+        return passes_of(passes, *_full_windows(ids, rows, length, seed))
+    if seed is not None:
+        raise ValueError(
+            f"drop_remainder=False reads every target from the first on; got seed={seed!r}, expected seed=None"
+        )
+    # One document; but without a seed its rows divide the targets evenly, and not the windows.
+    return passes_of(passes, *_all_windows(ids, rows, length))
 
 
 def _full_windows(ids, rows, length, seed):
-    """(steps of a pass, the batch of (pass, step)) with full windows only."""
+    """(steps of a pass, what changes from pass to pass, the batch of that and a step) with full windows only."""
     targets = len(ids) - 1
     steps = targets // (rows * length)
     if steps == 0:
@@ -74,16 +83,18 @@ def _full_windows(ids, rows, length, seed):
             f"sequence_length={fit}"
         )
     stretch = steps * length
-    ids = tf.constant(ids)
+    read = reader([ids])
     within = stretch * np.arange(rows)[:, None] + np.arange(length + 1)
     spare = targets - rows * stretch
 
-    def batch(pass_, step):
-        offset = 0 if seed is None else _offset(seed, pass_, spare)
-        window = tf.gather(ids, within + offset + step * length)
-        return _inputs(window[:, :-1], step), window[:, 1:]
+    def offset(pass_):
+        return tf.constant(0, tf.int64) if seed is None else _offset(seed, pass_, spare)
 
-    return steps, batch
+    def batch(offset, step):
+        window = read(within + offset + step * length)
+        return _inputs(window[:, :-1], tf.fill([rows], step == 0)), window[:, 1:]
+
+    return steps, offset, batch
 
 
 def _offset(seed, pass_, spare):
@@ -93,45 +104,57 @@ def _offset(seed, pass_, spare):
 
 
 def _all_windows(ids, rows, length):
-    """(steps of a pass, the batch of (pass, step)) with every target once, and weights."""
+    """The same with every target once, and weights."""
     targets = len(ids) - 1
     stretch = -(-targets // rows)
-    ids = tf.constant(ids)
+    read = reader([ids])
     first = stretch * np.arange(rows)[:, None]
     last = np.minimum(first + stretch, targets)
 
     def batch(_, step):
-        places = first + step * length + np.arange(length)
-        real = places < last
-        places = tf.where(real, places, 0)
-        tokens = tf.where(real, tf.gather(ids, places), 0)
-        following = tf.where(real, tf.gather(ids, places + 1), 0)
-        return _inputs(tokens, step), following, tf.cast(real, tf.float32)
+        return _padded(read, first + step * length, last, length, tf.fill([rows], step == 0))
 
-    return -(-stretch // length), batch
+    return -(-stretch // length), lambda pass_: pass_, batch
 
 
-def _inputs(tokens, step):
-    return {"tokens": tokens, "start": tf.fill(tokens.shape[:1], tf.equal(step, 0))}
+def _document_windows(documents, rows, length, seed):
+    """The same for documents: their windows one after another, and a stretch of as many windows for each row."""
+    if not documents:
+        raise ValueError("ids must be integers (length,), or a list of one such document or more; got an empty list")
+    read = reader(documents)
+    sizes = np.array([len(document) for document in documents])
+    first = np.cumsum(sizes) - sizes
+    windows = -(-(sizes - 1) // length)
+    total = int(windows.sum())
+    steps = -(-total // rows)
+
+    def plan(pass_):
+        order = order_of(len(documents), seed, pass_)
+        return order, tf.cumsum(tf.gather(windows, order))
+
+    def batch(plan, step):
+        order, ends = plan
+        window = np.arange(rows) * steps + step
+        place = tf.minimum(tf.searchsorted(ends, window, side="right", out_type=tf.int64), len(documents) - 1)
+        document = tf.gather(order, place)
+        within = window - tf.gather(ends, place) + tf.gather(windows, document)
+        begin = tf.gather(first, document)
+        last = tf.where(window < total, begin + tf.gather(sizes, document) - 1, begin)
+        start = (step == 0) | ((within == 0) & (window < total))
+        return _padded(read, (begin + within * length)[:, None], last[:, None], length, start)
+
+    return steps, plan, batch
 
 
-def _check_ids(ids):
-    array = np.asarray(ids)
-    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(
-            f"ids must be integers (length,); got {type(ids).__name__} of {array.dtype} "
-            f"{array.shape}; type vocabulary.encode(text)"
-        )
-    if len(array) < 2:
-        raise ValueError(f"ids must be 2 tokens or more, one to predict from; got {len(array)}")
-    return array.astype(np.int32, copy=False)
+def _padded(read, begin, end, length, start):
+    """The batch of the windows that begin at (B, 1) places, with weights 0 from (B, 1) ends on."""
+    places = begin + np.arange(length)
+    real = places < end
+    window = read(tf.minimum(begin + np.arange(length + 1), end))
+    tokens = tf.where(real, window[:, :-1], 0)
+    targets = tf.where(real, window[:, 1:], 0)
+    return _inputs(tokens, start), targets, tf.cast(real, tf.float32)
 
 
-def _check_integer(name, value, least):
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = -1
-    if not least <= number < 2**63:
-        raise ValueError(f"{name} must be an integer from {least} on; got {value!r}")
-    return number
+def _inputs(tokens, start):
+    return {"tokens": tokens, "start": start}

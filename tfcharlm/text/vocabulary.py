@@ -4,24 +4,18 @@ A vocabulary is a value: two with the same tokens in the same order are equal, a
 of their JSON says so across machines. `codec.GraphCodec` does the same inside a TensorFlow graph.
 """
 
+import collections
+import collections.abc
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 
 import numpy as np
 
+from tfcharlm.text.checks import BYTES, LEVELS, UnknownTokenError, check_surrogates, check_tokens, describe_character
 from tfcharlm.text.words import WORD
-
-LEVELS = ("char", "byte", "word")
-
-
-class UnknownTokenError(ValueError):
-    """A text has something that the vocabulary does not have; `what` names it and its place."""
-
-    def __init__(self, what):
-        super().__init__(f'{what}; type errors="ignore" to drop it, or Vocabulary.from_text with a text that has it')
-        self.what = what
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -33,7 +27,8 @@ class Vocabulary:
             `chr(0)` to `chr(255)`, each standing for the byte of that value. "word": the pieces
             that `words.py` describes.
         level: "char" (default: a small alphabet, every text can be spelled), "byte" (256 ids;
-            nothing is ever unknown) or "word" (short sequences, many ids).
+            nothing is ever unknown) or "word" (short sequences, many ids; a word that is no token is
+            spelled with characters that are).
 
     Raises:
         ValueError: no tokens, a token twice, a token that the level cannot have, an unknown level.
@@ -60,25 +55,55 @@ class Vocabulary:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}; got {self.level!r}")
         if not self.tokens:
             raise ValueError("a vocabulary needs at least one token; got none")
-        _check_tokens(self.tokens, self.level)
+        check_tokens(self.tokens, self.level)
 
     @classmethod
-    def from_text(cls, text, level="char"):
+    def from_text(cls, text, level="char", min_count=1):
         """The vocabulary of `text`: its distinct tokens, sorted by code point.
 
         Args:
-            text: str, at least one character. At level "byte" its content does not matter.
+            text: str, at least one character; or its parts in order, strings between which no word is
+                cut, as `read_chunks` gives them. At level "byte" the content does not matter.
             level: "char", "byte" or "word".
+            min_count: of level "word": how often a word must occur to be a token. 1 (default): every
+                word is one, and a text with another word is refused. With 2 or more the characters of
+                the text are tokens too, and all other words are spelled: a model learns to write
+                words that it has never seen, and to read them.
 
         Returns:
-            A `Vocabulary`; the same for every text with the same set of tokens.
+            A `Vocabulary`; the same for every text with the same tokens.
+
+        Raises:
+            ValueError: no text, an unknown level, or `min_count` at another level than "word".
+
+        Example:
+
+        >>> vocabulary = Vocabulary.from_text("to be, or not to be, to sleep", level="word", min_count=2)
+        >>> [vocabulary.tokens[i] for i in vocabulary.encode(" to be to")]
+        [' to', ' be', ' to']
+        >>> [vocabulary.tokens[i] for i in vocabulary.encode(" to bleep")]
+        [' to', ' ', 'b', 'l', 'e', 'e', 'p']
         """
-        if not isinstance(text, str) or not text:
+        if level not in LEVELS:
+            raise ValueError(f"level must be one of {', '.join(LEVELS)}; got {level!r}")
+        if min_count != 1 and (level != "word" or not isinstance(min_count, int) or min_count < 1):
+            raise ValueError(
+                f'min_count must be an integer from 1 on, and counts at level "word"; got {min_count!r} at {level!r}'
+            )
+        counts, characters = collections.Counter(), set()
+        for part in _parts(text):
+            check_surrogates(part)
+            characters.update(part)
+            if level == "word":
+                counts.update(WORD.findall(part))
+        if not characters:
             raise ValueError(f"a vocabulary is made of a text with characters; got {text!r:.40}")
-        _check_surrogates(text)
         if level == "byte":
-            return cls(_BYTES, level)
-        return cls(sorted(set(WORD.findall(text) if level == "word" else text)), level)
+            return cls(BYTES, level)
+        if level == "char":
+            return cls(sorted(characters), level)
+        words = {word for word, count in counts.items() if count >= min_count}
+        return cls(sorted(words | characters if min_count > 1 else words), level)
 
     def __len__(self):
         return len(self.tokens)
@@ -106,13 +131,13 @@ class Vocabulary:
             raise ValueError(f"encode expects a str; got {type(text).__name__}")
         if errors == "ignore":
             text = text.encode("utf-8", "ignore").decode()
-        _check_surrogates(text)
+        check_surrogates(text)
         ids = getattr(self, f"_encode_{self.level}")(text)
         unknown = ids < 0
         if not unknown.any():
             return ids
         if errors == "strict":
-            raise UnknownTokenError(self._describe_unknown(text, int(unknown.argmax())))
+            raise self._unknown(text, int(unknown.argmax()))
         return ids[~unknown]
 
     def decode(self, ids):
@@ -185,58 +210,30 @@ class Vocabulary:
         return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
 
     def _encode_word(self, text):
+        pieces = WORD.findall(text)
+        ids = {piece: self._spell(piece) for piece in set(pieces)}
+        return np.fromiter(itertools.chain.from_iterable(map(ids.__getitem__, pieces)), np.int32)
+
+    def _spell(self, piece):
+        """The ids of a word: its own, or those of its characters; one -1 if it has none."""
         ids = self._id_of_token
-        return np.array([ids.get(token, -1) for token in WORD.findall(text)], np.int32)
+        if piece in ids:
+            return [ids[piece]]
+        spelled = [ids.get(character, -1) for character in piece]
+        return [-1] if -1 in spelled else spelled
 
-    def _describe_unknown(self, text, index):
+    def _unknown(self, text, index):
+        """The error about the first unknown token of a text, whose place among the ids is `index`."""
         if self.level == "char":
-            position, what = index, _describe_character(text[index])
-        else:
-            match = next(m for i, m in enumerate(WORD.finditer(text)) if i == index)
-            position, what = match.start(), f"word {match.group()!r}"
-        return f"{what} at {_place(text, position)} is not in the vocabulary of {len(self)} tokens"
+            return UnknownTokenError(describe_character(text[index]), text, index, len(self))
+        match = next(match for match in WORD.finditer(text) if self._spell(match.group()) == [-1])
+        return UnknownTokenError(f"word {match.group()!r}", text, match.start(), len(self))
 
 
-_BYTES = tuple(map(chr, range(256)))
-
-
-def _check_tokens(tokens, level):
-    if level == "byte":
-        if tokens != _BYTES:
-            raise ValueError(
-                'the tokens of level "byte" are chr(0) to chr(255) in this order; '
-                'type Vocabulary.from_text(text, level="byte")'
-            )
-        return
-    seen = set()
-    for i, token in enumerate(tokens):
-        if not isinstance(token, str):
-            raise ValueError(f"a token must be a str; got {token!r} at place {i}")
-        if level == "char" and len(token) != 1:
-            raise ValueError(f"a token must be one code point; got {token!r} at place {i}")
-        _check_surrogates(token)
-        if level == "word" and not WORD.fullmatch(token):
-            raise ValueError(f"{token!r} at place {i} is not one word, mark or space")
-        if token in seen:
-            raise ValueError(f"a token must stand once; got {token!r} again at place {i}")
-        seen.add(token)
-
-
-def _check_surrogates(text):
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{_describe_character(text[error.start])} at {_place(text, error.start)} is half of a "
-            'surrogate pair and no character; type text.encode("utf-8", "ignore").decode()'
-        ) from None
-
-
-def _describe_character(character):
-    return f"character {character!r} (U+{ord(character):04X})"
-
-
-def _place(text, position):
-    line = text.count("\n", 0, position) + 1
-    column = position - text.rfind("\n", 0, position)
-    return f"position {position} (line {line}, column {column})"
+def _parts(text):
+    """A text, or its parts, as an iterable of strings."""
+    parts = text if isinstance(text, collections.abc.Iterable) and not isinstance(text, str) else [text]
+    for part in parts:
+        if not isinstance(part, str):
+            raise ValueError(f"a vocabulary is made of a text with characters; got {part!r:.40}")
+        yield part

@@ -3,6 +3,11 @@
 A word takes the space before it along (`" word"`, as in GPT-2) and keeps its apostrophes. A mark of
 punctuation is a piece, also with the space before it; any other ASCII white space is a piece of its
 own. What is not ASCII belongs to words.
+
+A word that a vocabulary does not have is spelled: its characters stand for it, if all of them are tokens. So nothing is
+lost on rare words, the pieces joined are still the text, and no symbol stands for everything unknown. The price is that
+a text can be written in more than one way; what a model gives to the one that `encode` takes is a lower bound of the
+text's probability.
 """
 
 import re
@@ -15,3 +20,6 @@ _MARK = r"!-&(-/:-@\[-`{-~"
 PATTERN = f"(?: ?[^{_SPACE}{_MARK}]+| ?[{_MARK}]|[{_SPACE}])"
 
 WORD = re.compile(PATTERN)
+
+# A piece can have these at its beginning alone: before them a text may be cut without cutting a piece.
+SPACES = " \t\n\r\f\v"

@@ -1,0 +1,98 @@
+"""What data sets of windows and of lines share: ids in memory or on a disk, orders drawn from a seed, passes."""
+
+import mmap
+import operator
+
+import numpy as np
+import tensorflow as tf
+
+
+def passes_of(passes, steps, plan, batch):
+    """A data set of `steps` batches a pass, each a function of the pass and the step.
+
+    Args:
+        passes: how many, or None for no end.
+        steps: of one pass.
+        plan: from a pass, int64 (), to the tensors that its batches share.
+        batch: from those and the step, int64 (), to an element.
+    """
+    if passes is not None:
+        passes = checked_integer("passes", passes, 1)
+
+    def one_pass(pass_):
+        shared = plan(pass_)
+        return tf.data.Dataset.range(steps).map(lambda step: batch(shared, step))
+
+    counter = tf.data.Dataset.counter() if passes is None else tf.data.Dataset.range(passes)
+    size = tf.data.INFINITE_CARDINALITY if passes is None else passes * steps
+    dataset = counter.flat_map(one_pass).apply(tf.data.experimental.assert_cardinality(size))
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def order_of(size, seed, pass_, stream=0):
+    """A permutation of `size` things, int64 (size,), drawn from (seed, pass, stream); the identity without a seed."""
+    if seed is None:
+        return tf.range(size, dtype=tf.int64)
+    # One named algorithm: the default one may differ between devices.
+    key = tf.random.fold_in(tf.stack([tf.constant(seed, tf.int64), pass_]), stream, alg="philox")
+    draws = tf.random.stateless_uniform((size,), key, None, None, tf.int64, alg="philox")
+    return tf.cast(tf.argsort(draws, stable=True), tf.int64)
+
+
+def reader(arrays):
+    """A function from places (B, L), int64, in the arrays joined, to the ids there, int32 (B, L).
+
+    Arrays on a disk are read in place, and what was read of them does not stay in memory; then the places of a row must
+    lie in one array.
+    """
+    if not any(isinstance(array, np.memmap) for array in arrays):
+        joined = tf.constant(np.concatenate(arrays) if len(arrays) > 1 else arrays[0], tf.int32)
+        return lambda places: tf.gather(joined, places)
+    ends = np.cumsum([len(array) for array in arrays])
+
+    def read(places):
+        ids = np.empty(places.shape, np.int32)
+        for row, array in enumerate(np.searchsorted(ends, places[:, 0], side="right")):
+            begin = ends[array] - len(arrays[array])
+            ids[row] = arrays[array][places[row] - begin]
+            _forget(arrays[array])
+        return ids
+
+    def read_in_graph(places):
+        ids = tf.numpy_function(read, [places], tf.int32, stateful=False)
+        return tf.ensure_shape(ids, places.shape)
+
+    return read_in_graph
+
+
+def _forget(array):
+    """Gives the pages of a mapped file back, which would count as memory of the process until others need it."""
+    while isinstance(array, np.ndarray):
+        # Not those of a copy-on-write mapping: what was written there is nowhere else.
+        mode, array = getattr(array, "mode", None), array.base
+        if isinstance(array, mmap.mmap) and mode == "r" and hasattr(array, "madvise"):
+            array.madvise(mmap.MADV_DONTNEED)
+
+
+def checked_ids(ids):
+    """Ids as an array (length,): int32, or a mapped file as it is."""
+    array = ids if isinstance(ids, np.memmap) else np.asarray(ids)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"ids must be integers (length,); got {type(ids).__name__} of {array.dtype} "
+            f"{array.shape}; type vocabulary.encode(text)"
+        )
+    if len(array) < 2:
+        raise ValueError(f"ids must be 2 tokens or more, one to predict from; got {len(array)}")
+    return array if isinstance(array, np.memmap) else array.astype(np.int32, copy=False)
+
+
+def checked_integer(name, value, least):
+    """An integer in [least, 2^63), or a line that says what was expected."""
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if not least <= number < 2**63:
+        raise ValueError(f"{name} must be an integer from {least} on; got {value!r}")
+    return number
