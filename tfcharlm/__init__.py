@@ -1,6 +1,6 @@
 """Recurrent character language models in Keras 3 and TensorFlow. Start with README.md, then docs/architecture.md."""
 
-from tfcharlm import text
+from tfcharlm import testing, text
 from tfcharlm.edge import export_litert, export_onnx
 from tfcharlm.inspection import inspect_model
 from tfcharlm.kernels import configure_threads
@@ -22,5 +22,6 @@ __all__ = [
     "inspect_model",
     "load_model",
     "novelty_report",
+    "testing",
     "text",
 ]

@@ -1,0 +1,122 @@
+"""Gradients against finite differences, and weights against what was made of them earlier."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcharlm.testing.comparison import TOLERANCE, agree, argument_names, compare, measure, values_of, weighted_sum
+from tfcharlm.testing.report import MismatchError
+from tfcharlm.testing.subject import MANY, call, steps
+
+# Central differences are off by about epsilon**2 and, for values near 10, by 1e-15 / epsilon: 1e-9 together. A larger
+# epsilon would step over the kink of a ReLU more often, and a wrong term of a gradient makes 1e-2 or more.
+EPSILON, GRADIENT_TOLERANCE = 1e-6, 1e-6
+
+
+def gradients(subject):
+    """every weight has a gradient; it and those of inputs and states agree with finite differences"""
+    cell, x, states = subject.copy("float64"), subject.inputs(MANY, time=3), subject.states(MANY)
+    flat = keras.tree.flatten(states)
+    names = argument_names(cell.trainable_variables, flat)
+    place = [
+        *(tf.convert_to_tensor(w).numpy() for w in cell.trainable_variables),
+        x.numpy(),
+        *(s.numpy() for s in flat),
+    ]
+    _, claimed = measure(partial(steps, cell), cell.trainable_variables, x, states)
+    wrong = {}
+    for k, name in enumerate(names):
+        direction = subject.rng.normal(size=place[k].shape)
+        direction /= np.linalg.norm(direction)
+
+        def total(step, k=k, direction=direction):
+            moved = [a + step * direction if j == k else a for j, a in enumerate(place)]
+            return _total(subject, cell, states, moved)
+
+        measured = (total(EPSILON) - total(-EPSILON)) / (2 * EPSILON)
+        gradient = claimed[name]
+        slope = 0.0 if gradient is None else float(np.sum(gradient * direction))
+        _check_not_cut(name, gradient, measured)
+        if not abs(slope - measured) <= GRADIENT_TOLERANCE * max(1.0, abs(measured)):
+            wrong[name] = (slope, measured)
+    if wrong:
+        raise MismatchError(
+            "slopes along a random direction "
+            + ", ".join(f"{name}: {slope:.9g}" for name, (slope, _) in wrong.items()),
+            "finite differences " + ", ".join(f"{name}: {measured:.9g}" for name, (_, measured) in wrong.items()),
+            "tf.custom_gradient, tf.stop_gradient, or a step function such as round or sign, on the way from these",
+        )
+
+
+def _total(subject, cell, states, arguments):
+    count = len(cell.trainable_variables)
+    subject.assign(cell, arguments[:count])
+    there = keras.tree.pack_sequence_as(states, [tf.constant(a) for a in arguments[count + 1 :]])
+    return float(weighted_sum(*steps(cell, tf.constant(arguments[count]), there), seed=0))
+
+
+def _check_not_cut(name, gradient, measured):
+    """A weight without a gradient is one that nothing depends on, or one that does not learn."""
+    if not name.startswith("weight") or (gradient is not None and np.any(gradient)):
+        return
+    if abs(measured) < GRADIENT_TOLERANCE:
+        raise MismatchError(
+            f"no gradient for {name}, and no result that depends on it",
+            "every trainable weight used",
+            "call, which does not use it; delete it, or give add_weight trainable=False",
+        )
+    raise MismatchError(
+        f"no gradient for {name}, although results change with it: finite difference {measured:.9g}",
+        "a gradient",
+        "tf.stop_gradient, NumPy, or a cast to integers, between the weight and the output",
+    )
+
+
+def weights_read(subject):
+    """weights are read at every call, eager or compiled"""
+    cell, x, states = subject.copy(), subject.inputs(MANY, time=2), subject.states(MANY)
+    hint = "a weight that build or an earlier call has turned into a constant or kept on self"
+    before = values_of(*steps(cell, x, states))
+    arrays = subject.arrays(cell)
+    for k, weight in enumerate(cell.trainable_variables):
+        changed = [a + 0.1 if j == k else a for j, a in enumerate(arrays)]
+        subject.assign(cell, changed)
+        after = values_of(*steps(cell, x, states))
+        if agree(after, before, TOLERANCE[subject.dtype]):
+            raise MismatchError(f"the same results after weight {k} ({weight.name}) was changed", "a difference", hint)
+    new = subject.noisy(cell, subject.rng)
+    expected = subject.copy()
+    subject.assign(expected, new)
+    expected = values_of(*steps(expected, x, states))
+    subject.assign(cell, new)
+    compare(values_of(*steps(cell, x, states)), expected, TOLERANCE[subject.dtype], hint, "after set_weights, ")
+    traced = subject.copy()
+    # Of a concrete function TensorFlow does not complain that it is made again for every cell.
+    compiled = tf.function(partial(steps, traced), autograph=False).get_concrete_function(x, states)
+    subject.assign(traced, new)
+    what = "after set_weights, in a compiled function, "
+    compare(values_of(*compiled(x, states)), expected, TOLERANCE[subject.dtype], hint, what)
+
+
+def graph(subject):
+    """a tf.function with any number of rows computes what eager calls do"""
+    cell, traced, states = subject.copy(), subject.copy(), subject.states()
+    like = keras.tree.map_structure(lambda state: tf.TensorSpec((None, *state.shape[1:]), state.dtype), states)
+    signature = [tf.TensorSpec((None, subject.input_dim), subject.dtype), like]
+
+    def both(x, states):
+        fresh = call(traced, x, traced.get_initial_state(batch_size=tf.shape(x)[0])) if starts else None
+        return call(traced, x, states), fresh
+
+    starts = hasattr(cell, "get_initial_state")
+    compiled = tf.function(both, autograph=False).get_concrete_function(*signature)
+    hint = "Python that runs once, when traced: if, numpy(), a batch size from x.shape[0]; ops.shape(x)[0] is a tensor"
+    for batch in (2, 3):
+        x, states = subject.inputs(batch, None), subject.states(batch)
+        received, fresh = compiled(x, states)
+        compare(values_of(*received), values_of(*call(cell, x, states)), TOLERANCE[subject.dtype], hint)
+        if starts:
+            expected = values_of(*call(cell, x, cell.get_initial_state(batch_size=batch)))
+            compare(values_of(*fresh), expected, TOLERANCE[subject.dtype], hint, "from the initial state, ")
