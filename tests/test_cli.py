@@ -101,6 +101,15 @@ def test_sample_prints_what_generate_returns(trained, command):
     assert re.fullmatch(r"--- 1 of 2 ---\n.{9}\n--- 2 of 2 ---\n.{9}\n", output, re.DOTALL)
 
 
+def test_sample_says_what_is_copied_beside_the_samples(trained, command, tmp_path):
+    (tmp_path / "corpus.txt").write_text(TEXT)
+    arguments = ["sample", trained[0], "--length", 30, "--seed", 3]
+    _, alone, _ = command(*arguments)
+    status, output, error = command(*arguments, "--novelty", tmp_path / "corpus.txt")
+    assert (status, output) == (0, alone)
+    assert error == f"{tfcharlm.novelty_report(output[:-1], TEXT)}\n"
+
+
 BAD_TRAIN = {
     "missing corpus": (["missing.txt"], r"no file 'missing.txt'.*the corpora are"),
     "empty corpus": (["empty.txt"], r"empty.txt has no text"),

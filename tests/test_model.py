@@ -94,7 +94,7 @@ def test_fit_is_truncated_backpropagation_with_carried_states(rng, pair):
         np.testing.assert_allclose(weight, expected, rtol=1e-9, atol=1e-12)
 
 
-# Keras rounds these numbers to float32 also where the weights are float64; 0.999 rounded is 1e-5 of 1 - 0.999 away. Those
+# Keras rounds these numbers to float32 also where weights are float64; 0.999 rounded is 1e-5 of 1 - 0.999 away. Those
 # here are exact in float32.
 RUNS = {
     # kind: (Keras's optimizer, ours by hand, clipping by hand)

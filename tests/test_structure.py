@@ -42,13 +42,31 @@ MAY_IMPORT = {
     "callbacks": (set(), {"keras"}),
     "training": ({"callbacks", "layers", "model", "text"}, {"keras", "numpy"}),
     "novelty": (set(), {"numpy"}),
-    "plots": (set(), {"matplotlib"}),
+    "testing": ({"layers", "testing"}, {"keras", "numpy", "tensorflow"}),
+    "activations": ({"activations", "kernels", "layers"}, {"keras", "numpy", "tensorflow"}),
+    "plots": ({"plots"}, {"matplotlib", "numpy"}),
     "errors": ({"training"}, {"click", "tensorflow"}),
     "cli": (
-        {"callbacks", "cli", "errors", "export", "inspection", "loading", "plots", "text", "training", "version"},
+        {
+            "activations",
+            "callbacks",
+            "cli",
+            "errors",
+            "export",
+            "inspection",
+            "loading",
+            "novelty",
+            "plots",
+            "text",
+            "training",
+            "version",
+        },
         {"click", "rich", "tensorflow"},
     ),
-    "__init__": ({"edge", "inspection", "kernels", "layers", "loading", "model", "novelty", "text", "version"}, set()),
+    "__init__": (
+        {"edge", "inspection", "kernels", "layers", "loading", "model", "novelty", "testing", "text", "version"},
+        set(),
+    ),
 }
 
 
@@ -107,7 +125,7 @@ def test_private_parts_of_keras_and_tensorflow_are_not_touched(path):
     assert "tensorflow.python" not in text
 
 
-@pytest.mark.parametrize("name", [name for name in tfcharlm.__all__ if name not in ("__version__", "text")])
+@pytest.mark.parametrize("name", [name for name in tfcharlm.__all__ if name not in ("__version__", "testing", "text")])
 def test_what_is_public_is_documented_with_an_example(name):
     thing = getattr(tfcharlm, name)
     assert ">>> " in inspect.getdoc(thing), f"{name} has no example"

@@ -1,10 +1,10 @@
-"""The command line: `tfcharlm train` makes a model of a text, `sample` lets it write, `score` and `inspect` judge."""
+"""The command line: `tfcharlm train` makes a model, `sample` lets it write, `score`, `inspect`, `plot` look at it."""
 
 import sys
 
 import click
 
-from tfcharlm.cli import models, train
+from tfcharlm.cli import models, plot, train
 from tfcharlm.version import __version__
 
 
@@ -14,7 +14,7 @@ def commands():
     """Character language models: train one on a text, let it write."""
 
 
-for command in (train.train, models.sample, models.score, models.inspect):
+for command in (train.train, models.sample, models.score, models.inspect, plot.plot):
     commands.add_command(command)
 
 

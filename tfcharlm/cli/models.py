@@ -9,6 +9,7 @@ import click
 from tfcharlm.errors import one_line_errors
 from tfcharlm.inspection import inspect_model
 from tfcharlm.loading import load_model
+from tfcharlm.novelty import novelty_report
 from tfcharlm.text import load_corpus
 from tfcharlm.text.vocabulary import UnknownTokenError
 
@@ -22,25 +23,33 @@ from tfcharlm.text.vocabulary import UnknownTokenError
 @click.option("--top-p", default=1.0, help="Draw among the likeliest tokens with this much probability; 1: all.")
 @click.option("--seed", type=int, help="An integer, for the same text again.  [default: a new one each time]")
 @click.option("--count", default=1, help="Number of samples.")
-def sample(model, prompt, length, temperature, top_k, top_p, seed, count):
+@click.option("--novelty", metavar="CORPUS", help="Say how much of the samples is copied from CORPUS, as for train.")
+def sample(model, prompt, length, temperature, top_k, top_p, seed, count, novelty):
     """Let MODEL write: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
     with one_line_errors():
         if count < 1:
             raise ValueError(f"--count must be a whole number from 1 up; received {count}.")
         if prompt != prompt.encode("utf-8", "ignore").decode():
             raise ValueError(f"--prompt must be UTF-8; received {os.fsencode(prompt)!r}.")
+        corpus = None if novelty is None else load_corpus(novelty)
         language_model = load_model(model)
         texts = [
             language_model.stream(prompt, length, temperature, top_k, top_p, None if seed is None else seed + row)
             for row in range(count)
         ]
+        written = []
         for row, pieces in enumerate(texts):
             if count > 1:
                 click.echo(f"--- {row + 1} of {count} ---")
             click.echo(prompt, nl=False)
+            written.append("")
             for piece in pieces:
                 click.echo(piece, nl=False)
+                written[row] += piece
             click.echo()
+        if corpus is not None:
+            # Not among the samples, which may go to a file.
+            click.echo(novelty_report(written, corpus), err=True)
 
 
 @click.command()

@@ -166,7 +166,7 @@ def _records(console, corpus, config, result):
         "training.json": json.dumps(training, indent=1).encode(),
     }
     try:
-        records["learning_curve.png"] = plots.learning_curve(result.history)
+        records["learning_curve.png"] = plots.image(plots.learning_curve(result.history))
     except ImportError as error:
         console.print(f"No picture of the learning curve: {error}")
     return records

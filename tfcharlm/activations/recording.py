@@ -1,0 +1,139 @@
+"""Gates and states of every layer after every token of a text, computed from the weights."""
+
+import codecs
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcharlm.kernels.precision import Products, widen
+from tfcharlm.layers import LSTMCell, RNNCell
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Activations:
+    """What `activations` returns.
+
+    Args:
+        pieces: T strings, what each token adds to the text; joined, they are the text. At level "byte" a character
+            belongs to its last byte, and the bytes before it have "".
+        layers: a dict for each recurrent layer, bottom layer first, of arrays (T, units): "i", "f", "g", "o", "c", "h"
+            of an `LSTMCell`, "h" of an `RNNCell`, "state_0", "state_1", ... of another cell.
+    """
+
+    pieces: tuple[str, ...]
+    layers: tuple[dict[str, np.ndarray], ...]
+
+    @property
+    def text(self):
+        return "".join(self.pieces)
+
+    def part(self, begin, end):
+        """The same for the tokens from `begin` until before `end`."""
+        layers = tuple({kind: array[begin:end] for kind, array in layer.items()} for layer in self.layers)
+        return Activations(self.pieces[begin:end], layers)
+
+
+def activations(model, text):
+    r"""Gates and states of a model while it reads a text.
+
+    $$ i_t = \sigma(z_i), \quad f_t = \sigma(z_f), \quad g_t = \phi(z_g), \quad o_t = \sigma(z_o), \quad
+       (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
+    $$ c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \phi(c_t) $$
+
+    Args:
+        model: a `CharLM`.
+        text: a string of at least one token. It is read as the beginning of a line: after a newline, if the vocabulary
+            has one, as `generate` and `score` read.
+
+    Returns:
+        `Activations`. Row t of an array belongs to token t of the text: the gates with which the token was read, and
+        the states after it. The newline before the text has no row.
+
+    Raises:
+        ValueError: the text is empty, or has a character that the vocabulary does not have.
+
+    Example:
+
+    >>> model = CharLM(Vocabulary("abc\\n"), [LSTMCell(5), RNNCell(3)])
+    >>> recorded = activations(model, "cab")
+    >>> recorded.pieces, recorded.layers[0]["f"].shape, sorted(recorded.layers[1])
+    (('c', 'a', 'b'), (3, 5), ['h'])
+
+    Reference: Karpathy, Johnson & Fei-Fei (2015), Visualizing and understanding recurrent networks.
+    """
+    start, ids = encoded(model, text)
+    inputs = tf.gather(model.embedding.embeddings, np.concatenate([start, ids])[None])
+    layers = []
+    for layer in model.recurrent:
+        inputs, arrays = _read(layer, inputs)
+        layers.append({kind: np.asarray(array)[len(start) :] for kind, array in arrays.items()})
+    return Activations(_pieces(model.vocabulary, ids), tuple(layers))
+
+
+def encoded(model, text):
+    """`(start, ids)`: what is read before every text, and the ids of this one; a ValueError if there are none."""
+    if not isinstance(text, str) or not text:
+        raise ValueError(f"text must be a string of at least one character; received {text!r:.80}.")
+    return model.vocabulary.encode("\n", errors="ignore"), model.vocabulary.encode(text)
+
+
+def state_kinds(cell):
+    """The names of a cell's states, in the order in which the cell has them."""
+    if isinstance(cell, LSTMCell):
+        return ("h", "c")
+    if isinstance(cell, RNNCell):
+        return ("h",)
+    return tuple(f"state_{i}" for i, _ in enumerate(keras.tree.flatten(cell.state_size)))
+
+
+def _read(layer, inputs):
+    """`(outputs (1, T, units), {kind: (T, units)})` of a layer that reads from a zero state."""
+    states = list(layer.get_initial_state(1))
+    # A loop outside a graph takes ten times as long.
+    run = tf.function(layer.run, autograph=False)
+    if not isinstance(layer.cell, (LSTMCell, RNNCell)):
+        return _read_by_step(run, state_kinds(layer.cell), inputs, states)
+    outputs, _ = run(inputs, states)
+    # The kernel has the outputs only. With them, one product makes the pre-activations of all steps.
+    before = tf.concat([tf.zeros_like(outputs[0, :1]), outputs[0, :-1]], axis=0)
+    z = _pre_activations(layer.cell, inputs[0], before)
+    if isinstance(layer.cell, LSTMCell):
+        return outputs, _lstm(layer.cell, z)
+    return outputs, {"h": layer.cell.activation(z)}
+
+
+def _pre_activations(cell, x, h):
+    kernel, recurrent_kernel, bias = cell.arrays
+    products = Products(cell.compute_dtype)
+    z = products(products.operand(x), products.operand(kernel))
+    z += products(products.operand(h), products.operand(recurrent_kernel))
+    return z if bias is None else z + widen(tf.convert_to_tensor(bias))
+
+
+def _lstm(cell, z):
+    z_i, z_f, z_g, z_o = tf.split(z, 4, axis=1)
+    i, f, o = (cell.recurrent_activation(gate).numpy() for gate in (z_i, z_f, z_o))
+    g = cell.activation(z_g).numpy()
+    c, state = np.empty_like(g), np.zeros_like(g[0])
+    for t in range(len(c)):
+        c[t] = state = f[t] * state + i[t] * g[t]
+    return {"i": i, "f": f, "g": g, "o": o, "c": c, "h": o * np.asarray(cell.activation(tf.constant(c)))}
+
+
+def _read_by_step(run, kinds, inputs, states):
+    outputs, rows = [], []
+    for t in range(inputs.shape[1]):
+        output, states = run(inputs[:, t : t + 1], states)
+        outputs.append(output)
+        rows.append([np.asarray(state[0]) for state in keras.tree.flatten(states)])
+    arrays = map(np.stack, zip(*rows, strict=True))
+    return tf.concat(outputs, axis=1), dict(zip(kinds, arrays, strict=True))
+
+
+def _pieces(vocabulary, ids):
+    if vocabulary.level != "byte":
+        return tuple(vocabulary.tokens[i] for i in ids)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    return tuple(decoder.decode(bytes([byte])) for byte in ids.tolist())
