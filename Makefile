@@ -5,7 +5,7 @@ MINUTES ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all notebooks lint format clean
 
 # Train for two minutes on Shakespeare's plays, then let the model write.
 demo: $(READY)
@@ -21,6 +21,10 @@ test: $(READY)
 # The same and what takes minutes.
 test-all: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m ""
+
+# The five notebooks from top to bottom, their outputs written in place; two to four minutes each.
+notebooks: $(READY)
+	$(BIN)/python notebooks/run.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
