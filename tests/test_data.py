@@ -194,6 +194,7 @@ def test_measures_of_lines_are_those_of_numpy_whatever_the_batch(rng):
             assert measured.keys() == expected.keys()
             for name, value in expected.items():
                 assert measured[name] == pytest.approx(value, rel=1e-6), (name, rows, seed)
+    assert {v.dtype for m in model.metrics for v in m.variables} == {"float64"}
     wide = [keras.utils.pad_sequences([vocabulary.encode(f"\n{line}\n")], 40, padding="post")[0] for line in lines]
     wide = np.array(wide)
     weights = np.arange(39) < np.array([[len(line) + 1] for line in lines])
@@ -303,7 +304,9 @@ def test_changes_of_a_private_mapping_are_not_forgotten(tmp_path):
 STREAM = """
 import os, resource, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import numpy as np
+import tensorflow
+memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = memory()
 from tfcharlm.text import Vocabulary, encode_file, read_chunks, stream_dataset
 text, ids = sys.argv[1:]
 vocabulary = Vocabulary.from_text(read_chunks(text))
@@ -316,13 +319,13 @@ for x, y in stream_dataset(ids, rows, length):
     assert last is None or (tokens[:, 0] == last).all()
     last, steps = targets[:, -1], steps + 1
 assert steps == (len(ids) - 1) // (rows * length)
-print(len(ids), steps, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(len(ids), steps, before, memory())
 """
 
 
 @pytest.mark.slow
 def test_two_gigabytes_stream_through_little_memory(tmp_path, rng):
-    """The most that the process ever had in memory, TensorFlow included."""
+    """The most that the process ever had in memory; `import tensorflow` alone is 600 MB, most of them its libraries."""
     part = rng.integers(ord("a"), ord("z") + 1, size=2**20).astype(np.uint8)
     part[rng.random(2**20) < 0.2] = ord(" ")
     text = tmp_path / "text.txt"
@@ -330,9 +333,10 @@ def test_two_gigabytes_stream_through_little_memory(tmp_path, rng):
         for _ in range(2**11):
             file.write(np.roll(part, rng.integers(2**20)).tobytes())
     command = [sys.executable, "-c", STREAM, text, tmp_path / "ids.npy"]
-    length, steps, kilobytes = map(int, subprocess.run(command, capture_output=True, check=True).stdout.split())
-    print(f"{length:,} ids in {steps:,} batches, {kilobytes / 1e3:.0f} MB at most")
-    assert length == 2**31 and kilobytes * 1024 < 600e6
+    output = subprocess.run(command, capture_output=True, check=True).stdout.split()
+    length, steps, before, most = map(int, output)
+    print(f"{length:,} ids in {steps:,} batches; with TensorFlow {before:,} KiB, at most {most:,} KiB")
+    assert length == 2**31 and most - before < 200_000
 
 
 # -- words that are spelled
@@ -362,7 +366,7 @@ def test_frequent_words_are_tokens_and_rare_ones_are_spelled():
         Vocabulary.from_text("ab", "word", min_count=0)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(corpus=st.lists(WORDS, min_size=5, max_size=10), min_count=st.integers(2, 3))
 def test_graph_spells_as_python_does(corpus, min_count):
     vocabulary = Vocabulary.from_text("".join(corpus) + "\u00e9 ab", "word", min_count=min_count)
