@@ -335,7 +335,9 @@ def test_the_commands_of_the_readme(trained, command, tmp_path):
         elif program == "pip":
             assert arguments == ["install", "-e", ".[corpora,plots]"]
         elif arguments[0] == "train":
-            assert cli.commands.commands["train"].make_context("train", arguments[1:]).params["minutes"] == 2
+            assert parsed(arguments).params["minutes"] == 2
+        elif arguments[0] == "plot":
+            assert parsed(arguments).params["corpus"] == "shakespeare"
         elif program == "tfcharlm":
             assert command(*arguments) == (0, model.generate("the", 400, 0.6, seed=1) + "\n", "")
         else:
@@ -343,5 +345,24 @@ def test_the_commands_of_the_readme(trained, command, tmp_path):
             result = subprocess.run([tool, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
             assert model.generate("the", 60, 0.6, seed=1).replace("\n", "\\n") in result.stdout
     assert seen == {
-        "make demo", "make test", "pip install", "tfcharlm train", "tfcharlm sample", "saved_model_cli run",
+        "make demo", "make test", "pip install", "saved_model_cli run",
+        "tfcharlm train", "tfcharlm sample", "tfcharlm plot",
     }  # fmt: skip
+
+
+def parsed(arguments):
+    """The context of a command line, which click has found nothing wrong with."""
+    group, names = cli.commands, list(arguments)
+    while hasattr(group, "commands"):
+        name = names.pop(0)
+        group = group.commands[name]
+    return group.make_context(name, names)
+
+
+def test_the_commands_of_those_who_come_from_elsewhere():
+    """The column "Here" of the table in the README."""
+    table = re.search(r"## Coming from\n(.*?)\n## ", README.read_text(), re.DOTALL)[1]
+    commands = re.findall(r"`tfcharlm ([^`]+)`", table)
+    assert len(commands) >= 5
+    for line in commands:
+        parsed(shlex.split(line))
