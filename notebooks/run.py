@@ -6,6 +6,7 @@
 With TFCHARLM_QUICK=1 in the environment each cuts its training short.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ FOLDER = Path(__file__).parent
 
 def execute(notebook):
     """Runs a notebook; an error in a cell is raised."""
+    # A shell that has chosen where figures go would have them go nowhere.
+    os.environ.pop("MPLBACKEND", None)
     client = nbclient.NotebookClient(
         notebook,
         timeout=900,

@@ -60,8 +60,9 @@ CELLS = {
 def states_by_step(model, text):
     """The states after each token, from `CharLM.step`: lists of (units,)."""
     states, rows = model.initial_state(1), []
+    step = tf.function(model.step, autograph=False)
     for token in model.vocabulary.encode("\n" + text):
-        _, states = model.step(tf.constant([[token]]), states)
+        _, states = step(tf.constant([[token]]), states)
         rows.append([state[0].numpy() for state in states])
     return [np.stack(column) for column in zip(*rows[1:], strict=True)]
 

@@ -91,7 +91,7 @@ def make_mask(rng, name, batch, length):
     return mask
 
 
-@settings(max_examples=240, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 @example(case=("lstm", 4, 16, "holes", True, 7))
 @example(case=("rnn", 1, 1, "a row of nothing", False, 11))
@@ -122,7 +122,7 @@ def test_kernel_loop_and_numpy_agree(compiled, case):
 
 
 @kinds
-@pytest.mark.parametrize(("length", "use_bias"), [(2, True), (3, False), (7, True)])
+@pytest.mark.parametrize(("length", "use_bias"), [(3, False), (7, True)])
 def test_static_shapes_eager_compiled_and_under_xla_agree(rng, monkeypatch, kind, length, use_bias):
     monkeypatch.setattr(sequence, "STEPS_PER_TURN", 3)
     layer, batch = make_layer(kind, use_bias=use_bias), 7

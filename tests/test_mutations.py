@@ -166,7 +166,14 @@ def mutant_of(function, old, new):
     return names[function.__name__].__code__
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+# Seconds each: these compile a loop of their own.
+SLOW = (batch_test, score_test, beam_test, stop_test)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * any(test in SLOW for test in MUTANTS[name][3])) for name in MUTANTS],
+)
 def test_a_mutant_makes_a_test_fail(rng, monkeypatch, name):
     function, old, new, tests = MUTANTS[name]
     monkeypatch.setattr(function, "__code__", mutant_of(function, old, new))

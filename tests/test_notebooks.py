@@ -43,8 +43,6 @@ def test_what_is_committed_was_executed_in_order(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_run_holds_every_assertion(name, monkeypatch):
     monkeypatch.setenv("TFCHARLM_QUICK", "1")
-    # A window for figures, which a test has none of.
-    monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = read(name)
     runpy.run_path(str(FOLDER / "run.py"))["execute"](notebook)
     assert all(cell.execution_count for cell in code(notebook))

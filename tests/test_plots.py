@@ -324,13 +324,13 @@ REFUSED = {
     "no text": (["units", "kent"], r"either --corpus, such as --corpus text.txt, or --text 'To be'"),
     "two texts": (["units", "kent", "--corpus", "text.txt", "--text", "I"], r"give a text to read: either --corpus"),
     "no such text": (["units", "kent", "--corpus", "none.txt"], r"no file 'none.txt'"),
-    "empty text": (["units", "kent", "--text", ""], r"--begin must be less than the 0 characters"),
+    "empty text": (["units", "kent", "--text", ""], r"the text is empty"),
     "unknown character": (
         ["units", "kent", "--text", "I saiZ"],
         r"character 'Z' \(U\+005A\) at position 5 .*; a model reads only what its corpus has",
     ),
-    "nothing to track": (["units", "kent", "--text", "I"], r"no unit tracks anything in this text; give a longer one"),
-    "no such unit": (["units", "kent", "--text", "I said", "--unit", "6"], r"unit must be .* 0 to 5; received 6"),
+    "nothing to track": (["units", "kent", "--text", "I"], r"nothing in this text is tracked; give a longer one"),
+    "no such unit": (["units", "kent", "--text", "I said", "--unit", "6"], r"--unit must be from 0 to 5; received 6"),
     "no such layer": (
         ["units", "kent", "--text", "I said", "--layer", "2"],
         r"--layer must be from 0 to 1; received 2",
@@ -346,8 +346,23 @@ REFUSED = {
     "no curve": (["curve", "bare"], r"bare has no assets.extra/learning_curve.csv"),
     "no model": (["curve", "none"], r"none is no directory.*saved_models/shakespeare"),
     "no gates": (["gates", "kent", "--text", "I said", "--layer", "1"], r"layer 1 has no 'i'; it has h"),
-    "no layer with gates": (["gates", "kent", "--text", "I said", "--layer", "5"], r"layer 5 is none of 0 to 1"),
-    "short text": (["gradients", "kent", "--text", "I said", "--window", "9"], r"from 2 to the 6 tokens of the text"),
+    "no layer with gates": (
+        ["gates", "kent", "--text", "I said", "--layer", "5"],
+        r"--layer must be from 0 to 1; received 5",
+    ),
+    "short text": (
+        ["gradients", "kent", "--text", "I said", "--window", "9"],
+        r"--window must be at most the 6 tokens of the text; received 9",
+    ),
+    "too much to show": (
+        ["units", "kent", "--text", "I said", "--unit", "1", "--show", "201", "--output", "u.png"],
+        r"--show must be at most 200 in a picture; received 201",
+    ),
+    "late begin": (
+        ["units", "kent", "--text", "I said", "--begin", "6"],
+        r"--begin must be less than the 6 characters",
+    ),
+    "a model twice": (["gradients", "kent", "kent", "--text", "I said"], r"each model must be given once"),
     "no models": (["gradients", "--text", "I said"], r"Missing argument 'MODELS...'"),
     "no number": (["gates", "kent", "--text", "I", "--unit", "-1"], r"--unit.*-1 is not in the range x>=0"),
 }

@@ -252,7 +252,7 @@ print(json.dumps(results))
 @pytest.mark.parametrize(
     ("number", "batches"),
     [
-        pytest.param(40, [1, 9, 40], id="quick"),
+        pytest.param(12, [1, 9, 12], id="quick"),
         pytest.param(200, [1, 2, 3, 8, 9, 33, 64, 200], id="all", marks=pytest.mark.slow),
     ],
 )
@@ -416,7 +416,7 @@ def test_bytes_that_are_no_text_become_replacement_characters(rng):
     ],
     ids=["no kernel", "of Keras", "kernel"],
 )
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("float64", marks=pytest.mark.slow)])
 def test_models_of_other_dtypes_write_and_score(cell, policy, tmp_path):
     keras.utils.set_random_seed(6)
     model = tfcharlm.CharLM(VOCABULARY, [cell(policy)], embedding_dim=3, dtype=policy)

@@ -43,7 +43,7 @@ class TokenMean(keras.metrics.Metric):
 
     $$ \frac{\sum w \cdot \mathrm{value}}{\sum w} $$
 
-    `keras.metrics.Mean` takes the mean of every row first, so that the tokens of long rows would count less.
+    `keras.metrics.Mean` takes the mean of every row first: the tokens of a batch of longer rows would count less.
 
     Example:
 

@@ -19,7 +19,7 @@ class NoveltyReport:
         longest_copy: the longest piece of a text that stands in the corpus, letter by letter.
         copied: for each length n, the share of the texts' n-grams of characters that stand in the corpus; None where no
             text is as long.
-        known: the share of the texts that are a line of the corpus.
+        known: the share of the texts' lines that are a line of the corpus; blank lines do not count.
         repeated: the share of the texts that another text, before them, is equal to.
     """
 
@@ -34,7 +34,7 @@ class NoveltyReport:
         shares = (f"{n}: {'-' if share is None else format(share, '.1%')}" for n, share in self.copied.items())
         return (
             f"{self.texts:,} texts of {self.characters:,} characters\n"
-            f"lines of the corpus: {self.known:.1%}; repetitions of another text: {self.repeated:.1%}\n"
+            f"lines that the corpus has: {self.known:.1%}; repetitions of another text: {self.repeated:.1%}\n"
             f"n-grams of characters that the corpus has: {', '.join(shares)}\n"
             f"longest copy: {len(self.longest_copy)} characters, {_shortened(self.longest_copy)}"
         )
@@ -44,7 +44,7 @@ def novelty_report(texts, corpus, lengths=LENGTHS):
     r"""Says how much of generated texts, or names, is copied from a corpus.
 
     $$ \mathrm{copied}_n = \frac{\sum_{texts} |\{i : text_{i \dots i+n-1} \in \mathrm{corpus}\}|}
-       {\sum_{texts} |text| - n + 1} $$
+       {\sum_{texts} \max(0, |text| - n + 1)} $$
 
     A text that is new has a small share of long n-grams; short ones every text shares. A held-out text of the same
     author gives the shares that no copying explains: compare with it.
@@ -65,7 +65,7 @@ def novelty_report(texts, corpus, lengths=LENGTHS):
     >>> report = novelty_report(["anna", "anno", "anno"], "anna\nbob\n", lengths=(2, 4))
     >>> print(report)
     3 texts of 12 characters
-    lines of the corpus: 33.3%; repetitions of another text: 33.3%
+    lines that the corpus has: 33.3%; repetitions of another text: 33.3%
     n-grams of characters that the corpus has: 2: 77.8%, 4: 33.3%
     longest copy: 4 characters, 'anna'
 
@@ -73,18 +73,21 @@ def novelty_report(texts, corpus, lengths=LENGTHS):
     Karp & Rabin (1987), Efficient randomized pattern-matching algorithms (the hashes).
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
+    if not isinstance(corpus, str):
+        raise ValueError(f'corpus must be a str, such as "\\n".join(names); got {type(corpus).__name__}')
     if not any(texts) or not corpus:
         raise ValueError(f"expected texts and a corpus with characters; got {texts!r:.40} and {corpus!r:.40}")
     if not all(length >= 1 for length in lengths):
         raise ValueError(f"lengths must be 1 or more; got {lengths!r}")
     known = _Index(texts, corpus)
-    lines = set(corpus.split("\n")) - {""}
+    lines = [line for text in texts for line in [part for part in text.split("\n") if part] or [""]]
+    of_corpus = set(corpus.split("\n")) - {""}
     return NoveltyReport(
         texts=len(texts),
         characters=sum(map(len, texts)),
         longest_copy=_longest_copy(known),
         copied={length: _mean(known.starts(length)) for length in lengths},
-        known=sum(text in lines for text in texts) / len(texts),
+        known=sum(line in of_corpus for line in lines) / len(lines),
         repeated=1 - len(set(texts)) / len(texts),
     )
 
@@ -93,20 +96,24 @@ class _Index:
     """Answers where the n-grams of texts stand in a corpus, for any n, in time linear in both."""
 
     def __init__(self, texts, corpus):
-        self.texts, self.corpus = texts, _Hashes(corpus)
-        self.hashes = [_Hashes(text) for text in texts]
+        self.texts, self.corpus = texts, corpus
+        self.hashes, self.corpus_hashes = [_Hashes(text) for text in texts], _Hashes(corpus)
 
     def starts(self, length):
         """For every n-gram of all texts whether the corpus has it: bool (number of n-grams,)."""
         wanted = np.concatenate([hashes.of(length) for hashes in self.hashes])
         # The texts are short and the corpus is long: so it is the texts that are sorted.
-        unique, places = np.unique(wanted, return_inverse=True)
-        there = self.corpus.of(length)
-        if not len(unique) or not len(there):
-            return np.zeros(len(wanted), bool)
-        nearest = np.minimum(np.searchsorted(unique, there), len(unique) - 1)
+        unique, first, places = np.unique(wanted, return_index=True, return_inverse=True)
+        there = self.corpus_hashes.of(length)
         found = np.zeros(len(unique), bool)
-        found[nearest[unique[nearest] == there]] = True
+        if not len(unique) or not len(there):
+            return found[places]
+        nearest = np.minimum(np.searchsorted(unique, there), len(unique) - 1)
+        hits = np.flatnonzero(unique[nearest] == there)
+        place_of = dict(zip(nearest[hits].tolist(), hits.tolist(), strict=True))
+        for gram, place in place_of.items():
+            # Equal hashes are nearly always equal n-grams; nothing is called a copy that is none.
+            found[gram] = self.corpus[place : place + length] == self.piece(length, first[gram])
         return found[places]
 
     def piece(self, length, start):

@@ -91,9 +91,12 @@ def state_kinds(cell):
 def _read(layer, inputs):
     """`(outputs (1, T, units), {kind: (T, units)})` of a layer that reads from a zero state."""
     states = list(layer.get_initial_state(1))
-    # A loop outside a graph takes ten times as long.
-    run = tf.function(layer.run, autograph=False)
-    if not isinstance(layer.cell, (LSTMCell, RNNCell)):
+    by_step = not isinstance(layer.cell, (LSTMCell, RNNCell))
+    # A loop outside a graph takes ten times as long. A concrete function: TensorFlow warns of a tf.function that
+    # is made again for every layer.
+    example = inputs[:, :1] if by_step else inputs
+    run = tf.function(lambda x, states: layer.run(x, states), autograph=False).get_concrete_function(example, states)
+    if by_step:
         return _read_by_step(run, state_kinds(layer.cell), inputs, states)
     outputs, _ = run(inputs, states)
     # The kernel has the outputs only. With them, one product makes the pre-activations of all steps.

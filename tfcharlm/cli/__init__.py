@@ -25,7 +25,9 @@ def main():
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
-        click.echo(f"tfcharlm: {error.format_message()}", err=True)
+        message = error.format_message()
+        # Of a group without a command click makes the whole help the message.
+        click.echo(message if message.startswith("Usage:") else f"tfcharlm: {message}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("tfcharlm: interrupted.", err=True)

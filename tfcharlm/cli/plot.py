@@ -89,9 +89,10 @@ def units(model, corpus, text, begin, length, layer, unit, show, kind, output):
         kind = _checked_kind(recorded, layer, kind)
         tracks = unit_tracks(recorded, kinds=(kind,), layers=(layer,), count=NAMED)
         best = {name: found[0] for name, found in tracks.items() if abs(found[0].score) >= CHANCE}
+        _check_units(recorded, layer, kind, unit)
         chosen = [(layer, kind, number) for number in unit] if unit else best
         if not chosen:
-            raise ValueError("no unit tracks anything in this text; give a longer one, or --unit.")
+            raise ValueError("nothing in this text is tracked; give a longer one, or --unit.")
         shown = recorded.part(0, _tokens_to_show(show, output))
         if output.suffix == PAGE:
             picture = plots.coloured_text(shown, chosen, title=f"Units of {model}")
@@ -112,6 +113,8 @@ def gates(model, corpus, text, begin, length, layer, unit, show, output):
     with one_line_errors():
         _check_output(output, (*IMAGES, PAGE))
         recorded = _recorded(model, _read(corpus, text, begin, length))
+        kind = _checked_kind(recorded, layer, None)
+        _check_units(recorded, layer, kind, () if unit is None else (unit,))
         if unit is None:
             tracks = unit_tracks(recorded, layers=(layer,), count=1)
             unit = max((found[0] for found in tracks.values()), key=lambda track: abs(track.score)).unit
@@ -138,7 +141,9 @@ def gradients(models, corpus, text, begin, length, window, output):
     with one_line_errors():
         _check_output(output, IMAGES)
         read = _read(corpus, text, begin, length)
-        norms = {str(model): _reading(gradient_norms, load_model(model), read, window) for model in models}
+        if len(set(models)) < len(models):
+            raise ValueError("each model must be given once; received one of them twice.")
+        norms = {str(model): _norms(model, read, window) for model in models}
         for name, layers in norms.items():
             for layer, states in enumerate(layers):
                 for kind, values in states.items():
@@ -153,21 +158,33 @@ def _read(corpus, text, begin, length):
     if (corpus is None) == (text is None):
         raise ValueError("give a text to read: either --corpus, such as --corpus text.txt, or --text 'To be'.")
     whole = load_corpus(corpus) if text is None else text
+    if not whole:
+        raise ValueError("the text is empty; give one with characters.")
     if begin >= len(whole):
         raise ValueError(f"--begin must be less than the {len(whole):,} characters of the text; received {begin}.")
     return whole[begin : begin + length]
 
 
-def _recorded(model, text):
-    return _reading(activations, load_model(model), text)
+def _recorded(directory, text):
+    return activations(*_readable(directory, text))
 
 
-def _reading(function, model, text, *arguments):
-    """What a function of a model and a text gives; a ValueError in one line for what the model does not know."""
+def _norms(directory, text, window):
+    model, text = _readable(directory, text)
+    tokens = len(model.vocabulary.encode(text))
+    if window > tokens:
+        raise ValueError(f"--window must be at most the {tokens:,} tokens of the text; received {window}.")
+    return gradient_norms(model, text, window)
+
+
+def _readable(directory, text):
+    """`(model, text)`; a ValueError in one line if the text has what the model does not know."""
+    model = load_model(directory)
     try:
-        return function(model, text, *arguments)
+        model.vocabulary.encode(text)
     except UnknownTokenError as error:
-        raise ValueError(f"{error.what}; a model reads only what its corpus has.") from error
+        raise ValueError(f"{directory}: {error.what}; a model reads only what its corpus has.") from error
+    return model, text
 
 
 def _checked_kind(recorded, layer, kind):
@@ -182,7 +199,16 @@ def _checked_kind(recorded, layer, kind):
     return kind
 
 
+def _check_units(recorded, layer, kind, numbers):
+    count = recorded.layers[layer][kind].shape[1]
+    for number in numbers:
+        if number >= count:
+            raise ValueError(f"--unit must be from 0 to {count - 1}; received {number}.")
+
+
 def _tokens_to_show(show, output):
+    if show is not None and output.suffix != PAGE and show > plots.MAX_TOKENS:
+        raise ValueError(f"--show must be at most {plots.MAX_TOKENS} in a picture; received {show}. Or write .html.")
     return show or (SHOWN_IN_TEXT if output.suffix == PAGE else SHOWN_IN_HEAT_MAP)
 
 

@@ -7,6 +7,14 @@ Every picture is a `matplotlib.figure.Figure` made without pyplot, so no window 
 from tfcharlm.plots.coloured import coloured_text
 from tfcharlm.plots.curves import gradient_norm_plot, learning_curve
 from tfcharlm.plots.figures import image
-from tfcharlm.plots.heatmaps import activation_heatmap, gate_heatmap
+from tfcharlm.plots.heatmaps import MAX_TOKENS, activation_heatmap, gate_heatmap
 
-__all__ = ["activation_heatmap", "coloured_text", "gate_heatmap", "gradient_norm_plot", "image", "learning_curve"]
+__all__ = [
+    "MAX_TOKENS",
+    "activation_heatmap",
+    "coloured_text",
+    "gate_heatmap",
+    "gradient_norm_plot",
+    "image",
+    "learning_curve",
+]

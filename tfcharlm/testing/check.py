@@ -48,8 +48,8 @@ def check_cell(cell, like=None, input_dim=None, seed=0):
     r"""Checks a Keras RNN cell: its contract, serialisation, masks, gradients, and the way through `tfcharlm.RNN`.
 
     Checks work on copies, `from_config(get_config())` with random weights near the initial ones, most of them in
-    float64, or in float32 if the cell cannot do that; the cell itself is neither built nor changed. All run, even if
-    one has failed, unless they would mean nothing:
+    float64, or in float32 if the cell cannot do that; the cell itself is neither built nor given other weights. All
+    run, even if one has failed, unless they would mean nothing:
 
     - config, copy, rebuilt, saving: the configuration holds every argument, and gives a cell with the same numbers.
     - attributes, call, initial state, dtype: sizes, shapes and dtypes are what wrappers expect.

@@ -84,7 +84,11 @@ def checked_ids(ids):
         )
     if len(array) < 2:
         raise ValueError(f"ids must be 2 tokens or more, one to predict from; got {len(array)}")
-    return array if isinstance(array, np.memmap) else array.astype(np.int32, copy=False)
+    if isinstance(array, np.memmap):
+        return array
+    if array.max() >= 2**31 or array.min() < 0:
+        raise ValueError(f"ids must be from 0 to {2**31 - 1}; got {array.min()} to {array.max()}")
+    return array.astype(np.int32, copy=False)
 
 
 def checked_integer(name, value, least):

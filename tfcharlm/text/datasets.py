@@ -16,8 +16,10 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
 
     Args:
         ids: integers (length,), from `vocabulary.encode(text)`; or a list of such arrays, one a
-            document. A `numpy.memmap`, from `encode_file`, is read window by window and never as a
-            whole; its batches are those of the same ids in memory.
+            document. Every row reads as many windows, so it may begin in the middle of a long
+            document, without what came before; with one row none does. A `numpy.memmap`, from
+            `encode_file`, is read window by window and never as a whole; its batches are those of
+            the same ids in memory.
         batch_size: B, rows that are read side by side.
         sequence_length: T, tokens of a row in one batch.
         seed: None (default) to begin every pass with the first token; or an integer from 0 on, with
@@ -58,7 +60,7 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
     length = checked_integer("sequence_length", sequence_length, 1)
     if seed is not None:
         seed = checked_integer("seed", seed, 0)
-    if isinstance(ids, list) and not all(isinstance(entry, int | np.integer) for entry in ids):
+    if isinstance(ids, list | tuple) and not all(isinstance(entry, int | np.integer) for entry in ids):
         return passes_of(passes, *_document_windows([checked_ids(document) for document in ids], rows, length, seed))
     ids = checked_ids(ids)
     if drop_remainder:

@@ -91,6 +91,12 @@ def encode_file(name, vocabulary, ids_name, errors="strict"):
     """
     dtype = np.min_scalar_type(len(vocabulary) - 1)
     ids_name = Path(ids_name)
+    if ids_name.exists() and Path(name).exists() and ids_name.samefile(name):
+        raise ValueError(
+            f"the ids cannot replace the text that they are made of; got {name} for both; give another file"
+        )
+    if not ids_name.parent.is_dir():
+        raise FileNotFoundError(f"no directory {str(ids_name.parent)!r} to write {ids_name.name} to")
     unfinished = ids_name.with_name(ids_name.name + ".part")
     length, lines = 0, 1
     try:

@@ -51,7 +51,7 @@ def line_dataset(lines, vocabulary, batch_size, seed=None, passes=1) -> tf.data.
     newlines = np.flatnonzero(ids == newline)
     begin, lengths = newlines[:-1], np.diff(newlines)
     steps = -(-len(lengths) // rows)
-    # Each length up to 10 is a class of its own; above that, a class is about an eighth wide.
+    # Each length up to 9 is a class of its own; above that, a class is about an eighth wide.
     classes = lengths if seed is None else np.round(np.log(lengths) / np.log(1.125))
     ids = tf.constant(ids)
 

@@ -66,9 +66,10 @@ class Vocabulary:
                 cut, as `read_chunks` gives them. At level "byte" the content does not matter.
             level: "char", "byte" or "word".
             min_count: of level "word": how often a word must occur to be a token. 1 (default): every
-                word is one, and a text with another word is refused. With 2 or more the characters of
-                the text are tokens too, and all other words are spelled: a model learns to write
-                words that it has never seen, and to read them.
+                word is one, and a text with another word is refused, unless that consists of words of
+                one character. With 2 or more the characters of the text are tokens too, and all
+                other words are spelled: a model learns to write words that it has never seen, and
+                to read them.
 
         Returns:
             A `Vocabulary`; the same for every text with the same tokens.
@@ -97,7 +98,7 @@ class Vocabulary:
             if level == "word":
                 counts.update(WORD.findall(part))
         if not characters:
-            raise ValueError(f"a vocabulary is made of a text with characters; got {text!r:.40}")
+            raise ValueError("a vocabulary is made of a text with characters; got an empty one")
         if level == "byte":
             return cls(BYTES, level)
         if level == "char":

@@ -7,8 +7,8 @@ own. What is not ASCII belongs to words.
 A word that a vocabulary does not have is spelled: its characters stand for it, if all of them are tokens. So nothing is
 lost on rare words, the pieces joined are still the text, and no symbol stands for everything unknown. The price is that
 a text can be written in more than one way; what a model gives to the one that `encode` takes is a lower bound of the
-text's probability. A vocabulary without characters, of `min_count=1`, cannot spell: there a model may even write what
-cannot be encoded again, for two of its words that stand side by side without a space are another word.
+text's probability. A vocabulary of `min_count=1` has no characters but those that are words: there a model may even
+write what cannot be encoded again, for two of its words side by side without a space are another word.
 """
 
 import re
