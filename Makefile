@@ -14,7 +14,7 @@ demo: $(READY)
 	@echo '$$ tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1'
 	@$(BIN)/tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1
 
-# The mathematics and everything that stands on it, in five minutes or so.
+# The mathematics and everything that stands on it, in ten minutes or so.
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
