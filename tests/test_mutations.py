@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 import tensorflow as tf
+import test_data
 import test_generation
 import test_kernels
 import test_layers
@@ -25,7 +26,9 @@ from tfcharlm.generation.writer import Continuation
 from tfcharlm.kernels import chains, lstm_step, precision, recurrences, rnn_step, sequence
 from tfcharlm.layers import RNN
 from tfcharlm.model import CharLM
+from tfcharlm.novelty import _Index
 from tfcharlm.reference import lstm as reference_lstm
+from tfcharlm.text import datasets, line_dataset
 
 LAYER = {"mask": None, "wrapper": "stock", "dtype": "float64", "tolerance": 1e-12}
 
@@ -52,6 +55,18 @@ def kernel_test(rng):
 def chain_test(rng):
     with pytest.MonkeyPatch.context() as patch:
         test_kernels.test_chains_keep_rows_in_their_places(rng, patch, 3, True)
+
+
+def document_test(rng):
+    test_data.test_every_document_is_read_once_from_its_start.hypothesis.inner_test([5, 9, 2], 2, 3, 1)
+
+
+def line_test(rng):
+    test_data.test_every_line_is_a_row_with_its_end.hypothesis.inner_test(["ab", "c", "", "abc"], 3, 1)
+
+
+def novelty_test(rng):
+    test_data.test_equal_hashes_of_other_texts_are_no_copies()
 
 
 def finite_difference_test(rng):
@@ -152,6 +167,17 @@ MUTANTS = {
     "gradient of slices": (CharLM.train_step, "map(tf.convert_to_tensor, tape", "(tape", [fit_test]),
     "padding read": (
         RNN.run, "tf.where(tf.broadcast_to(mask, tf.shape(inputs)), inputs, 0 * inputs)", "inputs", [padding_test],
+    ),
+    "documents start once a pass": (
+        datasets._document_windows, "(within == 0) & (window", "(within < 0) & (window", [document_test],
+    ),
+    "documents read into each other": (
+        datasets._document_windows, "tf.gather(sizes, document) - 1", "tf.gather(sizes, document)", [document_test],
+    ),
+    "lines not shifted": (line_dataset, "places + 1", "places", [line_test]),
+    "lines of the last batch lost": (line_dataset, "-(-len(lengths) // rows)", "len(lengths) // rows", [line_test]),
+    "equal hashes are copies": (
+        _Index.starts, "self.corpus[place : place + length] == self.piece(length, first[gram])", "True", [novelty_test],
     ),
     "padding moves the state": (CharLM._read, "mask=mask, training", "training", [padded_state_test]),
 }  # fmt: skip
