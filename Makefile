@@ -22,7 +22,7 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
-# The five notebooks from top to bottom, their outputs written in place; two to four minutes each.
+# The five notebooks from top to bottom, their outputs written in place; one to three minutes each.
 notebooks: $(READY)
 	$(BIN)/python notebooks/run.py
 
