@@ -28,6 +28,14 @@ SMALL = ["--units", "16", "--batch-size", "4", "--sequence-length", "16"]
 README = Path(__file__).parents[1] / "README.md"
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """As in a terminal, also where these tests run in the background of a shell, which ignores Ctrl-C there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def command(monkeypatch, capsys, tmp_path):
     """Runs `tfcharlm ...` in a new directory: (exit status, standard output, standard error)."""

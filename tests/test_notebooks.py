@@ -40,7 +40,11 @@ def test_what_is_committed_was_executed_in_order(name):
     assert sum("assert" in cell.source for cell in cells) >= 5, "nothing holds the text to its claims"
 
 
-@pytest.mark.parametrize("name", NAMES)
+# A minute and more each; most of it is graphs that are made once, of a long run as of a short one.
+SLOW = ("4_names", "5_shakespeare")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NAMES])
 def test_a_short_run_holds_every_assertion(name, monkeypatch):
     monkeypatch.setenv("TFCHARLM_QUICK", "1")
     notebook = read(name)
