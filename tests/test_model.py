@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
+from tfcharlm.dropout import SequenceDropout
 from tfcharlm.kernels import chains
 from tfcharlm.metrics import BitsPerCharacter
 from tfcharlm.text import Vocabulary, stream_dataset
@@ -92,6 +93,70 @@ def test_fit_is_truncated_backpropagation_with_carried_states(rng, pair):
     np.testing.assert_allclose(seen, running_means, rtol=1e-9)
     for weight, expected in zip(model.get_weights(), flat(parameters), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_dropout_is_one_mask_a_row_and_chunk(rng):
+    """Logits and gradient with the masks known, compiled (so in two chains) and not: NumPy, finite differences."""
+    parameters = reference.random_parameters(rng, SIZE, EMBEDDING, LAYERS, scale=0.7)
+    model = make_model(dropout=0.4, dropout_seed=7)
+    model.set_weights(flat(parameters))
+    rows = 9
+    tokens = rng.integers(SIZE, size=(rows, TIME))
+    targets = rng.integers(SIZE, size=(rows, TIME))
+
+    @tf.function
+    def read(tokens, training):
+        return model.step(tokens, model.initial_state(rows), training=training)[0]
+
+    def masks(number):
+        dropout = SequenceDropout(0.4, seed=7)
+        dropout.counter.assign(number)
+        return [mask.numpy() for mask in dropout.masks(rows, [5, 3])]
+
+    def logits_of(number):
+        lstm, rnn = parameters.recurrent
+        outputs = reference.lstm_forward(lstm, parameters.embedding[tokens])[0] * masks(number)[0][:, None]
+        outputs = reference.rnn_forward(rnn, outputs)[0] * masks(number)[1][:, None]
+        return outputs @ parameters.head_kernel + parameters.head_bias
+
+    for number in range(3):
+        np.testing.assert_allclose(read(tf.constant(tokens), True), logits_of(number), rtol=1e-6, atol=1e-6)
+    untouched = reference.step(parameters, tokens, reference.initial_state(parameters, rows))[0]
+    np.testing.assert_allclose(read(tf.constant(tokens), False), untouched, rtol=1e-12, atol=1e-12)
+    assert model.dropout.counter.numpy() == 3, "reading without training draws nothing"
+
+    def loss(weights):
+        model.set_weights(weights)
+        model.dropout.counter.assign(5)
+        with tf.GradientTape() as tape:
+            logits = model.step(tf.constant(tokens), model.initial_state(rows), training=True)[0]
+            value = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
+        return value.numpy(), [tf.convert_to_tensor(g).numpy() for g in tape.gradient(value, model.trainable_variables)]
+
+    weights = flat(parameters)
+    direction = [rng.normal(size=w.shape) for w in weights]
+    ahead, behind = ([w + e * d for w, d in zip(weights, direction, strict=True)] for e in (1e-5, -1e-5))
+    numerical = (loss(ahead)[0] - loss(behind)[0]) / 2e-5
+    exact = sum(np.sum(g * d) for g, d in zip(loss(weights)[1], direction, strict=True))
+    assert exact == pytest.approx(numerical, rel=1e-6)
+
+
+def test_masks_of_dropout(rng):
+    """A function of (seed, how many), of the right mean; no two rows or layers the same."""
+    rate = float(rng.uniform(0.1, 0.8))
+    wide, narrow = (mask.numpy() for mask in SequenceDropout(rate, seed=3).masks(200, [500, 300]))
+    assert np.mean(wide == 0) == pytest.approx(rate, abs=0.01) and wide.mean() == pytest.approx(1, abs=0.03)
+    assert len({row.tobytes() for row in wide}) == 200 and np.mean(wide[:, :300] == narrow) < 0.95
+    again = SequenceDropout(rate, seed=3)
+    np.testing.assert_array_equal(again.masks(200, [500])[0], wide)
+    assert not np.array_equal(again.masks(200, [500])[0], wide)
+    assert not np.array_equal(SequenceDropout(rate, seed=4).masks(200, [500])[0], wide)
+
+
+@pytest.mark.parametrize("arguments", [{"dropout": 1.0}, {"dropout": -0.1}, {"dropout": "a"}, {"dropout_seed": -1}])
+def test_dropout_that_cannot_be(arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be .* received"):
+        make_model(**arguments)
 
 
 # Keras rounds these numbers to float32 also where weights are float64; 0.999 rounded is 1e-5 of 1 - 0.999 away. Those
@@ -280,6 +345,9 @@ def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_pat
     # The first model was traced for any shape, the second for this one: the same sums in another order.
     assert losses[0] == pytest.approx(losses[1], rel=1e-6), "the optimizer's state goes on too"
     assert make_model().from_config(model.get_config()).get_config() == model.get_config()
+    config = make_model(dropout=0.25, dropout_seed=3).get_config()
+    assert make_model().from_config(config).get_config() == config
+    assert (config["dropout"], config["dropout_seed"]) == (0.25, 3)
 
 
 def test_dropout_of_keras_cells_is_drawn_anew_for_every_batch(rng, monkeypatch):

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "kernels": ({"kernels"}, {"tensorflow"}),
     "sampling": (set(), {"tensorflow"}),
     "carried": (set(), {"tensorflow"}),
+    "dropout": (set(), {"tensorflow"}),
     "text": ({"text"}, {"numpy", "tensorflow", "keras"}),
     "layers": ({"kernels", "layers"}, {"keras", "tensorflow"}),
     "metrics": (set(), {"keras", "tensorflow"}),
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "export": ({"expected", "manifest", "schema", "untrusted", "version"}, {"tensorflow"}),
     "stream_model": ({"carried", "kernels", "metrics"}, {"keras", "tensorflow"}),
     "model": (
-        {"edge", "export", "kernels", "layers", "metrics", "stream_model", "text", "text_model"},
+        {"dropout", "edge", "export", "kernels", "layers", "metrics", "stream_model", "text", "text_model"},
         {"keras", "tensorflow"},
     ),
     "edge": ({"edge", "layers", "text", "version"}, {"keras", "numpy", "onnx", "tensorflow"}),

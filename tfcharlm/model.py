@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfcharlm.dropout import SequenceDropout
 from tfcharlm.edge import export_litert, export_onnx
 from tfcharlm.export import export
 from tfcharlm.kernels import in_chains
@@ -31,11 +32,15 @@ class CharLM(TextModel, StreamModel):
         vocabulary: a `tfcharlm.text.Vocabulary`. It is part of the model's config.
         cells: the recurrent layers from the bottom up, a list of Keras RNN cells: `[tfcharlm.LSTMCell(256)]`.
         embedding_dim: length of a token's vector. 64 is about the size of a character set: more only costs time.
+        dropout: share of each recurrent layer's outputs that a row does without in training, the same ones throughout a
+            chunk (Gal & Ghahramani 2016); what a layer hands to itself is not touched. 0, the default, is right for
+            runs of minutes, which see a text few times.
+        dropout_seed: of those choices, which are a function of it and of how many there have been.
         **kwargs: `name`, `dtype` (policy) and the like, as in `keras.Model`.
 
     Raises:
         ValueError: no cells, or something in the list is no RNN cell or computes in another dtype than the model, or
-            the vocabulary is none.
+            the vocabulary is none, or dropout is no share.
 
     Example:
 
@@ -54,10 +59,11 @@ class CharLM(TextModel, StreamModel):
     sequences with recurrent neural networks.
     """
 
-    def __init__(self, vocabulary, cells, embedding_dim=64, **kwargs):
+    def __init__(self, vocabulary, cells, embedding_dim=64, dropout=0.0, dropout_seed=0, **kwargs):
         super().__init__(**kwargs)
         self.vocabulary = _checked_vocabulary(vocabulary)
         self.embedding_dim = embedding_dim
+        self.dropout = SequenceDropout(dropout, dropout_seed)
         policy = self.dtype_policy
         # Keras's default, within 0.05, leaves the gates almost blind to the token: two minutes on Shakespeare's plays
         # ended at 2.59 nats with it and at 1.71 with unit variance (docs/architecture.md says what else differed).
@@ -114,12 +120,17 @@ class CharLM(TextModel, StreamModel):
         """
         embeddings = tf.convert_to_tensor(self.embedding.embeddings)
 
-        def read(tokens, states, mask):
-            return self._read_rows(tokens, embeddings, states, mask, training)
+        def read(tokens, states, mask, dropout):
+            return self._read_rows(tokens, embeddings, states, mask, training, dropout)
 
+        dropout = self._dropout_masks(tf.shape(tokens)[0]) if training else ()
         if tokens.shape[1] == 1:
-            return read(tokens, states, mask)
-        return in_chains(read, tokens, tuple(states), mask)
+            return read(tokens, states, mask, dropout)
+        return in_chains(read, tokens, tuple(states), mask, dropout)
+
+    def _dropout_masks(self, rows):
+        widths = [layer.compute_output_shape((None, None, 1))[0][-1] for layer in self.recurrent]
+        return self.dropout.masks(rows, widths)
 
     def stateless_step(self, values, tokens, states):
         """One step of a compiled loop: a function of its arguments alone.
@@ -136,9 +147,9 @@ class CharLM(TextModel, StreamModel):
             embeddings = tf.convert_to_tensor(self.embedding.embeddings)
             return self._read_rows(tokens, embeddings, states, None, training=False, loop=True)
 
-    def _read_rows(self, tokens, embeddings, states, mask, training, loop=False):
+    def _read_rows(self, tokens, embeddings, states, mask, training, dropout=(), loop=False):
         outputs, rest, ends = tokens, list(states), []
-        for layer in self.recurrent:
+        for i, layer in enumerate(self.recurrent):
             count = len(keras.tree.flatten(layer.state_size))
             own, rest = rest[:count], rest[count:]
             nested = keras.tree.pack_sequence_as(layer.state_size, own)
@@ -146,6 +157,8 @@ class CharLM(TextModel, StreamModel):
             outputs, end = layer.run(outputs, nested, mask, training, embeddings, loop)
             ends += keras.tree.flatten(end)
             embeddings = None
+            if dropout:
+                outputs *= tf.cast(dropout[i], outputs.dtype)[:, None]
         return self.head(outputs), tuple(ends)
 
     def call(self, inputs, training=False):
@@ -181,6 +194,8 @@ class CharLM(TextModel, StreamModel):
             vocabulary=self.vocabulary.get_config(),
             cells=[keras.saving.serialize_keras_object(layer.cell) for layer in self.recurrent],
             embedding_dim=self.embedding_dim,
+            dropout=self.dropout.rate,
+            dropout_seed=self.dropout.seed,
         )
         return config
 

@@ -147,7 +147,8 @@ def vocabulary(value, where):
 
 
 def model(value, where):
-    parts = fields(MODEL)(value, where)
+    # The first exports knew no dropout.
+    parts = fields(MODEL, MODEL.keys() - {"dropout", "dropout_seed"})(value, where)
     computes = parts["dtype"].compute_dtype
     for i, part in enumerate(parts["cells"]):
         if part.compute_dtype != computes:
@@ -219,5 +220,6 @@ STACK = {("keras.layers", "StackedRNNCells"): (
 )}  # fmt: skip
 MODEL = BASE | {
     "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": list_of(built(CELLS | STACK), 100),
+    "dropout": FRACTION, "dropout_seed": whole(0, 2**63 - 1),
 }  # fmt: skip
 CONFIG = fields({"format": whole(1, 1), "tfcharlm": text, "vocabulary_fingerprint": text, "model": model})
