@@ -7,6 +7,7 @@ import zlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -26,11 +27,22 @@ def rng(request):
 
 @pytest.fixture(autouse=True)
 def _names_for_doctests(doctest_namespace):
+    from tfcharlm.dropout import SequenceDropout
     from tfcharlm.export import next_version
-    from tfcharlm.training import TrainingConfig, TrainingRun, log_frequencies
+    from tfcharlm.recipe import Corpus, TrainingConfig, log_frequencies
+    from tfcharlm.training import TrainingRun
+    from tfcharlm.tuning.pruning import is_behind
 
     public = {name: getattr(tfcharlm, name) for name in tfcharlm.__all__}
-    modules = {"keras": keras, "np": np, "os": os, "tempfile": tempfile, "tf": tf, "tfcharlm": tfcharlm}
+    modules = {
+        "keras": keras,
+        "keras_tuner": keras_tuner,
+        "np": np,
+        "os": os,
+        "tempfile": tempfile,
+        "tf": tf,
+        "tfcharlm": tfcharlm,
+    }
     texts = {name: getattr(text, name) for name in text.__all__}
-    functions = (next_version, TrainingConfig, TrainingRun, log_frequencies)
+    functions = (next_version, TrainingConfig, TrainingRun, log_frequencies, Corpus, SequenceDropout, is_behind)
     doctest_namespace.update(public | modules | texts | {function.__name__: function for function in functions})

@@ -130,7 +130,7 @@ BAD_TRAIN = {
     ),
     "no budget": (["barn.txt", "--epochs", "0"], r"--epochs must be a number above 0 .*; received 0"),
     "endless budget": (["barn.txt", "--epochs", str(10**18)], r"--epochs must be a number above 0 and below"),
-    "two budgets": (["barn.txt", "--minutes", "1"], r"either --minutes or --epochs, such as --minutes 2"),
+    "two budgets": (["barn.txt", "--minutes", "1"], r"--epochs or --steps, such as --minutes 2; received --minutes"),
     "no units": (["barn.txt", "--units", "0"], r"--units must be a number above 0 .*; received 0"),
     "too many units": (["barn.txt", *SMALL, "--units", "1000000000"], r"OOM|memory"),
     "no seed": (["barn.txt", "--seed", "-1"], r"--seed must be a whole number from 0 to 4294967295; received -1"),
@@ -316,10 +316,10 @@ def test_the_next_version_without_matplotlib_has_a_curve_and_no_picture(command,
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_diverged_run_is_no_result(command, monkeypatch, tmp_path, value):
     (tmp_path / "barn.txt").write_text(TEXT)
-    monkeypatch.setattr("tfcharlm.training.log_frequencies", lambda ids, size: np.full(size, value))
+    monkeypatch.setattr("tfcharlm.recipe.log_frequencies", lambda ids, size: np.full(size, value))
     status, _, error = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
     assert status == 2
-    assert re.fullmatch(r"tfcharlm: the training diverged within \d+ steps; give a lower --learning-rate .*\n", error)
+    assert re.fullmatch(r"tfcharlm: the training diverged within \d+ updates; give a lower --learning-rate .*\n", error)
     assert [path.name for path in tmp_path.iterdir()] == ["barn.txt"]
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tfcharlm.callbacks import annealed
+from tfcharlm.recipe import TrainingConfig
 from tfcharlm.text import Vocabulary, load_corpus
-from tfcharlm.training import TrainingConfig, TrainingRun
+from tfcharlm.training import TrainingRun
 
 TEXT = "the cat said why to the cow\nan old dog said no\n" * 40
 
@@ -44,6 +45,47 @@ def test_annealing():
     rates = [annealed(1.0, spent) for spent in np.linspace(0, 1, 101)]
     assert rates[0] == 0 and rates[-1] < 1e-12 and max(rates) > 0.99
     assert all(np.diff(rates[2:]) <= 0), "after the warm-up it only falls"
+
+
+@pytest.mark.parametrize(("schedule", "half"), [("cosine", 0.5), ("linear", 0.5), ("constant", 1.0)])
+def test_schedules(schedule, half):
+    rates = [annealed(2.0, spent, schedule) for spent in np.linspace(0, 1, 101)]
+    assert rates[0] == 0 and rates[50] == pytest.approx(2 * half) and max(rates) > 1.95
+    assert rates[-1] == pytest.approx(0 if half < 1 else 2) and all(np.diff(rates[2:]) <= 0)
+
+
+def test_a_budget_of_steps():
+    """It does not end with the text, and every part of the configuration reaches the model."""
+    parts = {"units": 7, "layers": 2, "embedding_dim": 5, "dropout": 0.25, "schedule": "linear", "clip_norm": 0.5}
+    config = TrainingConfig(steps=80, batch_size=4, sequence_length=16, cell="rnn", learning_rate=0.003, **parts)
+    result = TrainingRun(TEXT, config).train()
+    assert result.steps == 80 and result.history[-1].step == 80 and len(result.history) == 12
+    assert [report.learning_rate for report in result.history] == pytest.approx(
+        [annealed(0.003, (report.step - 1) / 80, "linear") for report in result.history], rel=1e-5
+    )
+    model = result.model
+    assert [type(layer.cell).__name__ for layer in model.recurrent] == ["RNNCell", "RNNCell"]
+    assert model.weights[0].shape[1] == 5 and model.recurrent[1].cell.units == 7
+    assert model.dropout.rate == 0.25 and model.dropout.counter.numpy() == 80
+    assert model.optimizer.global_clipnorm == 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (
+            {"minutes": 1, "steps": 5},
+            "give one of minutes, epochs or steps, .* received minutes=1, steps=5",
+        ),
+        ({}, "such as minutes=2; received none of them"),
+        ({"steps": 0}, "steps must be a number above 0"),
+        ({"steps": 5, "schedule": "sine"}, "schedule must be one of cosine, linear, constant; received 'sine'"),
+        ({"steps": 5, "dropout": 1}, "dropout must be a number from 0 to below 1; received 1"),
+    ],
+)
+def test_configurations_that_cannot_be(wrong, line):
+    with pytest.raises(ValueError, match=line):
+        TrainingConfig(**wrong)
 
 
 def test_reports_do_not_mix_training_with_validation():

@@ -8,11 +8,13 @@ from tfcharlm.layers import RNN, LSTMCell, RNNCell
 from tfcharlm.loading import load_model
 from tfcharlm.model import CharLM
 from tfcharlm.novelty import novelty_report
+from tfcharlm.tuning import CharLMHyperModel
 from tfcharlm.version import __version__
 
 __all__ = [
     "RNN",
     "CharLM",
+    "CharLMHyperModel",
     "LSTMCell",
     "RNNCell",
     "__version__",

@@ -30,10 +30,25 @@ class Budget:
         return min(done, 1.0)
 
 
-def annealed(peak, spent, warm_up=0.02):
-    r"""The learning rate after a share `spent` of the budget: up in a line, down in half a cosine, 0 at the end.
+# What is left of the peak after a share `spent` of the budget.
+SCHEDULES = {
+    "cosine": lambda spent: 0.5 * (1 + math.cos(math.pi * spent)),
+    "linear": lambda spent: 1 - spent,
+    "constant": lambda spent: 1.0,
+}
 
-    $$ \eta = \eta_{max} \cdot \tfrac12 (1 + \cos(\pi \cdot \mathrm{spent})) $$
+
+def annealed(peak, spent, schedule="cosine", warm_up=0.02):
+    r"""The learning rate after a share `spent` of the budget: up in a line, then down as the schedule says.
+
+    $$ \eta = \eta_{max} \cdot \min\left(\frac{\mathrm{spent}}{\mathrm{warm\_up}},
+       \tfrac12 (1 + \cos(\pi \cdot \mathrm{spent}))\right) $$
+
+    Args:
+        peak: the highest learning rate.
+        spent: from 0 to 1.
+        schedule: "cosine", half a period, as above; "linear"; or "constant". All but the last one end at 0.
+        warm_up: share of the budget in which the rate rises.
 
     Example:
 
@@ -42,20 +57,20 @@ def annealed(peak, spent, warm_up=0.02):
 
     Reference: Loshchilov & Hutter (2017), SGDR; Goyal et al. (2017) for the warm-up.
     """
-    return peak * min(spent / warm_up, 0.5 * (1 + math.cos(math.pi * spent)))
+    return peak * min(spent / warm_up, SCHEDULES[schedule](spent))
 
 
 class AnnealLearningRate(keras.callbacks.Callback):
     """Sets the optimizer's learning rate before every batch, and stops the training when the budget is spent."""
 
-    def __init__(self, peak, budget):
+    def __init__(self, peak, budget, schedule="cosine"):
         super().__init__()
-        self.peak, self.budget, self._steps = peak, budget, 0
+        self.peak, self.budget, self.schedule, self._steps = peak, budget, schedule, 0
 
     def on_train_batch_begin(self, batch, logs=None):
         # The first step, at a rate of 0, would be wasted.
         spent = max(self.budget.spent(self._steps), 1e-4)
-        self.model.optimizer.learning_rate.assign(annealed(self.peak, spent))
+        self.model.optimizer.learning_rate.assign(annealed(self.peak, spent, self.schedule))
 
     def on_train_batch_end(self, batch, logs=None):
         self._steps += 1

@@ -18,11 +18,12 @@ import rich.progress
 import tensorflow as tf
 
 from tfcharlm import plots
-from tfcharlm.callbacks import Report
+from tfcharlm.callbacks import SCHEDULES, Report
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
 from tfcharlm.export import check_no_pattern, export, next_version
+from tfcharlm.recipe import CELLS, TrainingConfig
 from tfcharlm.text import load_corpus
-from tfcharlm.training import CELLS, TrainingConfig, TrainingRun
+from tfcharlm.training import TrainingRun
 
 REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 
@@ -31,15 +32,22 @@ REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 @click.argument("corpus")
 @click.option("--minutes", type=float, help="Time to train; the learning rate anneals to its end as it ends.")
 @click.option("--epochs", type=int, help="Passes over the training text, instead of --minutes.")
+@click.option("--steps", type=int, help="Updates of the weights, instead of --minutes.")
 @click.option("--name", required=True, help="Name of the model.")
 @click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Where models are kept.")
 @click.option("--cell", default="lstm", type=click.Choice(list(CELLS)), help="Kind of recurrent cell.")
 @click.option("--units", default=TrainingConfig.units, help="Size of each recurrent layer.")
 @click.option("--layers", default=TrainingConfig.layers, help="Number of recurrent layers.")
+@click.option("--embedding-dim", default=TrainingConfig.embedding_dim, help="Length of a token's vector.")
+@click.option("--dropout", default=TrainingConfig.dropout, help="Share of the layers' outputs left out in training.")
 @click.option("--level", default="char", type=click.Choice(["char", "byte", "word"]), help="What a token is.")
 @click.option("--batch-size", default=TrainingConfig.batch_size, help="Number of parallel streams.")
 @click.option("--sequence-length", default=TrainingConfig.sequence_length, help="Tokens that gradients reach back.")
 @click.option("--learning-rate", default=TrainingConfig.learning_rate, help="Peak of Adam's learning rate.")
+@click.option(
+    "--schedule", default=TrainingConfig.schedule, type=click.Choice(list(SCHEDULES)), help="How the rate falls."
+)
+@click.option("--clip-norm", default=TrainingConfig.clip_norm, help="Limit of the gradients' global norm.")
 @click.option(
     "--validation-fraction", default=TrainingConfig.validation_fraction, help="The last part of the text, held out."
 )
@@ -60,7 +68,7 @@ def train(corpus, name, output, **settings):
         run = TrainingRun(text, config)
     console.print(
         f"{corpus}: {len(text):,} characters, {len(run.model.vocabulary)} different tokens; "
-        f"trains on {len(run.train_ids):,} tokens, holds out the last {len(run.validation_ids):,}.",
+        f"trains on {len(run.corpus.train_ids):,} tokens, holds out the last {len(run.corpus.validation_ids):,}.",
         f"\n{config.layers} x {config.units} {config.cell}, {run.model.count_params():,} parameters, "
         f"seed {config.seed}.",
     )
@@ -138,7 +146,7 @@ def _print_report(console, report, number, run):
         f"bits per character: training {report.bits_per_character:.3f}, validation {report.val_bits_per_character:.3f}"
     )
     if number % REPORTS_PER_SAMPLE == 0:
-        begin = run.model.vocabulary.decode(run.validation_ids[:1])
+        begin = run.model.vocabulary.decode(run.corpus.validation_ids[:1])
         text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number)
         console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 

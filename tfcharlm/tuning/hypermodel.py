@@ -1,0 +1,180 @@
+"""CharLMHyperModel: what a search may choose, and how a trial is trained, for any tuner of Keras Tuner."""
+
+import dataclasses
+import math
+
+import keras
+import keras_tuner
+
+from tfcharlm.callbacks import SCHEDULES
+from tfcharlm.recipe import CELLS, Corpus, TrainingConfig, make_model
+from tfcharlm.text import stream_dataset
+from tfcharlm.training import TrainingRun
+from tfcharlm.tuning.pruning import is_behind
+
+# The defaults of `TrainingConfig` are in all of them.
+CHOICES = {
+    "cell": list(CELLS),
+    "units": [64, 128, 256, 384, 512],
+    "layers": [1, 2, 3],
+    "embedding_dim": [16, 32, 64, 128],
+    "dropout": [0.0, 0.1, 0.2, 0.3],
+    "batch_size": [16, 32, 64, 128],
+    "sequence_length": [32, 64, 128],
+    "schedule": list(SCHEDULES),
+    "clip_norm": [0.25, 1.0, 5.0],
+}
+LEARNING_RATES = 1e-3, 3e-2
+SEARCHED = (*CHOICES, "learning_rate")
+# Held-out tokens that a report reads, in one shape for all trials: losses on other tokens could not be compared.
+VALIDATION_TOKENS, VALIDATION_SHAPE = 2**16, {"batch_size": 64, "sequence_length": 64}
+
+
+class CharLMHyperModel(keras_tuner.HyperModel):
+    """A search space of character models on one text, with the same budget for every trial.
+
+    Works with `keras_tuner.RandomSearch`, `Hyperband`, `BayesianOptimization` and `GridSearch` as they are: the
+    objective is `val_loss`, nats per token on the beginning of the held-out text, and `search` takes no data. A budget
+    of minutes includes tracing and evaluations, as for a user who waits; a budget of steps gives a larger batch more
+    text, and does not depend on the machine. What a tuner calls an epoch is a report, `reports` of which make a trial;
+    Hyperband's `max_epochs` is this number, and each of its rounds trains with a schedule of its own.
+
+    Args:
+        text: the corpus.
+        minutes: of training a trial. Either this or `steps`.
+        steps: updates of the weights a trial.
+        level: what a token is: "char", "byte" or "word".
+        validation_fraction: the last part of the text, held out.
+        seed: of every trial's weights, windows and dropout; trials differ by what was chosen alone.
+        reports: evaluations a trial, at equal shares of its budget.
+        prune: whether a trial ends early that is behind the median of the others at the same report; not within
+            Hyperband, which does so by itself.
+        **choices: for any of cell, units, layers, embedding_dim, dropout, batch_size, sequence_length, learning_rate,
+            schedule, clip_norm (`tfcharlm.recipe.TrainingConfig` explains them): one value, which fixes it, or a list
+            of values. What is not given is chosen from `tfcharlm.tuning.hypermodel.CHOICES`, the learning rate from
+            0.001 to 0.03 by factors.
+
+    Raises:
+        ValueError: an argument is out of range, or the text too short for the batches that are asked for.
+        TypeError: there is no such choice.
+
+    Example:
+
+    >>> hypermodel = CharLMHyperModel("to be or not to be\\n" * 100, steps=20, reports=2, layers=1, units=[4, 8])
+    >>> directory = tempfile.mkdtemp()
+    >>> tuner = keras_tuner.RandomSearch(hypermodel, "val_loss", max_trials=2, seed=1, directory=directory)
+    >>> tuner.search(verbose=0)
+    >>> tuner.get_best_hyperparameters()[0]["layers"]
+    1
+
+    Reference: Golovin et al. (2017), Google Vizier, for the pruning.
+    """
+
+    def __init__(self, text, minutes=None, steps=None, level="char", validation_fraction=0.1, seed=0, reports=9,
+                 prune=True, **choices):  # fmt: skip
+        super().__init__(name="CharLM")
+        unknown = sorted(choices.keys() - set(SEARCHED))
+        if unknown:
+            raise TypeError(f"there is no choice of {unknown[0]}; there is one of {', '.join(SEARCHED)}.")
+        if not isinstance(reports, int) or reports < 1:
+            raise ValueError(f"reports must be a whole number above 0; received {reports!r}.")
+        self.base = TrainingConfig(
+            minutes=minutes, steps=steps, level=level, validation_fraction=validation_fraction, seed=seed
+        )
+        self.reports, self.prune = reports, prune
+        # The losses of finished trials, a list each; a tuner that knows more of them may replace it.
+        self.curves = []
+        self.corpus = Corpus.split(text, level, validation_fraction)
+        self.choices = self._checked(choices)
+        some = self.corpus.validation_ids[:VALIDATION_TOKENS]
+        self._report_data = stream_dataset(some, **VALIDATION_SHAPE, drop_remainder=False)
+
+    def _checked(self, given):
+        """All choices as lists, or None for the range of learning rates; each value is one that can be trained with."""
+        choices = {name: given.get(name, CHOICES.get(name)) for name in SEARCHED}
+        choices = {name: [v] if isinstance(v, (str, int, float)) else v for name, v in choices.items()}
+        for name, values in choices.items():
+            if values is not None and not values:
+                raise ValueError(f"{name} must be a value or a list of some; received {given[name]!r}.")
+            for value in values or ():
+                dataclasses.replace(self.base, **{name: value})
+        return choices | self._fitting(choices["batch_size"], choices["sequence_length"], given)
+
+    def _fitting(self, batch_sizes, lengths, given):
+        """Those of our own choices that leave a batch for the text; what the user chose must."""
+        targets = len(self.corpus.train_ids) - 1
+        if "sequence_length" not in given:
+            lengths = [length for length in lengths if length * min(batch_sizes) <= targets] or lengths[:1]
+        if "batch_size" not in given:
+            batch_sizes = [rows for rows in batch_sizes if rows * max(lengths) <= targets] or batch_sizes[:1]
+        if max(lengths) * max(batch_sizes) > targets:
+            raise ValueError(
+                f"the text has {targets:,} tokens to train on, too few for batch_size={max(batch_sizes)} with "
+                f"sequence_length={max(lengths)}; type smaller ones, such as batch_size=4, sequence_length=16."
+            )
+        return {"batch_size": batch_sizes, "sequence_length": lengths}
+
+    def config(self, hp):
+        """The `TrainingConfig` that stands behind hyperparameters."""
+        return dataclasses.replace(self.base, **{name: self._choose(hp, name) for name in SEARCHED})
+
+    def _choose(self, hp, name):
+        values, default = self.choices[name], getattr(TrainingConfig, name)
+        if values is None:
+            return hp.Float(name, *LEARNING_RATES, sampling="log", default=default)
+        if len(values) == 1:
+            return hp.Fixed(name, values[0])
+        return hp.Choice(name, values, default=default if default in values else values[0])
+
+    def build(self, hp):
+        """The compiled `CharLM` of these hyperparameters, its output bias set from the frequencies of the tokens."""
+        return make_model(self.corpus, self.config(hp))
+
+    def fit(self, hp, model, callbacks=(), epochs=None, initial_epoch=0, verbose=0):
+        """Trains a model within the budget.
+
+        Args:
+            hp: what `model` was built from.
+            model: a `CharLM`, as `build` made it or trained before.
+            callbacks: of Keras or a tuner. Every report is an epoch for them.
+            epochs: reports at which to stop, if it is not after the whole budget.
+            initial_epoch: reports that the model has behind it.
+            verbose: taken because a tuner gives it; there is nothing to print.
+
+        Returns:
+            A `keras.callbacks.History`, an entry a report: loss, bits_per_character, val_loss,
+            val_bits_per_character, learning_rate, seconds, step. A loss that is no number counts as what guessing
+            gives, the logarithm of the vocabulary's size: a fallback that every model has.
+        """
+        reports = (self.reports if epochs is None else epochs) - initial_epoch
+        config = self.config(hp)
+        # Later rounds of Hyperband read other windows.
+        run = TrainingRun(self.corpus, dataclasses.replace(config, seed=(config.seed + initial_epoch) % 2**32), model)
+        history = keras.callbacks.History()
+        listeners = keras.callbacks.CallbackList([history, *callbacks], model=model)
+        prune = self.prune and epochs is None
+        guessing = math.log(len(self.corpus.vocabulary))
+
+        def on_report(report, so_far):
+            logs = dataclasses.asdict(report)
+            del logs["tokens"]
+            if not math.isfinite(report.val_loss):
+                logs |= {"val_loss": guessing, "val_bits_per_character": guessing / math.log(2)}
+            epoch = initial_epoch + len(so_far)
+            listeners.on_epoch_end(epoch - 1, logs)
+            if prune and is_behind(history.history["val_loss"], self.curves, self.reports):
+                model.stop_training = True
+            elif len(so_far) < reports:
+                listeners.on_epoch_begin(epoch)
+
+        steps = keras.callbacks.LambdaCallback(
+            on_train_batch_begin=listeners.on_train_batch_begin, on_train_batch_end=listeners.on_train_batch_end
+        )
+        listeners.on_train_begin()
+        listeners.on_epoch_begin(initial_epoch)
+        _, interrupted = run.fit(run.budget(reports / self.reports), on_report, [steps], reports, self._report_data)
+        listeners.on_train_end()
+        if interrupted:
+            raise KeyboardInterrupt
+        self.curves.append(history.history["val_loss"])
+        return history
