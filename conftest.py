@@ -1,6 +1,7 @@
 """What tests and doctests share: names, and a random generator whose seed is printed."""
 
 import os
+import sys
 import tempfile
 import zlib
 
@@ -23,6 +24,25 @@ def rng(request):
     print(f"seed of {request.node.nodeid}: {seed}")
     keras.utils.set_random_seed(seed)
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Runs `tfcharlm ...` in a new directory: (exit status, standard output, standard error)."""
+    from tfcharlm import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tfcharlm", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code or 0
+        return (status, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -36,23 +36,6 @@ def _interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Runs `tfcharlm ...` in a new directory: (exit status, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tfcharlm", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        return (status, *capsys.readouterr())
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """`saved_models/barn/1` and what training printed."""

@@ -1,6 +1,7 @@
 """Pictures show the numbers they are given, coloured text is the text, and `tfcharlm plot` writes both."""
 
 import dataclasses
+import functools
 import re
 import sys
 import xml.etree.ElementTree
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tfcharlm
-from tfcharlm import cli, export, plots
+from tfcharlm import export, plots
 from tfcharlm.activations import Activations, Track, activations, gradient_norms, unit_tracks
 from tfcharlm.callbacks import Report
 from tfcharlm.plots import coloured
@@ -248,33 +249,22 @@ def saved(tmp_path_factory):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Runs `tfcharlm plot ...` in a new directory with text.txt: (exit status, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
+def plot(command, tmp_path):
+    """Runs `tfcharlm plot ...` in a new directory with text.txt."""
     (tmp_path / "text.txt").write_text(TEXT)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tfcharlm", "plot", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        return (status, *capsys.readouterr())
-
-    return run
+    return functools.partial(command, "plot")
 
 
-def test_plot_curve_draws_the_curve_of_the_model(saved, command, tmp_path):
-    assert command("curve", saved) == (0, "Written: curve.png\n", "")
+def test_plot_curve_draws_the_curve_of_the_model(saved, plot, tmp_path):
+    assert plot("curve", saved) == (0, "Written: curve.png\n", "")
     figure = plots.learning_curve(saved / "1" / "assets.extra" / "learning_curve.csv")
     assert (tmp_path / "curve.png").read_bytes() == plots.image(figure)
-    assert command("curve", saved / "1", "--output", "curve.svg") == (0, "Written: curve.svg\n", "")
+    assert plot("curve", saved / "1", "--output", "curve.svg") == (0, "Written: curve.svg\n", "")
     xml.etree.ElementTree.fromstring((tmp_path / "curve.svg").read_text())
 
 
-def test_plot_units_shows_those_that_track_best(saved, command, tmp_path):
-    status, output, error = command("units", saved, "--corpus", "text.txt")
+def test_plot_units_shows_those_that_track_best(saved, plot, tmp_path):
+    status, output, error = plot("units", saved, "--corpus", "text.txt")
     assert (status, error) == (0, "")
     recorded = activations(tfcharlm.load_model(saved), TEXT)
     tracks = unit_tracks(recorded, layers=[0], count=3)
@@ -286,31 +276,31 @@ def test_plot_units_shows_those_that_track_best(saved, command, tmp_path):
     assert text_of(page) == [TEXT] * len(best)
 
 
-def test_plot_units_takes_units_and_a_part_of_the_text(saved, command, tmp_path):
+def test_plot_units_takes_units_and_a_part_of_the_text(saved, plot, tmp_path):
     arguments = ["--text", TEXT, "--begin", 3, "--length", 30, "--unit", 4, "--unit", 1, "--kind", "f", "--show", 20]
-    status, output, _ = command("units", saved, *arguments)
+    status, output, _ = plot("units", saved, *arguments)
     assert status == 0 and "Written: units.html" in output
     page = (tmp_path / "units.html").read_text()
     assert text_of(page) == [TEXT[3:23]] * 2 and "<h2>f 4 of layer 0</h2>" in page
-    status, *_ = command("units", saved, *arguments, "--output", "units.png")
+    status, *_ = plot("units", saved, *arguments, "--output", "units.png")
     recorded = activations(tfcharlm.load_model(saved), TEXT[3:33]).part(0, 20)
     assert (tmp_path / "units.png").read_bytes() == plots.image(plots.activation_heatmap(recorded, 0, "f", [4, 1]))
 
 
-def test_plot_gates_shows_a_unit(saved, command, tmp_path):
-    status, output, _ = command("gates", saved, "--corpus", "text.txt", "--unit", 2, "--show", 30)
+def test_plot_gates_shows_a_unit(saved, plot, tmp_path):
+    status, output, _ = plot("gates", saved, "--corpus", "text.txt", "--unit", 2, "--show", 30)
     assert (status, output) == (0, "Unit 2 of layer 0\nWritten: gates.png\n")
     recorded = activations(tfcharlm.load_model(saved), TEXT)
     assert (tmp_path / "gates.png").read_bytes() == plots.image(plots.gate_heatmap(recorded.part(0, 30), unit=2))
-    status, output, _ = command("gates", saved, "--text", TEXT, "--output", "gates.html")
+    status, output, _ = plot("gates", saved, "--text", TEXT, "--output", "gates.html")
     best = max((found[0] for found in unit_tracks(recorded, layers=[0]).values()), key=lambda track: abs(track.score))
     assert output.startswith(f"Unit {best.unit} of layer 0\n")
     assert len(text_of((tmp_path / "gates.html").read_text())) == 6
 
 
-def test_plot_gradients_compares_models(saved, command, tmp_path):
+def test_plot_gradients_compares_models(saved, plot, tmp_path):
     names = [saved, saved / "1"]
-    status, output, error = command("gradients", *names, "--corpus", "text.txt", "--window", 9, "--length", 70)
+    status, output, error = plot("gradients", *names, "--corpus", "text.txt", "--window", 9, "--length", 70)
     assert (status, error) == (0, "")
     norms = {str(name): gradient_norms(tfcharlm.load_model(name), TEXT[:70], 9) for name in names}
     lines = output.splitlines()
@@ -369,13 +359,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_plot_refuses_in_one_line_and_leaves_nothing(saved, command, tmp_path, case):
+def test_plot_refuses_in_one_line_and_leaves_nothing(saved, plot, tmp_path, case):
     arguments, message = REFUSED[case]
     arguments = [saved if argument == "kent" else argument for argument in arguments]
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "saved_model.pb").touch()
     (tmp_path / "old.png").write_text("old")
-    status, output, error = command(*arguments)
+    status, output, error = plot(*arguments)
     assert (status, output) == (2, "")
     assert re.search(message, error)
     assert error.count("\n") == 1 and error.startswith("tfcharlm: ")
@@ -383,7 +373,7 @@ def test_plot_refuses_in_one_line_and_leaves_nothing(saved, command, tmp_path, c
     assert (tmp_path / "old.png").read_text() == "old"
 
 
-def test_a_file_that_came_meanwhile_is_not_overwritten(saved, command, tmp_path, monkeypatch):
+def test_a_file_that_came_meanwhile_is_not_overwritten(saved, plot, tmp_path, monkeypatch):
     draw = plots.learning_curve
 
     def meanwhile(path):
@@ -391,6 +381,6 @@ def test_a_file_that_came_meanwhile_is_not_overwritten(saved, command, tmp_path,
         return draw(path)
 
     monkeypatch.setattr(plots, "learning_curve", meanwhile)
-    status, _, error = command("curve", saved)
+    status, _, error = plot("curve", saved)
     assert status == 2 and "curve.png" in error and error.count("\n") == 1
     assert (tmp_path / "curve.png").read_text() == "mine"

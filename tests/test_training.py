@@ -32,7 +32,7 @@ def test_held_out_text_is_never_trained_on():
 def test_the_schedule_is_fitted_to_the_minutes(monkeypatch):
     """By a clock that goes on by 50 ms whenever somebody looks at it."""
     clock = itertools.count(1000.0, 0.05)
-    monkeypatch.setattr("tfcharlm.callbacks.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("tfcharlm.distributed.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     config = TrainingConfig(minutes=0.5, units=8, batch_size=4, sequence_length=16)
     history = TrainingRun(TEXT, config).train().history
     assert [round(report.seconds / 10, 1) for report in history] == [1, 2, 3]

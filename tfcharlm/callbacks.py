@@ -10,6 +10,8 @@ import keras
 class Budget:
     """How much of a run is done, from 0 to 1: by the clock if it has `seconds`, else by `steps`.
 
+    The clock is a function that returns seconds; several workers must agree upon one (`Replicas.clock`).
+
     Example:
 
     >>> budget = Budget(steps=200)
@@ -17,13 +19,14 @@ class Budget:
     0.25
     """
 
-    def __init__(self, seconds=None, steps=None):
+    def __init__(self, seconds=None, steps=None, clock=None):
         self.seconds, self.steps = seconds, steps
-        self._began = time.monotonic()
+        self._clock = time.monotonic if clock is None else clock
+        self._began = self._clock()
 
     def elapsed(self):
         """Seconds since this object was made."""
-        return time.monotonic() - self._began
+        return self._clock() - self._began
 
     def spent(self, steps):
         done = steps / self.steps if self.seconds is None else self.elapsed() / self.seconds

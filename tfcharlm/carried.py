@@ -24,7 +24,15 @@ class CarriedState:
     def __init__(self, initial_state):
         self._initial_state = initial_state
         self._variables = tuple(
-            tf.Variable(state, trainable=False, shape=(None, *state.shape[1:])) for state in initial_state(0)
+            tf.Variable(
+                state,
+                trainable=False,
+                shape=(None, *state.shape[1:]),
+                # Every replica of a strategy has the states of its own rows.
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            )
+            for state in initial_state(0)
         )
 
     def resume(self, start):

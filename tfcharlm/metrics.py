@@ -5,6 +5,10 @@ import math
 import keras
 import tensorflow as tf
 
+# What is added is the sum over all replicas already, so one of their copies is as good as another. Keras's default
+# would add the copies up at every reading, in a meeting of all replicas.
+ALIKE = "only_first_replica"
+
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
 class BitsPerCharacter(keras.metrics.Metric):
@@ -25,8 +29,8 @@ class BitsPerCharacter(keras.metrics.Metric):
 
     def __init__(self, name="bits_per_character", dtype="float64"):
         super().__init__(name=name, dtype=dtype)
-        self.nats = self.add_variable((), "zeros", dtype=self.dtype, name="nats")
-        self.characters = self.add_variable((), "zeros", dtype=self.dtype, name="characters")
+        self.nats = self.add_variable((), "zeros", self.dtype, ALIKE, name="nats")
+        self.characters = self.add_variable((), "zeros", self.dtype, ALIKE, name="characters")
 
     def update_state(self, losses, characters):
         """Adds losses in nats and the numbers of characters that they stand for; tensors of any shape."""
@@ -56,14 +60,18 @@ class TokenMean(keras.metrics.Metric):
 
     def __init__(self, name="mean", dtype="float64"):
         super().__init__(name=name, dtype=dtype)
-        self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
-        self.weight = self.add_variable((), "zeros", dtype=self.dtype, name="weight")
+        self.total = self.add_variable((), "zeros", self.dtype, ALIKE, name="total")
+        self.weight = self.add_variable((), "zeros", self.dtype, ALIKE, name="weight")
 
     def update_state(self, values, weights):
         """Adds values and their weights; tensors of one shape, any."""
         values, weights = tf.cast(values, self.dtype), tf.cast(weights, self.dtype)
-        self.total.assign_add(tf.reduce_sum(values * weights))
-        self.weight.assign_add(tf.reduce_sum(weights))
+        self.add(tf.reduce_sum(values * weights), tf.reduce_sum(weights))
+
+    def add(self, total, weight):
+        """Adds a sum of weighted values, and the sum of their weights; scalars of the metric's dtype."""
+        self.total.assign_add(total)
+        self.weight.assign_add(weight)
 
     def result(self):
         return tf.math.divide_no_nan(self.total.value, self.weight.value)

@@ -1,11 +1,13 @@
 """A run: corpus, model, schedule and budget in one place, for the command line and the searches."""
 
+import contextlib
 import dataclasses
 
 import keras
 import numpy as np
 
 from tfcharlm.callbacks import AnnealLearningRate, Budget, Reporter
+from tfcharlm.distributed import WorkerLostError
 from tfcharlm.model import CharLM
 from tfcharlm.recipe import Corpus, make_model
 from tfcharlm.text import stream_dataset
@@ -21,6 +23,7 @@ class TrainingResult:
     """The model with its best weights, the learning curve, and the loss on all of the held-out text.
 
     `val_loss` is in nats per token, None if the run was interrupted before it was measured. `steps` counts updates.
+    `lost` is a line if another worker died, which interrupts the run as well.
     """
 
     model: CharLM
@@ -29,6 +32,7 @@ class TrainingResult:
     val_loss: float | None
     val_bits_per_character: float | None
     interrupted: bool
+    lost: str | None = None
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -42,6 +46,7 @@ class TrainingRun:
         text: the corpus, or a `Corpus` of it. Its last part is held out and never trained on.
         config: a `TrainingConfig`.
         model: what to train; None makes the model that `config` describes.
+        strategy: of `tf.distribute`, under which to make it. Every worker has a run of its own, with the same text.
 
     Raises:
         ValueError: the text is too short for a batch of sequences.
@@ -55,7 +60,7 @@ class TrainingRun:
     (52, True)
     """
 
-    def __init__(self, text, config, model=None):
+    def __init__(self, text, config, model=None, strategy=None):
         self.config = config
         if isinstance(text, str):
             text = Corpus.split(text, config.level, config.validation_fraction)
@@ -71,13 +76,17 @@ class TrainingRun:
         # Enough to see which of two reports is better; all of it, twelve times, would cost more than it tells.
         some = REPORT_CHUNKS * config.batch_size * config.sequence_length
         self.report_data = stream_dataset(validation_ids[:some], **chunk, drop_remainder=False)
-        self.model = make_model(text, config) if model is None else model
+        if model is None:
+            with contextlib.nullcontext() if strategy is None else strategy.scope():
+                model = make_model(text, config)
+        self.model = model
 
     def budget(self, share=1.0):
         """A `Budget` of a share of what the configuration grants; its clock starts now."""
         seconds = None if self.config.minutes is None else self.config.minutes * 60 * share
         steps = self.config.steps if self.config.epochs is None else int(self.train_data.cardinality())
-        return Budget(seconds, None if steps is None else max(1, round(steps * share)))
+        steps = None if steps is None else max(1, round(steps * share))
+        return Budget(seconds, steps, clock=self.model.replicas.clock)
 
     def fit(self, budget, on_report=lambda report, history: None, callbacks=(), reports=None, report_data=None):
         """Trains until the budget is spent, or a callback sets `model.stop_training`.
@@ -90,7 +99,8 @@ class TrainingRun:
             report_data: what they evaluate; None takes the beginning of the held-out text.
 
         Returns:
-            The `Reporter`, with history and best weights; and whether Ctrl-C ended it.
+            The `Reporter`, with history and best weights; and what ended it early: a KeyboardInterrupt, a
+            `WorkerLostError`, or None.
         """
         config = self.config
         if reports is None:
@@ -104,9 +114,9 @@ class TrainingRun:
         endless = None if config.epochs is not None else 10**9
         try:
             self.model.fit(self.train_data, steps_per_epoch=endless, shuffle=False, verbose=0, callbacks=callbacks)
-        except KeyboardInterrupt:
-            return reporter, True
-        return reporter, False
+        except (KeyboardInterrupt, WorkerLostError) as error:
+            return reporter, error
+        return reporter, None
 
     def train(self, on_report=lambda report, history: None, on_step=lambda spent: None):
         """Trains until the budget is spent or the user interrupts, and keeps the best weights.
@@ -123,14 +133,14 @@ class TrainingRun:
         """
         budget = self.budget()
         progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: on_step(budget.spent(step + 1)))
-        reporter, interrupted = self.fit(budget, on_report, [progress])
+        reporter, ended = self.fit(budget, on_report, [progress])
         reporter.restore_best_weights()
         measured = {}
         try:
-            if not interrupted:
+            if ended is None:
                 measured = self.model.evaluate(self.validation_data, verbose=0, return_dict=True)
-        except KeyboardInterrupt:
-            interrupted = True
+        except (KeyboardInterrupt, WorkerLostError) as error:
+            ended = error
         if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
             rate = self.config.learning_rate
             raise TrainingDivergedError(
@@ -143,5 +153,6 @@ class TrainingRun:
             steps=reporter.steps,
             val_loss=measured.get("loss"),
             val_bits_per_character=measured.get("bits_per_character"),
-            interrupted=interrupted,
+            interrupted=ended is not None,
+            lost=str(ended) if isinstance(ended, WorkerLostError) else None,
         )

@@ -19,8 +19,10 @@ import tensorflow as tf
 
 from tfcharlm import plots
 from tfcharlm.callbacks import SCHEDULES, Report
+from tfcharlm.distributed import Replicas, strategy_of_environment, workers_of_this_machine
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
 from tfcharlm.export import check_no_pattern, export, next_version
+from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.recipe import CELLS, TrainingConfig
 from tfcharlm.text import load_corpus
 from tfcharlm.training import TrainingRun
@@ -60,39 +62,60 @@ def train(corpus, name, output, **settings):
     The model goes to OUTPUT/NAME/VERSION, together with its learning curve. Ctrl-C stops early and keeps the best
     model so far.
     """
-    console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    # A worker that is not the chief trains, too, and says nothing.
     with one_line_errors():
         config = TrainingConfig(**settings)
+        strategy, chief = _meet()
         text = load_corpus(corpus)
-        _check_writable(output / name, name)
-        run = TrainingRun(text, config)
+        if chief:
+            check_writable(output / name, name)
+        run = TrainingRun(text, config, strategy=strategy)
+    console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
     console.print(
         f"{corpus}: {len(text):,} characters, {len(run.model.vocabulary)} different tokens; "
         f"trains on {len(run.corpus.train_ids):,} tokens, holds out the last {len(run.corpus.validation_ids):,}.",
         f"\n{config.layers} x {config.units} {config.cell}, {run.model.count_params():,} parameters, "
         f"seed {config.seed}.",
     )
-    with _one_interruption():
+    if strategy.num_replicas_in_sync > 1:
+        console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its rows of a batch.")
+    with _one_interruption(run.model.replicas):
         with one_line_errors(IN_A_RUN), _progress_bar(console) as progress:
             task = progress.add_task("training", total=1.0)
             result = run.train(
-                on_report=lambda report, history: _print_report(progress.console, report, len(history), run),
+                on_report=lambda report, history: _print_report(progress.console, report, len(history), run, chief),
                 on_step=lambda spent: progress.update(task, completed=spent),
             )
         # There is something to lose now.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if not chief:
+            sys.exit(1 if result.lost else 130 if result.interrupted else 0)
+        if result.lost:
+            console.print(f"{result.lost[0].upper()}{result.lost[1:]} Saving the best model so far.")
         if result.interrupted and not result.steps:
             raise UserError("interrupted before the first step; nothing was written.")
-        if result.interrupted:
+        if result.interrupted and not result.lost:
             console.print("Interrupted; saving the best model so far.")
         with one_line_errors():
             directory = _save(console, result, output / name, _records(console, corpus, config, result))
         _print_result(console, result, directory)
     elsewhere = directory.parent != output / name
+    if result.lost:
+        sys.exit(1)
     sys.exit(130 if result.interrupted else int(elsewhere))
 
 
-def _check_writable(directory, name):
+def _meet():
+    """The strategy of the environment, and whether this process writes; workers of one machine share its cores."""
+    together = workers_of_this_machine()
+    if together > 1:
+        configure_threads(max(1, available_cores() // together))
+    strategy = strategy_of_environment()
+    with strategy.scope():
+        return strategy, Replicas().is_chief
+
+
+def check_writable(directory, name):
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"--name must be a plain name such as shakespeare; received {name!r}.")
     directory = directory.absolute()
@@ -103,12 +126,14 @@ def _check_writable(directory, name):
 
 
 @contextlib.contextmanager
-def _one_interruption():
-    """The first Ctrl-C interrupts; a further one, of an impatient user, does nothing."""
+def _one_interruption(replicas):
+    """The first Ctrl-C interrupts, all replicas after the same step; a further one does nothing."""
 
     def interrupt(number, frame):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        if not replicas:
+            raise KeyboardInterrupt
+        replicas.interrupt()
 
     before = signal.getsignal(signal.SIGINT)
     # A shell starts its background jobs with the signal ignored, and so it stays.
@@ -140,12 +165,12 @@ def _progress_bar(console):
     )
 
 
-def _print_report(console, report, number, run):
+def _print_report(console, report, number, run, chief):
     console.print(
         f"{int(report.seconds) // 60:02}:{int(report.seconds) % 60:02}  {report.tokens / 1e6:6.2f} M tokens  "
         f"bits per character: training {report.bits_per_character:.3f}, validation {report.val_bits_per_character:.3f}"
     )
-    if number % REPORTS_PER_SAMPLE == 0:
+    if chief and number % REPORTS_PER_SAMPLE == 0:
         begin = run.model.vocabulary.decode(run.corpus.validation_ids[:1])
         text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number)
         console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))

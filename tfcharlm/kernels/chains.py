@@ -38,7 +38,7 @@ def configure_threads(cores=None):
         raise ValueError(f"cores must be a whole number from 1 up, or None for all; received {cores!r}.")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(cores or _cores())
+        tf.config.threading.set_inter_op_parallelism_threads(cores or available_cores())
     except RuntimeError:
         raise RuntimeError(
             "TensorFlow has already started its threads. Type tfcharlm.configure_threads() right after the imports."
@@ -49,7 +49,7 @@ def chain_count(rows):
     """How many chains a batch of so many rows (None: not known yet) is worth."""
     if tf.executing_eagerly():
         return 1
-    cores = tf.config.threading.get_inter_op_parallelism_threads() or _cores()
+    cores = tf.config.threading.get_inter_op_parallelism_threads() or available_cores()
     if rows is None:
         # The graph has them all, be there ever so few rows in the end.
         return min(cores, CHAINS_OF_UNKNOWN_BATCH)
@@ -91,5 +91,6 @@ def in_chains(function, *batches):
     return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *results)
 
 
-def _cores():
+def available_cores():
+    """How many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -76,6 +76,9 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         unknown = sorted(choices.keys() - set(SEARCHED))
         if unknown:
             raise TypeError(f"there is no choice of {unknown[0]}; there is one of {', '.join(SEARCHED)}.")
+        if (minutes is None) == (steps is None):
+            received = f"minutes={minutes}, steps={steps}"
+            raise ValueError(f"give either minutes or steps of a trial, such as minutes=1; received {received}.")
         if not isinstance(reports, int) or reports < 1:
             raise ValueError(f"reports must be a whole number above 0; received {reports!r}.")
         self.base = TrainingConfig(
@@ -172,9 +175,9 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         )
         listeners.on_train_begin()
         listeners.on_epoch_begin(initial_epoch)
-        _, interrupted = run.fit(run.budget(reports / self.reports), on_report, [steps], reports, self._report_data)
+        _, ended = run.fit(run.budget(reports / self.reports), on_report, [steps], reports, self._report_data)
         listeners.on_train_end()
-        if interrupted:
-            raise KeyboardInterrupt
+        if ended is not None:
+            raise ended
         self.curves.append(history.history["val_loss"])
         return history

@@ -1,0 +1,224 @@
+"""Data-parallel training: each replica reads its own rows of a batch, and what they find is added up.
+
+A batch is a function of (seed, pass, step): every worker makes the same one and takes its rows, nothing is handed out.
+"""
+
+import contextlib
+import os
+import time
+
+import tensorflow as tf
+
+SUPPORTED = (
+    tf.distribute.MirroredStrategy,
+    tf.distribute.MultiWorkerMirroredStrategy,
+    tf.distribute.OneDeviceStrategy,
+)
+# Arguments of `compile`, and the values that they must keep.
+NOT_UNDER_A_STRATEGY = {"metrics": None, "weighted_metrics": None, "run_eagerly": False, "steps_per_execution": 1}
+
+
+def strategy_of_environment():
+    """The strategy that a launcher asks for: the workers of TF_CONFIG, else all GPUs of this machine if several.
+
+    To be called before TensorFlow's first operation. It waits until every worker has called it.
+
+    Returns:
+        A `tf.distribute.MultiWorkerMirroredStrategy`, a `MirroredStrategy`, or TensorFlow's default one, whose
+        `scope()` changes nothing.
+
+    Raises:
+        ValueError: TF_CONFIG is not what TensorFlow reads.
+
+    Example:
+
+    >>> strategy_of_environment().num_replicas_in_sync
+    1
+    """
+    if len(_addresses()[0]) > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def workers_of_this_machine():
+    """How many workers of TF_CONFIG share this machine, this one included; each should take its share of the cores.
+
+    Example:
+
+    >>> workers_of_this_machine()
+    1
+    """
+    addresses, own = _addresses()
+    hosts = [address.rpartition(":")[0] for address in addresses]
+    return max(1, hosts.count(own.rpartition(":")[0]))
+
+
+def _addresses():
+    """Of TF_CONFIG: the addresses of the workers, and the own one; none if it is not set or empty."""
+    if not os.environ.get("TF_CONFIG"):
+        return [], ""
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    try:
+        cluster = resolver.cluster_spec().as_dict()
+        own = cluster[resolver.task_type][resolver.task_id] if cluster else ""
+        return [*cluster.get("chief", []), *cluster.get("worker", [])], own
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            "TF_CONFIG must be JSON such as "
+            '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}; '
+            f"received another, with {error!r}."
+        ) from error
+
+
+class WorkerLostError(ConnectionError):
+    """Another worker does not answer; a job of several workers cannot go on without one."""
+
+
+class Replicas:
+    """The replicas of the strategy in whose scope this object is made; False outside of every scope.
+
+    Raises:
+        ValueError: the strategy is of another kind.
+
+    Example:
+
+    >>> bool(Replicas()), Replicas().is_chief
+    (False, True)
+    """
+
+    def __init__(self):
+        self.strategy = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
+        if self and not isinstance(self.strategy, SUPPORTED):
+            raise ValueError(
+                f"a model is trained under {' or '.join(kind.__name__ for kind in SUPPORTED)}; "
+                f"received {type(self.strategy).__name__}."
+            )
+        self._began, self._agreed, self._interrupted = None, 0.0, False
+
+    def __bool__(self):
+        return self.strategy is not None
+
+    @property
+    def is_chief(self):
+        """Whether this process is the one that prints and writes."""
+        resolver = self.strategy.cluster_resolver if self else None
+        if resolver is None or not resolver.task_type:
+            return True
+        first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+        return (resolver.task_type, resolver.task_id) == (first, 0)
+
+    def scope(self):
+        """The strategy's scope, for a `with`."""
+        return self.strategy.scope() if self else contextlib.nullcontext()
+
+    def clock(self):
+        """Seconds on a clock that all workers agree upon: the chief's, from the first step to the last one's beginning.
+
+        What depends on the time, when to stop and how fast to learn, must be the same everywhere.
+        """
+        return self._agreed if self else time.monotonic()
+
+    def interrupt(self):
+        """Has every worker raise KeyboardInterrupt after the next step. A handler of a signal may call it."""
+        self._interrupted = True
+
+    def step_function(self, on_rows, on_sums):
+        """What Keras calls with an iterator for every batch.
+
+        Args:
+            on_rows: from the rows of a replica, as the data set has them, to a list of tensors.
+            on_sums: from that list, every tensor added up over all replicas, to logs.
+        """
+
+        @tf.function(reduce_retracing=True, autograph=False)
+        def step(data, elapsed, interrupted):
+            def on_replica():
+                agreed = tf.stack([elapsed if _replica()[0] == 0 else 0.0, interrupted])
+                return [*on_rows(_own_rows(data)), agreed]
+
+            *sums, agreed = self._summed(on_replica)
+            return on_sums(sums), agreed
+
+        def on_iterator(iterator):
+            data = next(iterator)
+            self._began = self._began or time.monotonic()
+            own = time.monotonic() - self._began, float(self._interrupted)
+            with _one_line_for_a_lost_worker():
+                logs, agreed = step(data, *map(tf.constant, own))
+                self._agreed, interrupted = agreed.numpy().tolist()
+            if interrupted:
+                self._interrupted = False
+                raise KeyboardInterrupt
+            return logs
+
+        return on_iterator
+
+    def _summed(self, on_replica):
+        """The tensors that `on_replica()` returns, added up over all replicas."""
+        shapes = []
+
+        def packed():
+            tensors = on_replica()
+            shapes[:] = [tensor.shape for tensor in tensors]
+            return tf.concat([tf.reshape(tf.cast(tensor, tensors[0].dtype), [-1]) for tensor in tensors], axis=0)
+
+        # In one piece: ten arrays would be ten meetings of the workers, and it is the meeting that takes the time.
+        total = self.strategy.reduce(tf.distribute.ReduceOp.SUM, self.strategy.run(packed), axis=None)
+        pieces = tf.split(total, [shape.num_elements() for shape in shapes])
+        return [tf.reshape(piece, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+    def check(self, x, verb):
+        """Raises if the workers cannot `fit` or `evaluate` alike on `x`."""
+        if not self:
+            return
+        if tf.distribute.has_strategy():
+            raise RuntimeError(f"call model.{verb} after the block `with strategy.scope():`; it was called inside.")
+        if not isinstance(x, tf.data.Dataset):
+            raise ValueError(
+                "under a strategy every worker must read the same batches, from a tf.data.Dataset such as "
+                f"tfcharlm.text.stream_dataset(...); received {type(x).__name__}."
+            )
+
+    def check_compile(self, arguments):
+        """Raises if `compile` is given what this loop does not do."""
+        for name, default in NOT_UNDER_A_STRATEGY.items():
+            value = arguments.get(name, default)
+            if self and value and value != default:
+                raise ValueError(
+                    f"under a strategy compile takes no {name}; received {name}={value!r}. "
+                    "Loss, accuracy, perplexity and bits per character are measured without asking."
+                )
+
+
+def _own_rows(data):
+    """The rows of every tensor of a batch that are this replica's: k of n has those from k B / n on."""
+    k, n = _replica()
+
+    def of_tensor(tensor):
+        rows = tensor.shape[0]
+        if rows is None:
+            rows = tf.shape(tensor)[0]
+        elif rows < n:
+            raise ValueError(f"a batch must have a row for each of {n} replicas or more; got {rows}.")
+        return tensor[rows * k // n : rows * (k + 1) // n]
+
+    return tf.nest.map_structure(of_tensor, data)
+
+
+def _replica():
+    """The number of this replica, and how many there are."""
+    context = tf.distribute.get_replica_context()
+    return tf.get_static_value(context.replica_id_in_sync_group), context.num_replicas_in_sync
+
+
+@contextlib.contextmanager
+def _one_line_for_a_lost_worker():
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        raise WorkerLostError(
+            "another worker does not answer any more, so this one stops too; its own messages say why. "
+            "Start all workers again."
+        ) from error
