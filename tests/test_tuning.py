@@ -1,9 +1,14 @@
 """Searches: the space, the budget of a trial, pruning, all tuners of Keras Tuner as they are, the command."""
 
+import csv
+import json
+import re
+
 import keras_tuner
 import numpy as np
 import pytest
 
+import tfcharlm
 from tfcharlm.recipe import TrainingConfig
 from tfcharlm.text import stream_dataset
 from tfcharlm.tuning import CharLMHyperModel
@@ -82,7 +87,7 @@ def test_the_space_holds_the_defaults_and_what_the_user_fixes():
         ({"units": [5, 0]}, ValueError, "units must be a number above 0 .* received 0"),
         ({"units": []}, ValueError, r"units must be a value or a list of some; received \[\]"),
         ({"cell": "gru"}, ValueError, "cell must be one of lstm, rnn; received 'gru'"),
-        ({"minutes": 1}, ValueError, "give one of minutes, epochs or steps, .*received minutes=1, steps=5"),
+        ({"minutes": 1}, ValueError, "give either minutes or steps of a trial, .* received minutes=1, steps=5"),
         ({"reports": 0}, ValueError, "reports must be a whole number above 0; received 0"),
         ({"batch_size": 2000}, ValueError, "1,691 tokens to train on, too few for batch_size=2000 with .* type"),
     ],
@@ -127,3 +132,81 @@ def test_a_trial_behind_the_others_ends_early():
     assert history["step"] == [3, 6] and len(hypermodel.curves) == 6
     hypermodel.prune = False
     assert hypermodel.fit(hp, hypermodel.build(hp)).history["step"] == [3, 6, 9, 12]
+
+
+TUNE = ("tune", "barn.txt", "--name", "barn", "--steps", "6", "--reports", "2", "--layers", "1", "--batch-size", "4",
+        "--sequence-length", "16", "--units", "4,6", "--cell", "rnn", "--embedding-dim", "4")  # fmt: skip
+
+
+@pytest.fixture
+def tune(command, tmp_path):
+    (tmp_path / "barn.txt").write_text(TEXT)
+    return lambda *arguments: command(*TUNE, *arguments)
+
+
+def test_tune_writes_what_it_promises_and_goes_on(tune, command, tmp_path):
+    """Two trials, then a third by --resume; the table is that of the oracle, the model that of the table."""
+    assert tune("--trials", "2")[0] == 0
+    search = tmp_path / "saved_models" / "barn" / "search"
+    first = list(csv.DictReader((search / "leaderboard.csv").open()))
+    status, output, error = tune("--trials", "3", "--resume")
+    assert (status, error) == (0, "")
+    rows = list(csv.DictReader((search / "leaderboard.csv").open()))
+    assert len(first) == 2 and len(rows) == 3 and {row["rank"] for row in rows} == {"1", "2", "3"}
+    for row in first:
+        assert row | {"rank": ""} in [other | {"rank": ""} for other in rows], "no finished trial is run again"
+    losses = [float(row["val_loss"]) for row in rows]
+    assert losses == sorted(losses) and {row["units"] for row in rows} <= {"4", "6"}
+    assert next(row for row in rows if row["trial"] == "0") | {"rank": "", "val_loss": ""} == {
+        "rank": "", "trial": "0", "status": "COMPLETED", "val_loss": "", "cell": "rnn", "units": "4", "layers": "1",
+        "embedding_dim": "4", "dropout": "0.0", "batch_size": "4", "sequence_length": "16", "schedule": "cosine",
+        "clip_norm": "1.0", "learning_rate": "0.008",
+    }, "the first one has the defaults"  # fmt: skip
+    assert (search / "trials.png").read_bytes()[1:4] == b"PNG"
+    assert list((search / "tensorboard" / "2").glob("events.*"))
+    training = json.loads((tmp_path / "saved_models/barn/2/assets.extra/training.json").read_text())
+    assert training["trial"] == rows[0]["trial"] and training["units"] == int(rows[0]["units"])
+    text = (tmp_path / "barn.txt").read_text()
+    assert f"{training['val_loss']:.4f} nats per token" in output
+    held_out = text[-round(0.1 * len(text)) :]
+    score = tfcharlm.load_model(tmp_path / "saved_models" / "barn").score([held_out])
+    assert training["val_loss"] == pytest.approx(losses[0], rel=1e-5), "all of it is one sample here"
+    assert score["bits_per_character"][0] == pytest.approx(training["val_bits_per_character"], rel=0.05)
+    again = re.search(r"^  (tfcharlm train .*) --name NAME$", output, re.MULTILINE)[1].split()
+    assert command(*again[1:], "--name", "anew")[0] == 0
+    anew = json.loads((tmp_path / "saved_models/anew/1/assets.extra/training.json").read_text())
+    assert {k: v for k, v in anew.items() if k in SEARCHED} == pytest.approx({k: training[k] for k in SEARCHED})
+
+
+REFUSED = {
+    "nothing to go on with": (["--resume"], r"no search in \S+search to go on with; type the command without --resume"),
+    "no trials": (["--trials", "0"], "--trials must be a whole number from 1 up; received 0"),
+    "no workers": (["--workers", "-1"], "--workers must be a whole number from 0 up; received -1"),
+    "two budgets": (["--minutes", "1"], "either --minutes or --steps of a trial, such as --minutes 1; received"),
+    "no number": (["--units", "4,x"], "--units.*received '4,x'; type one value, or several with commas between"),
+    "no such value": (["--cell", "gru"], "cell must be one of lstm, rnn; received 'gru'"),
+    "no such tuner": (["--tuner", "genetic"], "'genetic' is not one of 'random', 'hyperband', 'bayesian', 'grid'"),
+    "too large": (["--batch-size", "4000"], "too few for --batch-size 4000 with --sequence-length 16"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_tune_refuses_in_one_line_and_leaves_nothing(case, tune, tmp_path):
+    arguments, line = REFUSED[case]
+    status, output, error = tune(*arguments)
+    assert (status, output) == (2, "") and re.search(line, error) and error.count("\n") == 1, error
+    assert not (tmp_path / "saved_models").exists()
+
+
+def test_tune_goes_on_with_the_same_search_only(tune, tmp_path):
+    search = tmp_path / "saved_models" / "barn" / "search"
+    search.mkdir(parents=True)
+    (search / "settings.json").write_text(json.dumps({"corpus": "barn.txt", "tuner": "random", "steps": 6}))
+    status, _, error = tune()
+    assert status == 2 and re.search("has a search; go on with it by --resume, or give another --name", error)
+    status, _, error = tune("--tuner", "grid", "--resume")
+    assert status == 2 and re.search("began with tuner='random' and cannot go on with 'grid'", error)
+    (search / "settings.json").write_text("{")
+    status, _, error = tune("--resume")
+    assert status == 2 and re.search("settings.json cannot be read; give another --name, or remove", error)
+    assert [path.name for path in search.iterdir()] == ["settings.json"]

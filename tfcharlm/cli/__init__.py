@@ -1,10 +1,11 @@
-"""The command line: `tfcharlm train` makes a model, `sample` lets it write, `score`, `inspect`, `plot` look at it."""
+"""The command line: `tfcharlm train` makes a model, `tune` searches for a better one, `sample` lets it write,
+`score`, `inspect`, `plot` look at it."""
 
 import sys
 
 import click
 
-from tfcharlm.cli import models, plot, train
+from tfcharlm.cli import models, plot, train, tune
 from tfcharlm.version import __version__
 
 
@@ -14,7 +15,7 @@ def commands():
     """Character language models: train one on a text, let it write."""
 
 
-for command in (train.train, models.sample, models.score, models.inspect, plot.plot):
+for command in (train.train, tune.tune, models.sample, models.score, models.inspect, plot.plot):
     commands.add_command(command)
 
 

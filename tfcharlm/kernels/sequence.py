@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfcharlm.kernels.forgetful import forgetful_gradient
 from tfcharlm.kernels.precision import Products
 from tfcharlm.kernels.recurrences import Recurrence
 
@@ -77,7 +78,6 @@ def run(sequence, matrix, states, save=True):
         `(outputs (B, T, H), states)`: h after every step, and all states after the last one, (H, B) each.
     """
 
-    @tf.custom_gradient
     def differentiable(matrix, inputs, *states):
         outputs, last, saved = forward(sequence, matrix, states, save)
 
@@ -87,9 +87,9 @@ def run(sequence, matrix, states, save=True):
             d_outputs, *d_last = map(tf.convert_to_tensor, d_results)
             return backward(sequence, matrix, kept, d_outputs, d_last)
 
-        return (outputs, *last), gradient
+        return [outputs, *last], gradient
 
-    outputs, *last = differentiable(matrix, sequence.inputs, *states)
+    outputs, *last = forgetful_gradient(differentiable, matrix, sequence.inputs, *states)
     return outputs, tuple(last)
 
 

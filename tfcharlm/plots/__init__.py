@@ -8,6 +8,7 @@ from tfcharlm.plots.coloured import coloured_text
 from tfcharlm.plots.curves import gradient_norm_plot, learning_curve
 from tfcharlm.plots.figures import image
 from tfcharlm.plots.heatmaps import MAX_TOKENS, activation_heatmap, gate_heatmap
+from tfcharlm.plots.trials import trials_plot
 
 __all__ = [
     "MAX_TOKENS",
@@ -17,4 +18,5 @@ __all__ = [
     "gradient_norm_plot",
     "image",
     "learning_curve",
+    "trials_plot",
 ]

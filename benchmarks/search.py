@@ -1,0 +1,68 @@
+"""What a search was worth: its best configuration and the defaults, trained in turn with new seeds.
+
+    tfcharlm tune shakespeare --tuner bayesian --minutes 0.75 --trials 20 --name tuned
+    python benchmarks/search.py saved_models/tuned
+
+Both are measured on the second half of the held-out text, which neither a search nor the choice of a run's best weights
+reads. Each run is a process of its own.
+"""
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from alternating import environment
+
+SEEDS = (1, 2, 3)
+
+
+def train(settings, seed):
+    """Loss in nats per token on the second half of the held-out text, and the number of updates."""
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    from tfcharlm import configure_threads
+    from tfcharlm.recipe import TrainingConfig
+    from tfcharlm.text import load_corpus, stream_dataset
+    from tfcharlm.training import TrainingRun
+
+    configure_threads()
+    names = {field.name for field in dataclasses.fields(TrainingConfig)}
+    config = TrainingConfig(**{name: value for name, value in settings.items() if name in names} | {"seed": seed})
+    run = TrainingRun(load_corpus(settings["corpus"]), config)
+    result = run.train()
+    rest = run.corpus.validation_ids[len(run.corpus.validation_ids) // 2 :]
+    measured = result.model.evaluate(stream_dataset(rest, 64, 64, drop_remainder=False), verbose=0, return_dict=True)
+    return measured["loss"], result.steps
+
+
+def in_a_process(settings, seed):
+    command = [sys.executable, __file__, "--train", json.dumps(settings), str(seed)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def main(model):
+    best = json.loads(Path(model, "1", "assets.extra", "training.json").read_text())
+    kept = ("corpus", "minutes", "steps", "level", "validation_fraction")
+    candidates = {"defaults": {name: best[name] for name in kept}, f"trial {best['trial']}": best}
+    print(environment())
+    print("\n| seed | " + " | ".join(candidates) + " |\n|---|" + "---|" * len(candidates))
+    losses = {name: [] for name in candidates}
+    for seed in SEEDS:
+        cells = []
+        for name, settings in candidates.items():
+            loss, steps = in_a_process(settings, seed)
+            losses[name].append(loss)
+            cells.append(f"{loss:.4f} ({steps} updates)")
+        print(f"| {seed} | " + " | ".join(cells) + " |", flush=True)
+    print("| mean | " + " | ".join(f"{statistics.mean(values):.4f}" for values in losses.values()) + " |")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--train":
+        print(json.dumps(train(json.loads(sys.argv[2]), int(sys.argv[3]))))
+    else:
+        main(sys.argv[1])

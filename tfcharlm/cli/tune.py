@@ -1,0 +1,235 @@
+"""`tfcharlm tune`: a search, in this process or in several, that goes on where it was interrupted."""
+
+import json
+import math
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+import rich.console
+
+from tfcharlm import plots
+from tfcharlm.cli.train import check_writable
+from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
+from tfcharlm.export import export, next_version
+from tfcharlm.kernels import available_cores, configure_threads
+from tfcharlm.recipe import TrainingConfig
+from tfcharlm.text import load_corpus
+from tfcharlm.training import TrainingRun
+from tfcharlm.tuning import CharLMHyperModel, leaderboard, search
+from tfcharlm.tuning.hypermodel import SEARCHED
+from tfcharlm.tuning.leaderboard import as_csv
+from tfcharlm.tuning.state import replace_file
+from tfcharlm.tuning.trial_files import CURVE
+
+# What may be another when a search goes on.
+FREE = ("trials", "workers", "resume", "output")
+SETTINGS, TABLE, PICTURE = "settings.json", "leaderboard.csv", "trials.png"
+
+
+class Values(click.ParamType):
+    """One value, which is fixed, or several with commas between, of which a search chooses."""
+
+    def __init__(self, name):
+        self.kind = type(getattr(TrainingConfig, name))
+        self.name = {int: "integer", float: "number", str: "text"}[self.kind] + "[,...]"
+
+    def convert(self, value, param, ctx):
+        try:
+            return [self.kind(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"received {value!r}; type one value, or several with commas between, such as 64,128.")
+
+
+def searched(command):
+    """The options that fix or narrow what a search chooses."""
+    for name in reversed(SEARCHED):
+        default = getattr(TrainingConfig, name)
+        said = f"Fix it, or choose among several, such as {default},...; not given: searched."
+        command = click.option(f"--{name.replace('_', '-')}", type=Values(name), help=said)(command)
+    return command
+
+
+@click.command()
+@click.argument("corpus")
+@click.option("--tuner", default="random", type=click.Choice(["random", "hyperband", "bayesian", "grid"]))
+@click.option("--trials", default=20, help="Number of models to train; the first one has the defaults of train.")
+@click.option("--minutes", type=float, help="Time to train a model.")
+@click.option("--steps", type=int, help="Updates of a model's weights, instead of --minutes.")
+@click.option("--workers", default=0, help="Processes to start on this machine; 0: one after another, in this one.")
+@click.option("--name", required=True, help="Name of the model.")
+@click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Where models are kept.")
+@click.option("--resume", is_flag=True, help="Go on with a search that was interrupted.")
+@click.option("--reports", default=9, help="Evaluations of a model; for Hyperband, of its longest trials.")
+@click.option("--pruning/--no-pruning", default=True, help="End trials early that are behind the median of the others.")
+@click.option("--level", default="char", type=click.Choice(["char", "byte", "word"]), help="What a token is.")
+@click.option("--validation-fraction", default=TrainingConfig.validation_fraction, help="The held-out last part.")
+@click.option("--seed", default=0, help="Of the draws of a search, and of every model.")
+@searched
+def tune(corpus, tuner, trials, workers, name, output, resume, **settings):
+    """Search for the best way to train on CORPUS, as for train, and keep the best model.
+
+    The model goes to OUTPUT/NAME/VERSION; OUTPUT/NAME/search has leaderboard.csv, trials.png, what TensorBoard shows,
+    and all that is needed to go on after an interruption: type the same command with --resume. On several machines,
+    start it on each with KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set, and a common
+    OUTPUT (docs/scaling.md).
+    """
+    console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    directory = output / name / "search"
+    with one_line_errors():
+        _check_counts(trials, workers)
+        _share_cores(workers)
+        text = load_corpus(corpus)
+        check_writable(output / name, name)
+        given = {option: value for option, value in settings.items() if option in SEARCHED and value is not None}
+        hypermodel = CharLMHyperModel(
+            text,
+            prune=settings["pruning"],
+            **{k: settings[k] for k in ("minutes", "steps", "level", "validation_fraction", "seed", "reports")},
+            **given,
+        )
+        _remember(directory, {"corpus": str(corpus), "tuner": tuner, **settings}, resume)
+    printer = Printer(console, [name for name, values in hypermodel.choices.items() if values is None or values[1:]])
+    _introduce(console, hypermodel, trials, workers)
+    printer.begin()
+    with one_line_errors((ValueError, OSError, ImportError, *IN_A_RUN)):
+        try:
+            done = search(
+                hypermodel, tuner, directory, trials, workers=workers, seed=settings["seed"],
+                max_epochs=settings["reports"], resume=resume, on_trial=printer.trial, on_message=console.print,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            again = "" if resume else " --resume"
+            raise UserError(f"interrupted; go on with {shlex.join(['tfcharlm', *sys.argv[1:]])}{again}") from None
+    if done is None:
+        return  # a worker; the chief does the rest
+    with one_line_errors():
+        best = _write(console, done, directory)
+        if best is not None:
+            _keep(console, best, done, hypermodel, output / name, corpus)
+    if done.oracle.stopped_because:
+        raise UserError(done.oracle.stopped_because)
+
+
+class Printer:
+    """The progress table: a line for every trial that is over, and a star where it is the best so far."""
+
+    def __init__(self, console, names):
+        self.console, self.names, self.best = console, names, math.inf
+        self._line = "{:>5}  {:>9}" + "".join(f"  {{:>{max(len(name), 8)}}}" for name in names)
+
+    def begin(self):
+        self.console.print(self._line.format("trial", "val_loss ", *self.names))
+
+    def trial(self, trial):
+        loss = trial.status.lower()
+        if trial.status == "COMPLETED":
+            loss = f"{trial.score:.4f}" + ("*" if trial.score < self.best else " ")
+            self.best = min(self.best, trial.score)
+        values = (trial.hyperparameters.values.get(name, "") for name in self.names)
+        shown = (f"{value:.4g}" if isinstance(value, float) else value for value in values)
+        self.console.print(self._line.format(trial.trial_id, loss, *shown))
+
+
+def _introduce(console, hypermodel, trials, workers):
+    corpus, base = hypermodel.corpus, hypermodel.base
+    each = f"{base.steps:,} updates" if base.minutes is None else f"{base.minutes:g} minutes"
+    at_a_time = f", {workers} at a time" if workers > 1 else ""
+    console.print(
+        f"{len(corpus.train_ids):,} tokens to train on, {len(corpus.validation_ids):,} held out, "
+        f"{len(corpus.vocabulary)} different. {trials} trials of {each} each{at_a_time}.\n"
+    )
+
+
+def _check_counts(trials, workers):
+    if trials < 1:
+        raise ValueError(f"--trials must be a whole number from 1 up; received {trials}.")
+    if workers < 0:
+        raise ValueError(f"--workers must be a whole number from 0 up; received {workers}.")
+
+
+def _share_cores(workers):
+    """A worker takes its share of this machine's cores."""
+    if workers > 1 and _has_role():
+        configure_threads(max(1, available_cores() // workers))
+
+
+def _has_role():
+    """Whether a launcher, or the chief on this machine, has given this process a role."""
+    return "KERASTUNER_ORACLE_IP" in os.environ
+
+
+def _remember(directory, settings, resume):
+    """Writes down what is searched, or compares with what was: trials under other conditions could not be compared."""
+    file, role = directory / SETTINGS, os.environ.get("KERASTUNER_TUNER_ID") if _has_role() else None
+    settings = {name: value for name, value in settings.items() if name not in FREE}
+    if role not in (None, "chief"):
+        return
+    if not file.exists() and not any(directory.glob("*.json")):
+        # A launcher starts the same command again and again.
+        if resume and role is None:
+            raise ValueError(f"there is no search in {directory} to go on with; type the command without --resume.")
+        directory.mkdir(parents=True, exist_ok=True)
+        replace_file(file, lambda path: path.write_text(json.dumps(settings, indent=1)))
+        return
+    if not resume:
+        raise ValueError(f"{directory} has a search; go on with it by --resume, or give another --name.")
+    try:
+        before = json.loads(file.read_text())
+    except (OSError, ValueError):
+        raise ValueError(f"{file} cannot be read; give another --name, or remove {directory}.") from None
+    for name, value in settings.items():
+        if before.get(name) != json.loads(json.dumps(value)):
+            was = before.get(name)
+            raise ValueError(
+                f"this search began with {name}={was!r} and cannot go on with {value!r}; type the same command as "
+                "before with --resume, or give another --name."
+            )
+
+
+def _write(console, done, directory):
+    """The leaderboard and its picture; returns the best trial."""
+    rows = leaderboard(done.oracle.trials.values())
+    (directory / TABLE).write_bytes(as_csv(rows))
+    finished = [row for row in rows if row["val_loss"] is not None]
+    console.print(f"\n{len(finished)} of {len(rows)} trials have a result. Leaderboard: {directory / TABLE}")
+    if not finished:
+        return None
+    try:
+        (directory / PICTURE).write_bytes(plots.image(plots.trials_plot(rows)))
+        console.print(f"Picture: {directory / PICTURE}")
+    except ImportError as error:
+        console.print(f"No picture of the trials: {error}")
+    console.print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(directory / 'tensorboard'))}")
+    return done.oracle.trials[finished[0]["trial"]]
+
+
+def _keep(console, trial, done, hypermodel, directory, corpus):
+    """Exports the best model, after a measurement on all of the held-out text."""
+    model = done.load_model(trial)
+    config = hypermodel.config(trial.hyperparameters)
+    run = TrainingRun(hypermodel.corpus, config, model)
+    measured = model.evaluate(run.validation_data, verbose=0, return_dict=True)
+    outcome = {"val_loss": measured["loss"], "val_bits_per_character": measured["bits_per_character"]}
+    training = {"corpus": str(corpus), **vars(config), **outcome, "trial": trial.trial_id}
+    records = {"training.json": json.dumps(training, indent=1).encode()}
+    curve = Path(done.project_dir, f"trial_{trial.trial_id}", CURVE)
+    if curve.exists():
+        records[CURVE] = curve.read_bytes()
+    exported = export(model, next_version(directory), records)
+    console.print(
+        f"\nThe best, trial {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
+        f"{measured['bits_per_character']:.4f} bits per character.\nModel: {exported}\nTrain it anew with"
+    )
+    console.print(f"  tfcharlm train {shlex.quote(str(corpus))} {_options(config)} --name NAME")
+
+
+def _options(config):
+    """The options of `tfcharlm train` that give this configuration."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {value:.6g}" if isinstance(value, float) else f"--{name.replace('_', '-')} {value}"
+        for name, value in vars(config).items()
+        if value is not None and value != getattr(TrainingConfig, name)
+    )
