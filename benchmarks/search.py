@@ -26,14 +26,19 @@ def train(settings, seed):
     from tfcharlm import configure_threads
     from tfcharlm.recipe import TrainingConfig
     from tfcharlm.text import load_corpus, stream_dataset
-    from tfcharlm.training import TrainingRun
+    from tfcharlm.training import REPORT_CHUNKS, TrainingRun
 
     configure_threads()
     names = {field.name for field in dataclasses.fields(TrainingConfig)}
     config = TrainingConfig(**{name: value for name, value in settings.items() if name in names} | {"seed": seed})
     run = TrainingRun(load_corpus(settings["corpus"]), config)
+    half = len(run.corpus.validation_ids) // 2
+    if REPORT_CHUNKS * config.batch_size * config.sequence_length > half:
+        raise SystemExit(
+            "The best weights would be chosen on the text that they are measured on; take smaller batches."
+        )
     result = run.train()
-    rest = run.corpus.validation_ids[len(run.corpus.validation_ids) // 2 :]
+    rest = run.corpus.validation_ids[half:]
     measured = result.model.evaluate(stream_dataset(rest, 64, 64, drop_remainder=False), verbose=0, return_dict=True)
     return measured["loss"], result.steps
 

@@ -1,5 +1,7 @@
 """CharLM against the NumPy model: logits, training on carried state, padding, metrics, saving."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
@@ -93,6 +95,23 @@ def test_fit_is_truncated_backpropagation_with_carried_states(rng, pair):
     np.testing.assert_allclose(seen, running_means, rtol=1e-9)
     for weight, expected in zip(model.get_weights(), flat(parameters), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_nothing_is_left_of_a_model_that_is_gone(rng):
+    """A process that trains one model after another does not keep their graphs, as Keras and TensorFlow would."""
+    data = stream_dataset(rng.integers(SIZE, size=200), 3, 8)
+
+    def graphs_left():
+        model = tfcharlm.CharLM(VOCABULARY, [tfcharlm.LSTMCell(4), tfcharlm.RNNCell(3)], EMBEDDING)
+        model.compile(keras.optimizers.Adam(0.01, global_clipnorm=1.0))
+        model.fit(data, verbose=0)
+        model.evaluate(data, verbose=0)
+        del model
+        keras.utils.clear_session()
+        gc.collect()
+        return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
+
+    assert graphs_left() == graphs_left()
 
 
 def test_dropout_is_one_mask_a_row_and_chunk(rng):

@@ -1,9 +1,16 @@
 """Searches: the space, the budget of a trial, pruning, all tuners of Keras Tuner as they are, the command."""
 
 import csv
+import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
+import types
+from pathlib import Path
 
+import keras
 import keras_tuner
 import numpy as np
 import pytest
@@ -106,6 +113,32 @@ def test_a_diverged_trial_is_worse_than_guessing_and_no_failure():
     assert history["val_loss"] == [pytest.approx(np.log(len(hypermodel.corpus.vocabulary)))]
 
 
+@pytest.mark.parametrize("seconds_a_step", [1, 4])
+def test_evaluations_cost_nothing_of_a_budget_of_minutes(monkeypatch, seconds_a_step):
+    """By a clock that only steps and evaluations move. Steps longer than the time between reports stand for several."""
+    clock = types.SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("tfcharlm.distributed.time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    hypermodel = CharLMHyperModel(TEXT, minutes=0.2, reports=4, prune=False, **SMALL | {"units": 3})
+    hp = keras_tuner.HyperParameters()
+    model, evaluate = hypermodel.build(hp), tfcharlm.CharLM.evaluate
+
+    class Slow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            clock.now += seconds_a_step
+
+    def slow_evaluate(*arguments, **named):
+        clock.now += 100
+        return evaluate(*arguments, **named)
+
+    monkeypatch.setattr(tfcharlm.CharLM, "evaluate", slow_evaluate)
+    seen = []
+    ends = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    history = hypermodel.fit(hp, model, callbacks=[Slow(), ends]).history
+    expected = {1: [4, 7, 10, 13], 4: [2, 3, 4, 4]}[seconds_a_step]
+    assert seen == [0, 1, 2, 3]
+    assert history["step"] == pytest.approx(expected, abs=1) and history["seconds"][-1] <= 12 + seconds_a_step
+
+
 def test_pruning_is_the_median_rule(rng):
     """Against the rule spelled out, on random curves of random lengths."""
     for _ in range(200):
@@ -168,10 +201,10 @@ def test_tune_writes_what_it_promises_and_goes_on(tune, command, tmp_path):
     assert training["trial"] == rows[0]["trial"] and training["units"] == int(rows[0]["units"])
     text = (tmp_path / "barn.txt").read_text()
     assert f"{training['val_loss']:.4f} nats per token" in output
-    held_out = text[-round(0.1 * len(text)) :]
-    score = tfcharlm.load_model(tmp_path / "saved_models" / "barn").score([held_out])
-    assert training["val_loss"] == pytest.approx(losses[0], rel=1e-5), "all of it is one sample here"
-    assert score["bits_per_character"][0] == pytest.approx(training["val_bits_per_character"], rel=0.05)
+    model = tfcharlm.load_model(tmp_path / "saved_models" / "barn")
+    model.compile()
+    held_out = stream_dataset(model.vocabulary.encode(text[-188:]), **VALIDATION_SHAPE, drop_remainder=False)
+    assert losses[0] == pytest.approx(model.evaluate(held_out, verbose=0, return_dict=True)["loss"], rel=1e-5)
     again = re.search(r"^  (tfcharlm train .*) --name NAME$", output, re.MULTILINE)[1].split()
     assert command(*again[1:], "--name", "anew")[0] == 0
     anew = json.loads((tmp_path / "saved_models/anew/1/assets.extra/training.json").read_text())
@@ -201,12 +234,68 @@ def test_tune_refuses_in_one_line_and_leaves_nothing(case, tune, tmp_path):
 def test_tune_goes_on_with_the_same_search_only(tune, tmp_path):
     search = tmp_path / "saved_models" / "barn" / "search"
     search.mkdir(parents=True)
-    (search / "settings.json").write_text(json.dumps({"corpus": "barn.txt", "tuner": "random", "steps": 6}))
+    settings = {"corpus": "barn.txt", "sha256": hashlib.sha256(TEXT.encode()).hexdigest(), "tuner": "random"}
+    (search / "settings.json").write_text(json.dumps(settings))
     status, _, error = tune()
     assert status == 2 and re.search("has a search; go on with it by --resume, or give another --name", error)
     status, _, error = tune("--tuner", "grid", "--resume")
-    assert status == 2 and re.search("began with tuner='random' and cannot go on with 'grid'", error)
-    (search / "settings.json").write_text("{")
+    assert status == 2 and re.search("began with --tuner random, and results would not be comparable", error)
+    (search / "settings.json").write_text(json.dumps(settings | {"sha256": "0" * 64}))
     status, _, error = tune("--resume")
-    assert status == 2 and re.search("settings.json cannot be read; give another --name, or remove", error)
+    assert status == 2 and re.search("began with another text", error)
     assert [path.name for path in search.iterdir()] == ["settings.json"]
+
+
+@pytest.mark.parametrize("missing", ["KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"])
+def test_a_role_needs_three_variables(missing, tune, tmp_path, monkeypatch):
+    for name in {"KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"} - {missing}:
+        monkeypatch.setenv(name, "8000")
+    status, output, error = tune()
+    assert (status, output) == (2, "") and re.search(f"several machines needs .*{missing}.* received", error)
+    assert error.count("\n") == 1 and not (tmp_path / "saved_models").exists()
+
+
+def test_a_search_in_which_all_diverges_has_no_model(tune, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfcharlm.recipe.log_frequencies", lambda ids, size: np.full(size, np.nan))
+    status, _, error = tune("--trials", "1")
+    assert status == 2 and error == (
+        "tfcharlm: every trial diverged, and there is no model to keep; give a lower --learning-rate.\n"
+    )
+    assert [path.name for path in (tmp_path / "saved_models/barn").iterdir()] == ["search"]
+
+
+@pytest.mark.slow
+def test_tune_with_workers(tmp_path):
+    """A chief and two workers, as typed: all trials once, one model."""
+    (tmp_path / "barn.txt").write_text(TEXT)
+    command = [sys.executable, "-m", "tfcharlm_command", *TUNE, "--trials", "4", "--workers", "2"]
+    environment = os.environ | {"PYTHONPATH": str(Path(tfcharlm.__file__).parents[1])}
+    output = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (output.returncode, output.stderr) == (0, "")
+    search = tmp_path / "saved_models" / "barn" / "search"
+    rows = list(csv.DictReader((search / "leaderboard.csv").open()))
+    assert sorted(row["trial"] for row in rows) == ["0", "1", "2", "3"] and {r["status"] for r in rows} == {"COMPLETED"}
+    assert len(list((search / "logs").iterdir())) == 2 and (tmp_path / "saved_models" / "barn" / "1").is_dir()
+    assert len(re.findall(r"^ +[0-3] +[0-9.]+", output.stdout, re.MULTILINE)) == 4
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow(tmp_path):
+    """Thirty trials in one process: its memory after each of the last ten as after each of the first ten."""
+    program = f"""
+import resource, sys
+from tfcharlm.tuning import CharLMHyperModel, search
+def resident(trial):
+    print(int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize(), flush=True)
+hypermodel = CharLMHyperModel({TEXT!r}, steps=6, reports=2, units=[4, 6, 8, 10], layers=[1, 2], embedding_dim=[4, 8],
+                              batch_size=4, sequence_length=16)
+search(hypermodel, "random", {str(tmp_path / "search")!r}, trials=30, on_trial=resident)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(tfcharlm.__file__).parents[1])}
+    output = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    sizes = [int(line) / 2**20 for line in output.stdout.split()]
+    print("MiB after each trial:", *map(round, sizes))
+    assert len(sizes) == 30
+    assert np.mean(sizes[-10:]) < 1.1 * np.mean(sizes[:10])

@@ -1,5 +1,6 @@
 """Keras callbacks that see a run through: a budget, a learning rate that ends with it, and reports on the way."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -22,11 +23,21 @@ class Budget:
     def __init__(self, seconds=None, steps=None, clock=None):
         self.seconds, self.steps = seconds, steps
         self._clock = time.monotonic if clock is None else clock
-        self._began = self._clock()
+        self._began, self._paused = self._clock(), None
 
     def elapsed(self):
-        """Seconds since this object was made."""
-        return self._clock() - self._began
+        """Seconds since this object was made, without those in a pause."""
+        return (self._clock() if self._paused is None else self._paused) - self._began
+
+    @contextlib.contextmanager
+    def pause(self):
+        """For a `with`: what happens in it costs nothing."""
+        self._paused = self._clock()
+        try:
+            yield
+        finally:
+            self._began += self._clock() - self._paused
+            self._paused = None
 
     def spent(self, steps):
         done = steps / self.steps if self.seconds is None else self.elapsed() / self.seconds
@@ -108,12 +119,13 @@ class Reporter(keras.callbacks.Callback):
         tokens_per_step: batch size times sequence length.
         reports: how many reports there are in a run.
         on_report: called with each `Report` and the history that ends with it.
+        free: whether the budget's clock stands still in a report.
     """
 
-    def __init__(self, validation, budget, tokens_per_step, reports, on_report):
+    def __init__(self, validation, budget, tokens_per_step, reports, on_report, free=False):
         super().__init__()
         self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
-        self.on_report, self.reports = on_report, reports
+        self.on_report, self.reports, self.free = on_report, reports, free
         self.history, self.best, self.best_weights = [], math.inf, None
         self.steps, self._due = 0, 1
 
@@ -122,7 +134,8 @@ class Reporter(keras.callbacks.Callback):
         passed = math.floor(self.budget.spent(self.steps) * self.reports)
         if passed >= self._due:
             self._due = passed + 1
-            self._report(logs)
+            with self.budget.pause() if self.free else contextlib.nullcontext():
+                self._report(logs)
 
     def _report(self, logs):
         trained = {name: float(value) for name, value in logs.items()}

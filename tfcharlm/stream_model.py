@@ -84,7 +84,13 @@ class StreamModel(keras.Model):
 
     def train_step(self, data):
         gradients, read = self._gradients(data, _mean_loss)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+
+        def update(strategy):
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+
+        # In a replica Keras adds gradients up over all of them, though there be one, by a function that TensorFlow
+        # keeps for ever, and the whole graph with it.
+        tf.distribute.get_replica_context().merge_call(update)
         return self._updated_metrics(data, *read)
 
     def test_step(self, data):

@@ -88,7 +88,9 @@ class TrainingRun:
         steps = None if steps is None else max(1, round(steps * share))
         return Budget(seconds, steps, clock=self.model.replicas.clock)
 
-    def fit(self, budget, on_report=lambda report, history: None, callbacks=(), reports=None, report_data=None):
+    def fit(
+        self, budget, on_report=lambda report, history: None, callbacks=(), reports=None, report_data=None, free=False
+    ):
         """Trains until the budget is spent, or a callback sets `model.stop_training`.
 
         Args:
@@ -97,6 +99,7 @@ class TrainingRun:
             callbacks: of Keras; an epoch for them is the whole run.
             reports: how many; None makes it a dozen, or fewer in a short run.
             report_data: what they evaluate; None takes the beginning of the held-out text.
+            free: whether reports cost nothing of a budget of minutes.
 
         Returns:
             The `Reporter`, with history and best weights; and what ended it early: a KeyboardInterrupt, a
@@ -108,7 +111,7 @@ class TrainingRun:
             reports = max(1, min(REPORTS, most))
         tokens_per_step = config.batch_size * config.sequence_length
         report_data = self.report_data if report_data is None else report_data
-        reporter = Reporter(report_data, budget, tokens_per_step, reports, on_report)
+        reporter = Reporter(report_data, budget, tokens_per_step, reports, on_report, free)
         callbacks = [AnnealLearningRate(config.learning_rate, budget, config.schedule), reporter, *callbacks]
         # One epoch for Keras: the budget ends it, and the passes over the text are inside the data set.
         endless = None if config.epochs is not None else 10**9

@@ -1,8 +1,8 @@
 """`tfcharlm tune`: a search, in this process or in several, that goes on where it was interrupted."""
 
+import hashlib
 import json
 import math
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -21,11 +21,13 @@ from tfcharlm.training import TrainingRun
 from tfcharlm.tuning import CharLMHyperModel, leaderboard, search
 from tfcharlm.tuning.hypermodel import SEARCHED
 from tfcharlm.tuning.leaderboard import as_csv
+from tfcharlm.tuning.oracles import make_oracle
+from tfcharlm.tuning.run import role_of_environment
 from tfcharlm.tuning.state import replace_file
 from tfcharlm.tuning.trial_files import CURVE
 
-# What may be another when a search goes on.
-FREE = ("trials", "workers", "resume", "output")
+# Tuners that end by themselves; the others take so many trials if nothing else is said.
+FINITE, TRIALS = ("hyperband", "grid"), 20
 SETTINGS, TABLE, PICTURE = "settings.json", "leaderboard.csv", "trials.png"
 
 
@@ -55,7 +57,11 @@ def searched(command):
 @click.command()
 @click.argument("corpus")
 @click.option("--tuner", default="random", type=click.Choice(["random", "hyperband", "bayesian", "grid"]))
-@click.option("--trials", default=20, help="Number of models to train; the first one has the defaults of train.")
+@click.option(
+    "--trials",
+    type=int,
+    help="Number of models to train, the first with the defaults of train.  [default: 20; grid and hyperband: all]",
+)
 @click.option("--minutes", type=float, help="Time to train a model.")
 @click.option("--steps", type=int, help="Updates of a model's weights, instead of --minutes.")
 @click.option("--workers", default=0, help="Processes to start on this machine; 0: one after another, in this one.")
@@ -80,7 +86,10 @@ def tune(corpus, tuner, trials, workers, name, output, resume, **settings):
     directory = output / name / "search"
     with one_line_errors():
         _check_counts(trials, workers)
-        _share_cores(workers)
+        trials = TRIALS if trials is None and tuner not in FINITE else trials
+        role = role_of_environment()
+        if role is not None and workers > 1:
+            configure_threads(max(1, available_cores() // workers))
         text = load_corpus(corpus)
         check_writable(output / name, name)
         given = {option: value for option, value in settings.items() if option in SEARCHED and value is not None}
@@ -90,7 +99,10 @@ def tune(corpus, tuner, trials, workers, name, output, resume, **settings):
             **{k: settings[k] for k in ("minutes", "steps", "level", "validation_fraction", "seed", "reports")},
             **given,
         )
-        _remember(directory, {"corpus": str(corpus), "tuner": tuner, **settings}, resume)
+        make_oracle(tuner, directory, trials, settings["seed"], settings["reports"])
+        fingerprint = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        settings = {"corpus": str(corpus), "sha256": fingerprint, "tuner": tuner} | settings
+        _remember(console, directory, settings, resume, role)
     printer = Printer(console, [name for name, values in hypermodel.choices.items() if values is None or values[1:]])
     _introduce(console, hypermodel, trials, workers)
     printer.begin()
@@ -102,7 +114,8 @@ def tune(corpus, tuner, trials, workers, name, output, resume, **settings):
             )  # fmt: skip
         except KeyboardInterrupt:
             again = "" if resume else " --resume"
-            raise UserError(f"interrupted; go on with {shlex.join(['tfcharlm', *sys.argv[1:]])}{again}") from None
+            click.echo(f"tfcharlm: interrupted; go on with {shlex.join(['tfcharlm', *sys.argv[1:]])}{again}", err=True)
+            sys.exit(130)
     if done is None:
         return  # a worker; the chief does the rest
     with one_line_errors():
@@ -135,58 +148,53 @@ class Printer:
 
 def _introduce(console, hypermodel, trials, workers):
     corpus, base = hypermodel.corpus, hypermodel.base
-    each = f"{base.steps:,} updates" if base.minutes is None else f"{base.minutes:g} minutes"
+    each = f"{base.steps:,} updates" if base.minutes is None else f"{60 * base.minutes:g} seconds of training"
     at_a_time = f", {workers} at a time" if workers > 1 else ""
+    number = "Trials" if trials is None else f"{trials} trials"
     console.print(
         f"{len(corpus.train_ids):,} tokens to train on, {len(corpus.validation_ids):,} held out, "
-        f"{len(corpus.vocabulary)} different. {trials} trials of {each} each{at_a_time}.\n"
+        f"{len(corpus.vocabulary)} different. {number} of {each} at most{at_a_time}.\n"
     )
 
 
 def _check_counts(trials, workers):
-    if trials < 1:
+    if trials is not None and trials < 1:
         raise ValueError(f"--trials must be a whole number from 1 up; received {trials}.")
     if workers < 0:
         raise ValueError(f"--workers must be a whole number from 0 up; received {workers}.")
 
 
-def _share_cores(workers):
-    """A worker takes its share of this machine's cores."""
-    if workers > 1 and _has_role():
-        configure_threads(max(1, available_cores() // workers))
-
-
-def _has_role():
-    """Whether a launcher, or the chief on this machine, has given this process a role."""
-    return "KERASTUNER_ORACLE_IP" in os.environ
-
-
-def _remember(directory, settings, resume):
+def _remember(console, directory, settings, resume, role):
     """Writes down what is searched, or compares with what was: trials under other conditions could not be compared."""
-    file, role = directory / SETTINGS, os.environ.get("KERASTUNER_TUNER_ID") if _has_role() else None
-    settings = {name: value for name, value in settings.items() if name not in FREE}
-    if role not in (None, "chief"):
+    file, before = directory / SETTINGS, None
+    if role not in (None, "chief") and not file.exists():
         return
-    if not file.exists() and not any(directory.glob("*.json")):
+    if file.exists() or any(directory.glob("oracle.json*")) or any(directory.glob("trial_*")):
+        if not resume and role in (None, "chief"):
+            raise ValueError(f"{directory} has a search; go on with it by --resume, or give another --name.")
+        try:
+            before = dict(json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError):
+            console.print(f"{file} cannot be read; it is taken that the search began with these options.")
+    elif resume and role is None:
         # A launcher starts the same command again and again.
-        if resume and role is None:
-            raise ValueError(f"there is no search in {directory} to go on with; type the command without --resume.")
+        raise ValueError(f"there is no search in {directory} to go on with; type the command without --resume.")
+    if before is None:
         directory.mkdir(parents=True, exist_ok=True)
         replace_file(file, lambda path: path.write_text(json.dumps(settings, indent=1)))
         return
-    if not resume:
-        raise ValueError(f"{directory} has a search; go on with it by --resume, or give another --name.")
-    try:
-        before = json.loads(file.read_text())
-    except (OSError, ValueError):
-        raise ValueError(f"{file} cannot be read; give another --name, or remove {directory}.") from None
-    for name, value in settings.items():
-        if before.get(name) != json.loads(json.dumps(value)):
-            was = before.get(name)
+    for name, value in json.loads(json.dumps(settings)).items():
+        if before.get(name) != value:
+            what = "another text" if name == "sha256" else f"--{name.replace('_', '-')} {_typed(before.get(name))}"
             raise ValueError(
-                f"this search began with {name}={was!r} and cannot go on with {value!r}; type the same command as "
-                "before with --resume, or give another --name."
+                f"this search began with {what}, and results would not be comparable; type the same command as before "
+                "with --resume, or give another --name."
             )
+
+
+def _typed(value):
+    """As one would type it."""
+    return ",".join(map(str, value)) if isinstance(value, list) else "not given" if value is None else value
 
 
 def _write(console, done, directory):
@@ -212,6 +220,8 @@ def _keep(console, trial, done, hypermodel, directory, corpus):
     config = hypermodel.config(trial.hyperparameters)
     run = TrainingRun(hypermodel.corpus, config, model)
     measured = model.evaluate(run.validation_data, verbose=0, return_dict=True)
+    if not math.isfinite(measured["loss"]):
+        raise UserError("every trial diverged, and there is no model to keep; give a lower --learning-rate.")
     outcome = {"val_loss": measured["loss"], "val_bits_per_character": measured["bits_per_character"]}
     training = {"corpus": str(corpus), **vars(config), **outcome, "trial": trial.trial_id}
     records = {"training.json": json.dumps(training, indent=1).encode()}

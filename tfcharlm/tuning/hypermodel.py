@@ -35,8 +35,8 @@ class CharLMHyperModel(keras_tuner.HyperModel):
 
     Works with `keras_tuner.RandomSearch`, `Hyperband`, `BayesianOptimization` and `GridSearch` as they are: the
     objective is `val_loss`, nats per token on the beginning of the held-out text, and `search` takes no data. A budget
-    of minutes includes tracing and evaluations, as for a user who waits; a budget of steps gives a larger batch more
-    text, and does not depend on the machine. What a tuner calls an epoch is a report, `reports` of which make a trial;
+    of minutes includes tracing and not the evaluations; a budget of steps gives a larger batch more text, and does not
+    depend on the machine. What a tuner calls an epoch is a report, `reports` of which make a trial;
     Hyperband's `max_epochs` is this number, and each of its rounds trains with a schedule of its own.
 
     Args:
@@ -158,26 +158,33 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         prune = self.prune and epochs is None
         guessing = math.log(len(self.corpus.vocabulary))
 
+        budget, told = run.budget(reports / self.reports), 0
+
         def on_report(report, so_far):
+            nonlocal told
             logs = dataclasses.asdict(report)
             del logs["tokens"]
             if not math.isfinite(report.val_loss):
                 logs |= {"val_loss": guessing, "val_bits_per_character": guessing / math.log(2)}
-            epoch = initial_epoch + len(so_far)
-            listeners.on_epoch_end(epoch - 1, logs)
+            # A step that is longer than the time between two reports stands for both: the n-th is at the same share of
+            # the budget in every trial.
+            due = math.floor(budget.spent(report.step) * reports)
+            for epoch in range(initial_epoch + told, initial_epoch + due):
+                listeners.on_epoch_end(epoch, logs)
+                if epoch + 1 < initial_epoch + reports:
+                    listeners.on_epoch_begin(epoch + 1)
+            told = due
             if prune and is_behind(history.history["val_loss"], self.curves, self.reports):
                 model.stop_training = True
-            elif len(so_far) < reports:
-                listeners.on_epoch_begin(epoch)
 
         steps = keras.callbacks.LambdaCallback(
             on_train_batch_begin=listeners.on_train_batch_begin, on_train_batch_end=listeners.on_train_batch_end
         )
         listeners.on_train_begin()
         listeners.on_epoch_begin(initial_epoch)
-        _, ended = run.fit(run.budget(reports / self.reports), on_report, [steps], reports, self._report_data)
+        _, ended = run.fit(budget, on_report, [steps], reports, self._report_data, free=True)
         listeners.on_train_end()
         if ended is not None:
             raise ended
-        self.curves.append(history.history["val_loss"])
+        self.curves.append(history.history.get("val_loss", []))
         return history

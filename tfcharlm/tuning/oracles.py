@@ -32,8 +32,8 @@ class RandomOracle(Durable, keras_tuner.Oracle):
 class GridOracle(Durable, keras_tuner.Oracle):
     """Every combination of values, the defaults first; the last hyperparameter changes fastest.
 
-    A number without a step has ten values in equal distances. Keras Tuner's own oracle cannot go on after an
-    interruption: it saves neither the order of its trials nor its queue.
+    A number without a step has ten values, at equal distances or equal ratios. Keras Tuner's own oracle cannot go on
+    after an interruption: it saves neither the order of its trials nor its queue.
     """
 
     kind = "grid"

@@ -9,8 +9,8 @@ CURVES, SHARE = 5, 1 / 3
 def is_behind(losses, curves, reports):
     """Whether a trial does worse than half of the others did when they had come as far: the median stopping rule.
 
-    Compared is the best loss so far. Nothing is said as long as fewer than five others have come as far, or in the
-    first third of the budget.
+    Compared is the best loss so far; Vizier takes the mean so far, which a bad beginning spoils. Nothing is said as
+    long as fewer than five others have come as far, or in the first third of the budget.
 
     Args:
         losses: of this trial, one a report.
@@ -26,7 +26,7 @@ def is_behind(losses, curves, reports):
     Reference: Golovin et al. (2017), Google Vizier: a service for black-box optimization, section 3.3.
     """
     count = len(losses)
-    others = [min(curve[:count]) for curve in curves if len(curve) >= count]
+    others = [min(curve[:count]) for curve in curves if len(curve) >= count > 0]
     if count < SHARE * reports or len(others) < CURVES:
         return False
     return bool(min(losses) > np.median(others))

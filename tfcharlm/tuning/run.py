@@ -15,7 +15,7 @@ from tfcharlm.tuning.tuner import SearchTuner
 from tfcharlm.tuning.workers import Workers, end_with_chief
 
 VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-LOCALHOST = "127.0.0.1"
+CHIEF, LOCALHOST = "chief", "127.0.0.1"
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -69,8 +69,8 @@ def search(
     directory = Path(directory).absolute()
     oracle = make_oracle(kind, directory, trials, seed, max_epochs)
     oracle.on_message, oracle.seconds = on_message, None if minutes is None else 60 * minutes
-    role = os.environ.get("KERASTUNER_TUNER_ID", "") if "KERASTUNER_ORACLE_IP" in os.environ else None
-    if role is not None and "chief" not in role:
+    role = role_of_environment()
+    if role not in (None, CHIEF):
         end_with_chief()
         SearchTuner(oracle, hypermodel, directory, explore=False).search()
         return None
@@ -88,6 +88,24 @@ def search(
             crew = Workers(oracle, command, 0 if role else workers, address, directory / "logs")
             _search_as_chief(tuner, crew, on_trial)
             return tuner
+
+
+def role_of_environment():
+    """What a launcher, or a chief on this machine, wants this process to be: "chief", a worker's id, or None.
+
+    Raises:
+        ValueError: the variables are incomplete.
+    """
+    given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    if not given:
+        return None
+    if len(given) < len(VARIABLES) or not given[VARIABLES[2]].isdecimal():
+        received = " ".join(f"{name}={value}" for name, value in given.items())
+        raise ValueError(
+            f"a search on several machines needs {', '.join(VARIABLES)}, such as worker0, 10.0.0.1 and 8000; "
+            f"received {received}."
+        )
+    return CHIEF if CHIEF in given[VARIABLES[0]] else given[VARIABLES[0]]
 
 
 def _search_alone(oracle, hypermodel, directory, explore, on_trial):
@@ -118,12 +136,14 @@ def _search_as_chief(tuner, crew, on_trial):
         for worker in list(oracle.ongoing_trials):
             oracle.worker_died(worker, "ended with its chief", counts=False)
     over()
-    if oracle.is_over():
+    if crew.workers and oracle.is_over():
         return
+    # Workers on other machines may not have heard that the search is over.
+    stays_until = time.monotonic() + (0 if crew.workers else oracle.leases.seconds)
     # Keras Tuner's server looks every 20 s whether everybody has left; nobody waits for it.
     threading.Thread(target=serve, daemon=True).start()
     try:
-        while not crashed and not (oracle.is_over() and not oracle.tuner_ids):
+        while not crashed and not (oracle.is_over() and not oracle.tuner_ids and time.monotonic() > stays_until):
             crew.look()
             oracle.expire()
             over()

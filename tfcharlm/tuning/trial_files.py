@@ -4,6 +4,7 @@ import csv
 import itertools
 import math
 import shutil
+import threading
 from pathlib import Path
 
 import keras
@@ -78,13 +79,17 @@ class SaveBestWeights(keras.callbacks.Callback):
     Args:
         path: ends in `.weights.h5`.
         metric: of the logs of `on_epoch_end`; the smallest is best. A report without it counts as the best.
+        lost: an event; once it is set the trial is another worker's, and so is the file.
     """
 
-    def __init__(self, path, metric="val_loss"):
+    def __init__(self, path, metric="val_loss", lost=None):
         super().__init__()
         self.path, self.metric, self.best, self.saved = Path(path), metric, math.inf, False
+        self.lost = threading.Event() if lost is None else lost
 
     def on_epoch_end(self, epoch, logs=None):
+        if self.lost.is_set():
+            return
         value = (logs or {}).get(self.metric, -math.inf)
         if value < self.best or not self.saved:
             self.best, self.saved = value, True

@@ -79,19 +79,22 @@ class SearchTuner(keras_tuner.Tuner):
         first = values.get("tuner/initial_epoch", 0)
         with self._alive(trial.trial_id) as lost:
             model = self.hypermodel.build(trial.hyperparameters)
-            saver = SaveBestWeights(files.weights)
+            saver = SaveBestWeights(files.weights, lost=lost)
             arguments = {"callbacks": [saver, GiveUp(lost)]}
             if "tuner/epochs" in values:
                 arguments |= {"epochs": values["tuner/epochs"], "initial_epoch": first}
             if values.get("tuner/trial_id"):
                 load_weights(model, TrialFiles(self.project_dir, values["tuner/trial_id"]).weights)
-            history = as_history(self.hypermodel.fit(trial.hyperparameters, model, **arguments))
-            if not lost.is_set():
-                if not saver.saved:
-                    saver.set_model(model)
-                    saver.on_epoch_end(0)
-                files.write_events(values, history.history, first)
-                files.write_curve(history.history, first)
+            result = self.hypermodel.fit(trial.hyperparameters, model, **arguments)
+            if lost.is_set():
+                # The chief does not take this result.
+                return {self.oracle.objective.name: math.inf}
+            history = as_history(result)
+            if not saver.saved:
+                saver.set_model(model)
+                saver.on_epoch_end(0)
+            files.write_events(values, history.history, first)
+            files.write_curve(history.history, first)
         return history
 
     def on_trial_end(self, trial):
