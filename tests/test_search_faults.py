@@ -631,6 +631,7 @@ def test_thirty_workers_and_five_chiefs_are_killed(tmp_path, rng):
                 assert chief.poll() is None, "the search ended before all kills"
             os.kill(int(rng.choice(pids)), signal.SIGKILL)
         else:
+            assert chief.poll() is None, "the search ended before all kills"
             chief.kill()
             chief.wait()
             chief = program(tmp_path, *arguments)
@@ -644,6 +645,7 @@ def test_thirty_workers_and_five_chiefs_are_killed(tmp_path, rng):
     assert finished - max(done.values()) < 30
     asked = {trial["hyperparameters"]["values"]["x"] for trial in state["trials"].values()}
     assert {x for _, x in fits(tmp_path, "end")} == asked and len(asked) == trials
+    assert len(fits(tmp_path, "begin")) > trials, "no kill met a trial"
     again = [x for when, x in fits(tmp_path, "begin") if when > done.get(x, np.inf)]
     assert again == [], "trials that were run when they were over"
     assert list(processes(tmp_path)) == []
