@@ -312,7 +312,7 @@ def shell_commands(text):
 
 
 def test_the_commands_of_the_readme(trained, command, tmp_path):
-    """`make` has the targets, `train` parses; what samples is run, on a model of this test and its words."""
+    """`make` has the targets, what trains, tunes and plots parses; what samples is run, on a model of this test."""
     (tmp_path / "saved_models").mkdir()
     (tmp_path / "saved_models" / "shakespeare").symlink_to(trained[0].parent)
     model = tfcharlm.load_model(trained[0])
@@ -329,6 +329,8 @@ def test_the_commands_of_the_readme(trained, command, tmp_path):
             assert parsed(arguments).params["minutes"] == 2
         elif arguments[0] == "plot":
             assert parsed(arguments).params["corpus"] == "shakespeare"
+        elif arguments[0] == "tune":
+            assert parsed(arguments).params["trials"] == 20
         elif program == "tfcharlm":
             assert command(*arguments) == (0, model.generate("the", 400, 0.6, seed=1) + "\n", "")
         else:
@@ -337,7 +339,7 @@ def test_the_commands_of_the_readme(trained, command, tmp_path):
             assert model.generate("the", 60, 0.6, seed=1).replace("\n", "\\n") in result.stdout
     assert seen == {
         "make demo", "make test", "pip install", "saved_model_cli run",
-        "tfcharlm train", "tfcharlm sample", "tfcharlm plot",
+        "tfcharlm train", "tfcharlm sample", "tfcharlm plot", "tfcharlm tune",
     }  # fmt: skip
 
 

@@ -164,7 +164,7 @@ MUTANTS = {
     ),
     "state not carried": (CarriedState.keep, "variable.assign(state)", "pass", [fit_test]),
     "rows not reset": (CarriedState.resume, "tf.where(begins, fresh, ", "(", [fit_test]),
-    "gradient of slices": (CharLM.train_step, "map(tf.convert_to_tensor, tape", "(tape", [fit_test]),
+    "gradient of slices": (CharLM._gradients, "map(tf.convert_to_tensor, tape", "(tape", [fit_test]),
     "padding read": (
         RNN.run, "tf.where(tf.broadcast_to(mask, tf.shape(inputs)), inputs, 0 * inputs)", "inputs", [padding_test],
     ),
