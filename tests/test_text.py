@@ -15,7 +15,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfcharlm.text import Vocabulary, load_corpus, stream_dataset
+from tfcharlm.text import Vocabulary, encode_file, files, load_corpus, read_chunks, stream_dataset
 from tfcharlm.text.codec import GraphCodec
 from tfcharlm.text.plays import play_to_text
 
@@ -399,12 +399,16 @@ def test_file_is_read_with_universal_newlines_and_without_mark(tmp_path, as_path
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no text: 0 bytes"),
-        (codecs.BOM_UTF8, "no text: 3 bytes"),
-        (b" \n\t\r\n", "no text: 5 bytes"),
-        (b"ab\ncaf\xe9\n", r"byte 0xe9 at offset 6, line 2; .* iconv -f latin-1 -t utf-8 "),
+        (b"", "no text: it is empty"),
+        (codecs.BOM_UTF8, "no text: it is empty"),
+        (b" \n\t\r\n", "no text: nothing but white space"),
+        (b"ab\ncaf\xe9\n", r"byte 0xe9 at offset 6, line 2; .* iconv -f latin1 -t utf-8 .* or errors=\"replace\" to"),
         (codecs.BOM_UTF8 + b"\nab\xff", r"byte 0xff at offset 6, line 2; "),
-        ("ab".encode("utf-16"), r"offset 0, line 1; .* iconv -f utf-16 "),
+        (b"a\rb\r\n\xff", r"byte 0xff at offset 5, line 3; "),
+        ("ab".encode("utf-16"), "begins with the byte order mark of UTF-16; .* iconv -f utf-16 "),
+        ("ab".encode("utf-32"), "begins with the byte order mark of UTF-32; .* iconv -f utf-32 "),
+        ("ab\u00e9".encode("utf-16-le"), "offset 4, line 1; .* iconv -f utf-16le "),
+        ("ab\u00e9".encode("utf-16-be"), "offset 5, line 1; .* iconv -f utf-16be "),
     ],
 )
 def test_bad_content(tmp_path, content, message):
@@ -413,6 +417,67 @@ def test_bad_content(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_corpus(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+PIECES = [
+    b"\xef\xbb\xbf", b"\xef", b"\xbb", b"\r", b"\n", b"a", b" ", b"\0", "\U0001f600".encode(), b"\xf0\x9f",
+    "\u2028".encode(), b"\xed\xa0\x80", b"\xc0\x80", b"\xe2\x80", b"\xff",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(pieces=st.lists(st.sampled_from(PIECES)), part=st.integers(1, 7))
+def test_parts_of_a_damaged_file_are_what_python_makes_of_it(pieces, part, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "damaged.txt"
+    data = b"".join(pieces)
+    path.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "PART", part)
+        replaced = data.decode("utf-8", "replace").removeprefix("\ufeff")
+        assert "".join(read_chunks(path, errors="replace")) == re.sub("\r\n?", "\n", replaced)
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            with pytest.raises(ValueError, match=f" 0x{data[error.start]:02x} at offset {error.start}, line "):
+                list(read_chunks(path))
+        else:
+            assert "".join(read_chunks(path)) == "".join(read_chunks(path, errors="replace"))
+
+
+def test_damage_is_replaced_where_it_is_asked_for(tmp_path):
+    path, ids = tmp_path / "text.txt", tmp_path / "ids.npy"
+    path.write_bytes(b"to \xff be\xe2\x80")
+    text = "to \ufffd be\ufffd"
+    assert load_corpus(path, errors="replace") == text
+    vocabulary = Vocabulary.from_text(read_chunks(path, errors="replace"))
+    assert vocabulary.decode(encode_file(path, vocabulary, ids, decode_errors="replace")) == text
+    known = Vocabulary("to be")
+    assert known.decode(encode_file(path, known, ids, errors="ignore", decode_errors="replace")) == "to  be"
+    for use in (load_corpus, lambda name: list(read_chunks(name)), lambda name: encode_file(name, vocabulary, ids)):
+        with pytest.raises(ValueError, match="byte 0xff at offset 3, line 1"):
+            use(path)
+
+
+def test_bad_choices_about_damage(tmp_path):
+    (tmp_path / "text.txt").write_text("ab")
+    vocabulary, ids = Vocabulary("ab"), tmp_path / "ids.npy"
+    for errors in ("ignore", None):
+        with pytest.raises(ValueError, match=f'must be "strict" or "replace"; got {errors!r}'):
+            load_corpus(tmp_path / "text.txt", errors)
+        with pytest.raises(ValueError, match=f'must be "strict" or "replace"; got {errors!r}'):
+            encode_file(tmp_path / "text.txt", vocabulary, ids, decode_errors=errors)
+    with pytest.raises(ValueError, match="got 'replace'; of bytes that are not UTF-8, type decode_errors"):
+        encode_file(tmp_path / "text.txt", vocabulary, ids, errors="replace")
+    assert not ids.exists()
+
+
+def test_a_long_text_is_encoded_in_parts(monkeypatch, rng):
+    monkeypatch.setattr("tfcharlm.text.vocabulary.PART", 7)
+    text = "".join(map(chr, rng.integers(0x1F5F0, 0x1F600, size=50)))
+    vocabulary = Vocabulary.from_text(text)
+    assert vocabulary.encode(text).tolist() == [vocabulary.tokens.index(character) for character in text]
+    with pytest.raises(ValueError, match=r"'!' .* at position 50 "):
+        vocabulary.encode(text + "!")
 
 
 def test_bad_paths(tmp_path):

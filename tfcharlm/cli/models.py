@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tfcharlm.cli.options import errors_option
 from tfcharlm.errors import one_line_errors
 from tfcharlm.inspection import inspect_model
 from tfcharlm.loading import load_model
@@ -24,14 +25,15 @@ from tfcharlm.text.vocabulary import UnknownTokenError
 @click.option("--seed", type=int, help="An integer, for the same text again.  [default: a new one each time]")
 @click.option("--count", default=1, help="Number of samples.")
 @click.option("--novelty", metavar="CORPUS", help="Say how much of the samples is copied from CORPUS, as for train.")
-def sample(model, prompt, length, temperature, top_k, top_p, seed, count, novelty):
+@errors_option
+def sample(model, prompt, length, temperature, top_k, top_p, seed, count, novelty, errors):
     """Let MODEL write: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
     with one_line_errors():
         if count < 1:
             raise ValueError(f"--count must be a whole number from 1 up; received {count}.")
         if prompt != prompt.encode("utf-8", "ignore").decode():
             raise ValueError(f"--prompt must be UTF-8; received {os.fsencode(prompt)!r}.")
-        corpus = None if novelty is None else load_corpus(novelty)
+        corpus = None if novelty is None else load_corpus(novelty, errors)
         language_model = load_model(model)
         texts = [
             language_model.stream(prompt, length, temperature, top_k, top_p, None if seed is None else seed + row)
@@ -56,7 +58,8 @@ def sample(model, prompt, length, temperature, top_k, top_p, seed, count, novelt
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("corpora", nargs=-1)
 @click.option("--text", "texts", multiple=True, help="A text itself; may be given several times.")
-def score(model, corpora, texts):
+@errors_option
+def score(model, corpora, texts, errors):
     """Say how well MODEL predicts texts: CORPORA, as for train (mostly paths of UTF-8 files), or --text.
 
     The fewer bits per character, the better; each text is taken as the beginning of a line.
@@ -64,7 +67,9 @@ def score(model, corpora, texts):
     with one_line_errors():
         if not corpora and not texts:
             raise ValueError("no text was given; type the path of a text file after MODEL, or --text 'To be'.")
-        named = [(name, load_corpus(name)) for name in corpora] + [(repr(text), text) for text in texts]
+        named = [(click.format_filename(name), load_corpus(name, errors)) for name in corpora] + [
+            (repr(text), text) for text in texts
+        ]
         language_model = load_model(model)
         for name, text in named:
             try:

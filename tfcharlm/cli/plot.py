@@ -2,12 +2,14 @@
 
 import functools
 import os
+import warnings
 from pathlib import Path
 
 import click
 
 from tfcharlm import plots
 from tfcharlm.activations import activations, gradient_norms, unit_tracks
+from tfcharlm.cli.options import errors_option
 from tfcharlm.errors import one_line_errors
 from tfcharlm.loading import latest_version, load_model
 from tfcharlm.text import load_corpus
@@ -38,6 +40,7 @@ def _reads_a_text(length):
     """The options of a command that reads `length` characters of a text unless told otherwise."""
     options = (
         click.option("--corpus", help="The text to read, as for train; mostly the path of a UTF-8 file."),
+        errors_option,
         click.option("--text", help="The text itself, instead of --corpus."),
         click.option("--begin", default=0, type=click.IntRange(min=0), help="Characters of the text to leave out."),
         click.option("--length", default=length, type=click.IntRange(min=1), help="Characters of the text to read."),
@@ -77,7 +80,7 @@ def curve(model, output):
 @_picks_units(multiple=True, help="A unit to show; may be given several times.  [default: those that track best]")
 @click.option("--kind", help="What of a unit: c, h, i, f, g or o.  [default: c of an LSTM, h of an RNN]")
 @_output("units.html", "What to write: .html for coloured text, .png or .svg for a heat map.")
-def units(model, corpus, text, begin, length, layer, unit, show, kind, output):
+def units(model, corpus, errors, text, begin, length, layer, unit, show, kind, output):
     """Show units of MODEL over a text, and say which of them track quotation marks, lines and speakers.
 
     A score is the correlation of the unit with what it tracks, from -1 to 1. The longer the text that is read, the
@@ -85,7 +88,7 @@ def units(model, corpus, text, begin, length, layer, unit, show, kind, output):
     """
     with one_line_errors():
         _check_output(output, (*IMAGES, PAGE))
-        recorded = _recorded(model, _read(corpus, text, begin, length))
+        recorded = _recorded(model, _read(corpus, errors, text, begin, length))
         kind = _checked_kind(recorded, layer, kind)
         tracks = unit_tracks(recorded, kinds=(kind,), layers=(layer,), count=NAMED)
         best = {name: found[0] for name, found in tracks.items() if abs(found[0].score) >= CHANCE}
@@ -108,11 +111,11 @@ def units(model, corpus, text, begin, length, layer, unit, show, kind, output):
 @_reads_a_text(length=20_000)
 @_picks_units(multiple=False, help="The unit to show.  [default: the one that tracks best]")
 @_output("gates.png", "What to write: .png or .svg for heat maps, .html for coloured text.")
-def gates(model, corpus, text, begin, length, layer, unit, show, output):
+def gates(model, corpus, errors, text, begin, length, layer, unit, show, output):
     """Show the gates and states of one unit of MODEL, an LSTM, over a text."""
     with one_line_errors():
         _check_output(output, (*IMAGES, PAGE))
-        recorded = _recorded(model, _read(corpus, text, begin, length))
+        recorded = _recorded(model, _read(corpus, errors, text, begin, length))
         kind = _checked_kind(recorded, layer, None)
         _check_units(recorded, layer, kind, () if unit is None else (unit,))
         if unit is None:
@@ -133,14 +136,14 @@ def gates(model, corpus, text, begin, length, layer, unit, show, output):
 @_reads_a_text(length=5_000)
 @click.option("--window", default=100, type=click.IntRange(min=2), help="Tokens before a prediction, and this one.")
 @_output("gradients.png", "What to write, .png or .svg.")
-def gradients(models, corpus, text, begin, length, window, output):
+def gradients(models, corpus, errors, text, begin, length, window, output):
     """Show how far the gradients of MODELS reach back: their norms at every step before a prediction, in one picture.
 
     The text is cut into windows, of each of which the last token is predicted; norms are means over them.
     """
     with one_line_errors():
         _check_output(output, IMAGES)
-        read = _read(corpus, text, begin, length)
+        read = _read(corpus, errors, text, begin, length)
         if len(set(models)) < len(models):
             raise ValueError("each model must be given once; received one of them twice.")
         norms = {str(model): _norms(model, read, window) for model in models}
@@ -154,10 +157,10 @@ def gradients(models, corpus, text, begin, length, window, output):
         _write(output, plots.gradient_norm_plot(norms))
 
 
-def _read(corpus, text, begin, length):
+def _read(corpus, errors, text, begin, length):
     if (corpus is None) == (text is None):
         raise ValueError("give a text to read: either --corpus, such as --corpus text.txt, or --text 'To be'.")
-    whole = load_corpus(corpus) if text is None else text
+    whole = load_corpus(corpus, errors) if text is None else text
     if not whole:
         raise ValueError("the text is empty; give one with characters.")
     if begin >= len(whole):
@@ -229,7 +232,15 @@ def _check_output(path, endings):
 
 def _write(path, picture):
     """Writes a page or a figure; a file that has come into being meanwhile is not overwritten."""
-    content = picture.encode("utf-8") if isinstance(picture, str) else plots.image(picture, path.suffix[1:])
-    with path.open("xb") as file:
-        file.write(content)
-    click.echo(f"Written: {path}")
+    with warnings.catch_warnings():
+        # A character that the font does not have is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        content = picture.encode("utf-8") if isinstance(picture, str) else plots.image(picture, path.suffix[1:])
+    file = path.open("xb")
+    try:
+        with file:
+            file.write(content)
+    except OSError as error:
+        path.unlink()
+        raise OSError(f"{click.format_filename(path)} cannot be written: {error.strerror}") from error
+    click.echo(f"Written: {click.format_filename(path)}")

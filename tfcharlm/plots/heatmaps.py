@@ -10,7 +10,9 @@ MAX_TOKENS = 200
 # Rows that get a number each, and inches of a column and of a row with one.
 MAX_NUMBERED, CELL = 64, 0.16
 PARTS = {"gates, from closed to open": GATES, "candidate g and output h": ("g", "h"), "cell state": ("c",)}
-VISIBLE = str.maketrans({"\n": "↵", "\t": "→", " ": "␣", "\r": "␍"})
+# Control characters as Unicode's pictures of them, and what is no character: an SVG may hold neither.
+CONTROLS = {chr(code): chr(0x2400 + code) for code in range(32)} | {"\ufffe": "\ufffd", "\uffff": "\ufffd"}
+VISIBLE = str.maketrans(CONTROLS | {"\n": "↵", "\t": "→", " ": "␣"})
 
 
 def activation_heatmap(recorded, layer=0, kind="h", units=None):

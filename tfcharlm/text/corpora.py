@@ -13,7 +13,7 @@ _TINYSHAKESPEARE = (
 )
 
 
-def load_corpus(name_or_path):
+def load_corpus(name_or_path, errors="strict"):
     """The text of a corpus or of a file.
 
     Args:
@@ -26,13 +26,14 @@ def load_corpus(name_or_path):
               case, sorted, one a line.
             - "tinyshakespeare": the million characters of Karpathy's char-rnn, downloaded once
               through `keras.utils.get_file` and checked by SHA-256.
+        errors: of bytes of a file that are not UTF-8: "strict" (default) or "replace", as for `read_chunks`.
 
     Returns:
         str. The lines of a file end in "\\n" whatever they ended in, and it has no byte order mark.
 
     Raises:
         ImportError: the package that has the corpus is not installed.
-        OSError: no such file, a directory, or something else that is no regular file.
+        OSError: no such file, a directory, or something else that is no regular file; or it changes while it is read.
         ValueError: the file is empty, or not UTF-8.
 
     Example:
@@ -46,7 +47,7 @@ def load_corpus(name_or_path):
     if not isinstance(name_or_path, str | os.PathLike) or not os.fspath(name_or_path):
         raise ValueError(f"expected a path or one of the corpora {known}; got {name_or_path!r}")
     try:
-        return read_text(name_or_path)
+        return read_text(name_or_path, errors)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}, and no corpus of that name; the corpora are {known}") from None
 

@@ -2,50 +2,60 @@
 
 import codecs
 import io
-import os
-import stat
 from pathlib import Path
 
 import numpy as np
 
 from tfcharlm.text.checks import UnknownTokenError
+from tfcharlm.text.encodings import likely_encoding, marked_encoding
+from tfcharlm.text.text_file import TextFile, shown
 from tfcharlm.text.words import SPACES
 
 PART = 1 << 20
 
 
-def read_text(name):
+def read_text(name, errors="strict"):
     """The text of a file, all at once: what `read_chunks` gives in parts."""
-    text = "".join(read_chunks(name))
-    if not text.strip():
-        raise ValueError(f"{name} has no text: {Path(name).stat().st_size} bytes, nothing but white space")
+    text = "".join(read_chunks(name, errors))
+    if not text or text.isspace():
+        raise ValueError(f"{shown(name)} has no text: {'nothing but white space' if text else 'it is empty'}")
     return text
 
 
-def read_chunks(name):
+def read_chunks(name, errors="strict"):
     """A text file in parts of about a million characters, between which no word is cut that is shorter than that.
 
     Args:
         name: path of a file in UTF-8.
+        errors: of bytes that are not UTF-8: "strict" (default: a model would learn the damage as well) or "replace",
+            which reads U+FFFD in their place, as `bytes.decode` does.
 
     Returns:
-        An iterator of str, not empty. Lines end in "\\n" whatever they ended in, and there is no byte order mark.
+        An iterator of str, not empty. Lines end in "\\n" whatever they ended in ("\\r\\n", "\\r"), and there is no byte
+        order mark; every other character is as it stands in the file, such as NUL and U+2028.
 
     Raises:
-        OSError: no such file, a directory, or something else that is no regular file.
-        ValueError: the file is not UTF-8; the place is named.
+        OSError: no such file, a directory, or something else that is no regular file; or it changes meanwhile.
+        ValueError: the file is not UTF-8, and the place is named. It begins with the mark of UTF-16 or UTF-32, of
+            which "replace" would not make a text either.
 
     Example:
 
     >>> path = tempfile.mkdtemp() + "/text.txt"
     >>> with open(path, "wb") as file:
-    ...     _ = file.write(b"to be\\r\\nor not")
-    >>> "".join(read_chunks(path))
-    'to be\\nor not'
+    ...     _ = file.write(b"to be\\r\\nor\\xff not")
+    >>> "".join(read_chunks(path, errors="replace"))
+    'to be\\nor� not'
     """
-    _check_regular_file(name)
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
-    with Path(name).open("rb") as file:
+    if errors not in ("strict", "replace"):
+        raise ValueError(f'errors must be "strict" or "replace"; got {errors!r}')
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(errors), translate=True)
+    with TextFile(name) as file:
+        if marked_encoding(file.begin):
+            raise _marked(file)
+        # Not Python's "utf-8-sig", which takes a file that ends within the mark for an empty one.
+        if file.begin.startswith(codecs.BOM_UTF8):
+            file.skip(len(codecs.BOM_UTF8))
         rest, more = "", True
         while more:
             raw = file.read(PART)
@@ -53,15 +63,14 @@ def read_chunks(name):
             try:
                 text = rest + decoder.decode(raw, final=not more)
             except UnicodeDecodeError as error:
-                # The bytes that the decoder could not take are the last ones that were read.
-                raise _not_utf8(name, file.tell() - len(error.object) + error.start) from None
+                raise _not_utf8(file, error) from None
             cut = (more and max(0, *map(text.rfind, SPACES))) or len(text)
             part, rest = text[:cut], text[cut:]
             if part:
                 yield part
 
 
-def encode_file(name, vocabulary, ids_name, errors="strict"):
+def encode_file(name, vocabulary, ids_name, errors="strict", decode_errors="strict"):
     """The ids of a text file of any size, written to a file of their own from which they can be read in place.
 
     Args:
@@ -69,7 +78,8 @@ def encode_file(name, vocabulary, ids_name, errors="strict"):
         vocabulary: a `Vocabulary`; of a large file, `Vocabulary.from_text(read_chunks(name))`.
         ids_name: the file to write, replaced if it exists: NumPy's format, each id in as few bytes as the vocabulary
             needs, one for up to 256 tokens.
-        errors: "strict" or "ignore", as for `Vocabulary.encode`.
+        errors: of tokens that the vocabulary does not have: "strict" or "ignore", as for `Vocabulary.encode`.
+        decode_errors: of bytes that are not UTF-8: "strict" or "replace", as for `read_chunks`.
 
     Returns:
         A read-only `numpy.memmap` of integers (length,): what `numpy.load(ids_name, mmap_mode="r")` gives later.
@@ -89,37 +99,53 @@ def encode_file(name, vocabulary, ids_name, errors="strict"):
     >>> ids.dtype, vocabulary.decode(ids[:5])
     (dtype('uint8'), 'to be')
     """
+    if errors not in ("strict", "ignore"):
+        raise ValueError(
+            f'errors must be "strict" or "ignore"; got {errors!r}; of bytes that are not UTF-8, type '
+            'decode_errors="replace"'
+        )
     dtype = np.min_scalar_type(len(vocabulary) - 1)
     ids_name = Path(ids_name)
     if ids_name.exists() and Path(name).exists() and ids_name.samefile(name):
         raise ValueError(
-            f"the ids cannot replace the text that they are made of; got {name} for both; give another file"
+            f"the ids cannot replace the text that they are made of; got {shown(name)} for both; give another file"
         )
     if not ids_name.parent.is_dir():
         raise FileNotFoundError(f"no directory {str(ids_name.parent)!r} to write {ids_name.name} to")
     unfinished = ids_name.with_name(ids_name.name + ".part")
-    length, lines = 0, 1
+    length = 0
     try:
         with unfinished.open("wb") as file:
             _write_header(file, dtype, length)
-            for part in read_chunks(name):
-                try:
-                    ids = vocabulary.encode(part, errors)
-                except UnknownTokenError as error:
-                    line = lines + part.count("\n", 0, error.position)
-                    raise ValueError(
-                        f"{name}: {error.token} in line {line} is not in the vocabulary of {len(vocabulary)} tokens; "
-                        'type errors="ignore" to drop it, or Vocabulary.from_text(read_chunks(name))'
-                    ) from None
+            for ids in _encoded(name, vocabulary, errors, decode_errors):
                 file.write(ids.astype(dtype).tobytes())
                 length += len(ids)
-                lines += part.count("\n")
             file.seek(0)
             _write_header(file, dtype, length)
         unfinished.replace(ids_name)
+    except OSError as error:
+        # What has a number comes from the system, about the file that is written: `TextFile` says itself what is wrong.
+        if error.errno is None:
+            raise
+        raise OSError(f"{shown(ids_name)} cannot be written: {error.strerror}") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return np.load(ids_name, mmap_mode="r")
+
+
+def _encoded(name, vocabulary, errors, decode_errors):
+    """Yields the ids of one part of the file after the other."""
+    lines = 1
+    for part in read_chunks(name, decode_errors):
+        try:
+            yield vocabulary.encode(part, errors)
+        except UnknownTokenError as error:
+            line = lines + part.count("\n", 0, error.position)
+            raise ValueError(
+                f"{shown(name)}: {error.token} in line {line} is not in the vocabulary of {len(vocabulary)} tokens; "
+                'type errors="ignore" to drop it, or Vocabulary.from_text(read_chunks(name))'
+            ) from None
+        lines += part.count("\n")
 
 
 def _write_header(file, dtype, length):
@@ -128,31 +154,26 @@ def _write_header(file, dtype, length):
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _not_utf8(name, offset):
-    with Path(name).open("rb") as file:
-        begin, line, place = file.read(2), 1, 0
-        file.seek(0)
-        while place < offset:
-            raw = file.read(min(PART, offset - place))
-            line, place = line + raw.count(b"\n"), place + len(raw)
-        wrong = file.read(1)[0]
-    utf16 = begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+def _marked(file):
+    encoding = marked_encoding(file.begin)
+    typed, made = _conversion(file.name, encoding)
     return ValueError(
-        f"{name} is not UTF-8: byte 0x{wrong:02x} at offset {offset}, line {line}; type "
-        f"iconv -f {'utf-16' if utf16 else 'latin-1'} -t utf-8 {name} > utf8.txt "
-        "(with the encoding that it has) and load utf8.txt"
+        f"{shown(file.name)} begins with the byte order mark of {encoding.upper()}; type {typed} and load {made}"
     )
 
 
-def _check_regular_file(name):
-    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
-        raise ValueError(f"expected the path of a text file; got {name!r}")
-    try:
-        mode = Path(name).stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise FileNotFoundError(f"no file {os.fspath(name)!r}") from None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{name} is a directory; expected one text file")
-    # A pipe would block the reading for ever.
-    if not stat.S_ISREG(mode):
-        raise OSError(f"{name} is not a regular file; expected a text file")
+def _not_utf8(file, error):
+    # The bytes that the decoder could not take are the last ones that were read.
+    offset = file.offset - len(error.object) + error.start
+    typed, made = _conversion(file.name, likely_encoding(file.begin))
+    return ValueError(
+        f"{shown(file.name)} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset}, "
+        f"line {file.line(offset, PART)}; type {typed} (with the encoding that it has) and load {made}, "
+        'or errors="replace" to read U+FFFD in such places'
+    )
+
+
+def _conversion(name, encoding):
+    """What to type, and the file that it makes, which is never the one that it reads."""
+    made = "utf8.txt" if Path(name).name != "utf8.txt" else "utf8-2.txt"
+    return f"iconv -f {encoding} -t utf-8 {shown(name)} > {made}", made

@@ -17,6 +17,9 @@ import numpy as np
 from tfcharlm.text.checks import BYTES, LEVELS, UnknownTokenError, check_surrogates, check_tokens, describe_character
 from tfcharlm.text.words import WORD
 
+# Characters that are looked up at a time.
+PART = 1 << 20
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Vocabulary:
@@ -204,8 +207,12 @@ class Vocabulary:
 
     def _encode_char(self, text):
         table = self._id_of_code_point
-        code_points = np.frombuffer(text.encode("utf-32-le"), "<u4")
-        return table[np.minimum(code_points, len(table) - 1)]
+        ids = np.empty(len(text), np.int32)
+        # In parts: the code points of a whole text would take as much memory as its ids, and more than once.
+        for begin in range(0, len(text), PART):
+            code_points = np.frombuffer(text[begin : begin + PART].encode("utf-32-le"), "<u4")
+            ids[begin : begin + PART] = table[np.minimum(code_points, len(table) - 1)]
+        return ids
 
     def _encode_byte(self, text):
         return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32)
