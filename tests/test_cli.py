@@ -64,7 +64,7 @@ def test_train_learns_and_leaves_a_model_with_its_curve(trained):
     training = json.loads((extra / "training.json").read_text())
     assert (training["corpus"], training["epochs"], training["units"]) == ("barn.txt", 12, 16)
     assert f"{training['val_loss']:.4f} nats" in output.stdout
-    assert [path.name for path in directory.parent.iterdir()] == ["1"]
+    assert sorted(path.name for path in directory.parent.iterdir()) == ["1", "checkpoints"]
 
 
 def test_the_reported_loss_is_that_of_the_exported_model_on_the_last_part(trained):
@@ -229,7 +229,39 @@ def test_an_interruption_keeps_the_best_model_so_far(tmp_path):
     assert "Model: saved_models/barn/1" in output
     model = tfcharlm.load_model(tmp_path / "saved_models" / "barn")
     assert len(model.generate("the", max_length=10)) == 13
-    assert [path.name for path in (tmp_path / "saved_models" / "barn").iterdir()] == ["1"]
+    assert not list((tmp_path / "saved_models" / "barn").glob("*partial*"))
+
+
+def test_a_run_goes_on_where_it_was_interrupted(command, monkeypatch, tmp_path):
+    """And nowhere else; a run that is finished is not run again."""
+    (tmp_path / "barn.txt").write_text(TEXT)
+    run = ["train", "barn.txt", *SMALL, "--steps", 12, "--checkpoint-seconds", 1e-6]
+    status, output, _ = command(*run, "--name", "whole", "--resume")
+    assert status == 0 and "no checkpoint in saved_models/whole/checkpoints; the run begins" in output
+    print_report, numbers = cli.train._print_report, []
+
+    def interrupt(console, report, number, *others):
+        numbers.append(number)
+        if len(numbers) == 7:
+            raise KeyboardInterrupt
+        print_report(console, report, number, *others)
+
+    monkeypatch.setattr(cli.train, "_print_report", interrupt)
+    status, output, _ = command(*run, "--name", "barn")
+    assert status == 130 and "Saved at step 6; the same command with --resume goes on from there." in output
+    for options, message in (
+        ([], "saved at step 6; type --resume"),
+        (["--resume", "--units", 17], "--units was 16 and"),
+    ):
+        status, _, error = command(*run, "--name", "barn", *options)
+        assert status == 2 and message in error and error.count("\n") == 1
+    status, output, _ = command(*run, "--name", "barn", "--resume")
+    assert status == 0 and "saved_models/barn/checkpoints: the run goes on after step 6." in output
+    assert numbers == [*range(1, 8), *range(7, 13)]
+    models = [tfcharlm.load_model(tmp_path / "saved_models" / name) for name in ("whole", "barn")]
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert command(*run, "--name", "barn", "--resume")[:2] == (0, "The run is finished. Model: saved_models/barn/2\n")
 
 
 @pytest.mark.parametrize("settings", [["--level", "byte", "--cell", "rnn", "--layers", "2"], ["--level", "word"]])
@@ -302,7 +334,7 @@ def test_a_diverged_run_is_no_result(command, monkeypatch, tmp_path, value):
     monkeypatch.setattr("tfcharlm.recipe.log_frequencies", lambda ids, size: np.full(size, value))
     status, _, error = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
     assert status == 2
-    assert re.fullmatch(r"tfcharlm: the training diverged within \d+ updates; give a lower --learning-rate .*\n", error)
+    assert re.fullmatch(r"tfcharlm: the training diverged within \d+ batches; give a lower --learning-rate .*\n", error)
     assert [path.name for path in tmp_path.iterdir()] == ["barn.txt"]
 
 

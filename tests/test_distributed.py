@@ -3,8 +3,10 @@
 The workers are real processes that meet on the loopback device; each runs this file.
 """
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import distributed
+from tfcharlm.checkpoint.state import values_of
 from tfcharlm.text import Vocabulary, line_dataset, stream_dataset
 
 VOCABULARY = Vocabulary("abcdefghijk\n")
@@ -35,11 +38,11 @@ def batches(kind):
     return line_dataset(lines, VOCABULARY, ROWS, seed=3, passes=None)
 
 
-def make_model(strategy, layers=1):
+def make_model(strategy, layers=1, dropout=0.0):
     keras.utils.set_random_seed(7)
     with strategy.scope():
         cells = [tfcharlm.LSTMCell(11), tfcharlm.RNNCell(7)][:layers]
-        model = tfcharlm.CharLM(VOCABULARY, cells, embedding_dim=3)
+        model = tfcharlm.CharLM(VOCABULARY, cells, embedding_dim=3, dropout=dropout)
         # Half of the gradients are clipped: of those alone, or with Adam, a wrong scale would not be seen.
         model.compile(keras.optimizers.SGD(0.3, momentum=0.9, global_clipnorm=0.22))
     return model
@@ -53,7 +56,7 @@ def train(kind, strategy):
         batches(kind), steps_per_epoch=STEPS // 2, epochs=2, validation_data=held_out, verbose=2
     ).history
     arrays = {f"weight {i}": array for i, array in enumerate(model.get_weights())}
-    for i, variable in enumerate(model._training_states._variables):
+    for i, variable in enumerate(model.carried_variables):
         arrays[f"state {i}"] = np.concatenate(strategy.experimental_local_results(variable))
     return model, arrays | {f"history {name}": np.array(values) for name, values in history.items()}
 
@@ -96,6 +99,23 @@ def mirrored(kind, directory):
     np.savez(directory / "mirrored.npz", **arrays)
 
 
+def survive(death, directory):
+    """A worker that saves its run and goes on with it; worker 1 dies after so many steps, if not 0."""
+    tfcharlm.configure_threads(cores=1)
+    strategy = distributed.strategy_of_environment()
+    model = make_model(strategy, layers=2, dropout=0.3)
+    rank, steps = strategy.cluster_resolver.task_id, itertools.count(1)
+
+    def die(step):
+        if next(steps) == int(death) and rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    callbacks = [every_step(die), tfcharlm.Checkpoint(directory / "run", steps=7)]
+    data = batches("documents")
+    history = model.fit(data, steps_per_epoch=20, epochs=3, verbose=0, callbacks=callbacks).history
+    np.savez(directory / f"{rank}.npz", *itertools.chain(*values_of(model).values(), history.values()))
+
+
 def start(task, kind, directory, **environment):
     return subprocess.Popen(
         [sys.executable, __file__, task, kind, directory],
@@ -106,14 +126,14 @@ def start(task, kind, directory, **environment):
     )
 
 
-def two_workers(kind, directory):
+def two_workers(kind, directory, task="work"):
     """What each of them prints."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     cluster = {"worker": [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]}
     for s in sockets:
         s.close()
-    tasks = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in (0, 1)]
-    processes = [start("work", kind, directory, TF_CONFIG=task) for task in tasks]
+    configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in (0, 1)]
+    processes = [start(task, kind, directory, TF_CONFIG=config) for config in configs]
     try:
         return [process.communicate(timeout=300)[0] for process in processes]
     finally:
@@ -186,6 +206,26 @@ def test_a_lost_worker_ends_the_others(job):
 
 
 @pytest.mark.slow
+def test_a_job_that_is_started_again_goes_on_as_if_nothing_had_been(tmp_path):
+    """Bit for bit: weights, optimizer, states and dropout of each worker, history."""
+    (tmp_path / "killed").mkdir()
+    print(*two_workers("0", tmp_path, "survive"))
+    said = two_workers("33", tmp_path / "killed", "survive")
+    assert "another worker does not answer" in said[0]
+    assert [f"worker-{rank}: the run goes on after step 28." in text
+            for rank, text in enumerate(two_workers("0", tmp_path / "killed", "survive"))] == [True, True]  # fmt: skip
+    for rank in (0, 1):
+        whole, killed = np.load(tmp_path / f"{rank}.npz"), np.load(tmp_path / "killed" / f"{rank}.npz")
+        assert whole.files == killed.files
+        for name in whole.files:
+            np.testing.assert_array_equal(whole[name], killed[name])
+    # The rows of a worker whose disk is lost are lost; nobody begins them anew unasked.
+    shutil.rmtree(tmp_path / "killed" / "run" / "worker-1")
+    for text in two_workers("0", tmp_path / "killed", "survive"):
+        assert "the workers have checkpoints of the steps 60, none" in text
+
+
+@pytest.mark.slow
 def test_lines_of_two_workers_when_one_has_none(tmp_path):
     """Batches of any size, and one of a single line in each pass."""
     print(*two_workers("lines", tmp_path), sep="\n")
@@ -237,4 +277,4 @@ def test_workers_of_the_environment(monkeypatch):
 
 
 if __name__ == "__main__":
-    {"work": work, "mirrored": mirrored}[sys.argv[1]](sys.argv[2], Path(sys.argv[3]))
+    {"work": work, "mirrored": mirrored, "survive": survive}[sys.argv[1]](sys.argv[2], Path(sys.argv[3]))

@@ -41,7 +41,7 @@ def test_what_is_committed_was_executed_in_order(name):
 
 
 # A minute and more each; most of it is graphs that are made once, of a long run as of a short one.
-SLOW = ("4_names", "5_shakespeare")
+SLOW = ("2_lstm", "3_words", "4_names", "5_shakespeare")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NAMES])

@@ -122,7 +122,7 @@ def assert_complete(oracle, trials):
     assert all(trial.score == pytest.approx(loss(trial)) for trial in oracle.trials.values())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k == "bayesian")) for k in KINDS])
 def test_a_chief_that_is_killed_after_every_message_loses_nothing(tmp_path, kind):
     directory, trials = tmp_path / "search", 9 if kind == "bayesian" else 11
     kwargs = {"num_initial_points": 8} if kind == "bayesian" else {}

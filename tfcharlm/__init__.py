@@ -1,7 +1,9 @@
 """Recurrent character language models in Keras 3 and TensorFlow. Start with README.md, then docs/architecture.md."""
 
 from tfcharlm import testing, text
+from tfcharlm.checkpoint import Checkpoint
 from tfcharlm.edge import export_litert, export_onnx
+from tfcharlm.guard import Guard, NonFiniteError
 from tfcharlm.inspection import inspect_model
 from tfcharlm.kernels import configure_threads
 from tfcharlm.layers import RNN, LSTMCell, RNNCell
@@ -15,7 +17,10 @@ __all__ = [
     "RNN",
     "CharLM",
     "CharLMHyperModel",
+    "Checkpoint",
+    "Guard",
     "LSTMCell",
+    "NonFiniteError",
     "RNNCell",
     "__version__",
     "configure_threads",

@@ -39,6 +39,10 @@ class Budget:
             self._began += self._clock() - self._paused
             self._paused = None
 
+    def go_on(self, elapsed):
+        """Sets the clock to what `elapsed` was when the run was interrupted."""
+        self._began = self._clock() - elapsed
+
     def spent(self, steps):
         done = steps / self.steps if self.seconds is None else self.elapsed() / self.seconds
         return min(done, 1.0)
@@ -75,11 +79,17 @@ def annealed(peak, spent, schedule="cosine", warm_up=0.02):
 
 
 class AnnealLearningRate(keras.callbacks.Callback):
-    """Sets the optimizer's learning rate before every batch, and stops the training when the budget is spent."""
+    """Sets the optimizer's learning rate before every batch, and stops the training when the budget is spent.
 
-    def __init__(self, peak, budget, schedule="cosine"):
+    Args:
+        peak, schedule: of `annealed`.
+        budget: a `Budget`.
+        on_step: called after every batch with the share of the budget that is spent.
+    """
+
+    def __init__(self, peak, budget, schedule="cosine", on_step=lambda spent: None):
         super().__init__()
-        self.peak, self.budget, self.schedule, self._steps = peak, budget, schedule, 0
+        self.peak, self.budget, self.schedule, self.on_step, self._steps = peak, budget, schedule, on_step, 0
 
     def on_train_batch_begin(self, batch, logs=None):
         # The first step, at a rate of 0, would be wasted.
@@ -88,8 +98,17 @@ class AnnealLearningRate(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._steps += 1
-        if self.budget.spent(self._steps) >= 1:
+        spent = self.budget.spent(self._steps)
+        if spent >= 1:
             self.model.stop_training = True
+        self.on_step(spent)
+
+    def get_state(self):
+        return {"steps": self._steps, "elapsed": self.budget.elapsed()}
+
+    def set_state(self, state):
+        self._steps = state["steps"]
+        self.budget.go_on(state["elapsed"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +177,18 @@ class Reporter(keras.callbacks.Callback):
         if not math.isfinite(report.val_loss):
             self.model.stop_training = True
         self.on_report(report, self.history)
+
+    def get_state(self):
+        # Before the first report there is no best loss.
+        best = None if self.best_weights is None else {"loss": self.best, "weights": self.best_weights}
+        history = [dataclasses.asdict(report) for report in self.history]
+        return {"steps": self.steps, "due": self._due, "history": history, "best": best}
+
+    def set_state(self, state):
+        self.steps, self._due = state["steps"], state["due"]
+        self.history = [Report(**report) for report in state["history"]]
+        if state["best"] is not None:
+            self.best, self.best_weights = state["best"]["loss"], state["best"]["weights"]
 
     def restore_best_weights(self):
         """Gives the model the weights of its best report; those it has, if there was none."""

@@ -23,7 +23,7 @@ class CarriedState:
 
     def __init__(self, initial_state):
         self._initial_state = initial_state
-        self._variables = tuple(
+        self.variables = tuple(
             tf.Variable(
                 state,
                 trainable=False,
@@ -56,9 +56,9 @@ class CarriedState:
             kept = tf.slice(tf.concat([stored, fresh], axis=0), [begin, 0], tf.shape(fresh))
             return tf.where(begins, fresh, tf.ensure_shape(kept, fresh.shape))
 
-        return tuple(map(of_row, self._variables, self._initial_state(batch_size)))
+        return tuple(map(of_row, self.variables, self._initial_state(batch_size)))
 
     def keep(self, states):
         """Stores the states with which the rows of a chunk ended: a tuple of tensors (B, units)."""
-        for variable, state in zip(self._variables, states, strict=True):
+        for variable, state in zip(self.variables, states, strict=True):
             variable.assign(state)

@@ -103,11 +103,29 @@ class Replicas:
     @property
     def is_chief(self):
         """Whether this process is the one that prints and writes."""
+        return self.worker in (None, 0)
+
+    @property
+    def worker(self):
+        """The number of this process among the workers of a job, 0 for the chief; None if it is the only one."""
         resolver = self.strategy.cluster_resolver if self else None
         if resolver is None or not resolver.task_type:
-            return True
-        first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
-        return (resolver.task_type, resolver.task_id) == (first, 0)
+            return None
+        chiefs = len(resolver.cluster_spec().as_dict().get("chief", []))
+        return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+
+    def of_all_workers(self, number):
+        """The numbers with which the workers call this, all of them, in the order of the workers; a list."""
+        if self.worker is None:
+            return [number]
+
+        @tf.function
+        def gathered():
+            # Every replica of a worker gives its number, so there may be several of each.
+            return self.strategy.run(lambda: tf.distribute.get_replica_context().all_gather(tf.constant([number]), 0))
+
+        with _one_line_for_a_lost_worker():
+            return self.strategy.experimental_local_results(gathered())[0].numpy().tolist()
 
     def scope(self):
         """The strategy's scope, for a `with`."""

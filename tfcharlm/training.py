@@ -2,12 +2,12 @@
 
 import contextlib
 import dataclasses
-
-import keras
-import numpy as np
+import math
 
 from tfcharlm.callbacks import AnnealLearningRate, Budget, Reporter
+from tfcharlm.checkpoint import Checkpoint
 from tfcharlm.distributed import WorkerLostError
+from tfcharlm.guard import NonFiniteError
 from tfcharlm.model import CharLM
 from tfcharlm.recipe import Corpus, make_model
 from tfcharlm.text import stream_dataset
@@ -16,14 +16,16 @@ from tfcharlm.text import stream_dataset
 REPORT_CHUNKS = 24
 # Twelve make a curve; closer together than ten seconds they would take the time that they report on.
 REPORTS, SECONDS_BETWEEN_REPORTS = 12, 10
+# What ends a run before its budget does.
+ENDS = (KeyboardInterrupt, WorkerLostError, NonFiniteError)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
     """The model with its best weights, the learning curve, and the loss on all of the held-out text.
 
-    `val_loss` is in nats per token, None if the run was interrupted before it was measured. `steps` counts updates.
-    `lost` is a line if another worker died, which interrupts the run as well.
+    `val_loss` is in nats per token, None if the run was interrupted before it was measured. `steps` counts batches.
+    `failure` is a line if a lost worker or numbers that are not finite ended the run, which interrupts it as well.
     """
 
     model: CharLM
@@ -32,7 +34,7 @@ class TrainingResult:
     val_loss: float | None
     val_bits_per_character: float | None
     interrupted: bool
-    lost: str | None = None
+    failure: str | None = None
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -89,7 +91,14 @@ class TrainingRun:
         return Budget(seconds, steps, clock=self.model.replicas.clock)
 
     def fit(
-        self, budget, on_report=lambda report, history: None, callbacks=(), reports=None, report_data=None, free=False
+        self,
+        budget,
+        on_report=lambda report, history: None,
+        callbacks=(),
+        reports=None,
+        report_data=None,
+        free=False,
+        on_step=lambda spent: None,
     ):
         """Trains until the budget is spent, or a callback sets `model.stop_training`.
 
@@ -100,10 +109,11 @@ class TrainingRun:
             reports: how many; None makes it a dozen, or fewer in a short run.
             report_data: what they evaluate; None takes the beginning of the held-out text.
             free: whether reports cost nothing of a budget of minutes.
+            on_step: called with the share of the budget that is spent, after every step.
 
         Returns:
             The `Reporter`, with history and best weights; and what ended it early: a KeyboardInterrupt, a
-            `WorkerLostError`, or None.
+            `WorkerLostError`, a `NonFiniteError`, or None.
         """
         config = self.config
         if reports is None:
@@ -112,44 +122,48 @@ class TrainingRun:
         tokens_per_step = config.batch_size * config.sequence_length
         report_data = self.report_data if report_data is None else report_data
         reporter = Reporter(report_data, budget, tokens_per_step, reports, on_report, free)
-        callbacks = [AnnealLearningRate(config.learning_rate, budget, config.schedule), reporter, *callbacks]
+        callbacks = [AnnealLearningRate(config.learning_rate, budget, config.schedule, on_step), reporter, *callbacks]
         # One epoch for Keras: the budget ends it, and the passes over the text are inside the data set.
         endless = None if config.epochs is not None else 10**9
         try:
             self.model.fit(self.train_data, steps_per_epoch=endless, shuffle=False, verbose=0, callbacks=callbacks)
-        except (KeyboardInterrupt, WorkerLostError) as error:
+        except ENDS as error:
             return reporter, error
         return reporter, None
 
-    def train(self, on_report=lambda report, history: None, on_step=lambda spent: None):
+    def train(self, on_report=lambda report, history: None, on_step=lambda spent: None, callbacks=()):
         """Trains until the budget is spent or the user interrupts, and keeps the best weights.
 
         Args:
             on_report: called with every `Report` and the history that ends with it.
             on_step: called with the share of the budget that is spent, after every step.
+            callbacks: of Keras; with a `tfcharlm.Checkpoint` the run is saved from time to time, or goes on.
 
         Returns:
             A `TrainingResult`.
 
         Raises:
             TrainingDivergedError: the loss is no number any more, and no report had a finite one.
+            CheckpointError: the run that was saved is another one, or cannot be read.
         """
         budget = self.budget()
-        progress = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: on_step(budget.spent(step + 1)))
-        reporter, ended = self.fit(budget, on_report, [progress])
+        for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
+            checkpoint.settings = dataclasses.asdict(self.config)
+        reporter, ended = self.fit(budget, on_report, callbacks, on_step=on_step)
         reporter.restore_best_weights()
         measured = {}
         try:
             if ended is None:
                 measured = self.model.evaluate(self.validation_data, verbose=0, return_dict=True)
-        except (KeyboardInterrupt, WorkerLostError) as error:
+        except ENDS as error:
             ended = error
-        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+        diverged = isinstance(ended, NonFiniteError) or not math.isfinite(measured.get("loss", 0))
+        if diverged and reporter.best_weights is None:
             rate = self.config.learning_rate
             raise TrainingDivergedError(
-                f"the training diverged within {reporter.steps} updates; give a lower learning_rate than "
-                f"{rate:g}, such as learning_rate={rate / 4:g}."
-            )
+                f"the training diverged within {reporter.steps + 1} batches; give a lower learning_rate than "
+                f"{rate:g}, such as learning_rate={rate / 4:g}." + (f" It ended at {ended}" if ended else "")
+            ) from ended
         return TrainingResult(
             model=self.model,
             history=tuple(reporter.history),
@@ -157,5 +171,5 @@ class TrainingRun:
             val_loss=measured.get("loss"),
             val_bits_per_character=measured.get("bits_per_character"),
             interrupted=ended is not None,
-            lost=str(ended) if isinstance(ended, WorkerLostError) else None,
+            failure=str(ended) if isinstance(ended, (WorkerLostError, NonFiniteError)) else None,
         )

@@ -21,6 +21,9 @@ for command in (train.train, tune.tune, models.sample, models.score, models.insp
 
 def main():
     """Runs the command line; says what is wrong in one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        # The name of a file may be something that no encoding has.
+        stream.reconfigure(errors="backslashreplace")
     try:
         commands(standalone_mode=False)
     except click.exceptions.Exit as done:

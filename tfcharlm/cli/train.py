@@ -19,9 +19,13 @@ import tensorflow as tf
 
 from tfcharlm import plots
 from tfcharlm.callbacks import SCHEDULES, Report
+from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
+from tfcharlm.cli.options import errors_option
+from tfcharlm.cli.unfinished import Unfinished
 from tfcharlm.distributed import Replicas, strategy_of_environment, workers_of_this_machine
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
 from tfcharlm.export import check_no_pattern, export, next_version
+from tfcharlm.guard import Guard
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.recipe import CELLS, TrainingConfig
 from tfcharlm.text import load_corpus
@@ -56,53 +60,73 @@ REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 @click.option(
     "--seed", default=TrainingConfig.seed, help="Of the initial weights and of where a pass over the text begins."
 )
-def train(corpus, name, output, **settings):
+@click.option("--resume", is_flag=True, help="Go on with the run of this name, if there is one that was not finished.")
+@click.option("--checkpoint-seconds", default=SECONDS, type=float, help="Time between saves of the run.")
+@errors_option
+def train(corpus, name, output, errors, resume, checkpoint_seconds, **settings):
     """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
 
     The model goes to OUTPUT/NAME/VERSION, together with its learning curve. Ctrl-C stops early and keeps the best
-    model so far.
+    model so far. The run is saved in OUTPUT/NAME/checkpoints; the same command with --resume goes on with it.
     """
     # A worker that is not the chief trains, too, and says nothing.
     with one_line_errors():
         config = TrainingConfig(**settings)
         strategy, chief = _meet()
-        text = load_corpus(corpus)
+        text = load_corpus(corpus, errors)
+        unfinished = Unfinished(output / name)
         if chief:
             check_writable(output / name, name)
+            model = unfinished.open(resume)
+            if model is not None:
+                click.echo(f"The run is finished. Model: {model}")
+                return
+        checkpoint = Checkpoint(unfinished.directory, checkpoint_seconds)
         run = TrainingRun(text, config, strategy=strategy)
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
     console.print(
-        f"{corpus}: {len(text):,} characters, {len(run.model.vocabulary)} different tokens; "
+        f"{click.format_filename(corpus)}: {len(text):,} characters, {len(run.model.vocabulary)} different tokens; "
         f"trains on {len(run.corpus.train_ids):,} tokens, holds out the last {len(run.corpus.validation_ids):,}.",
         f"\n{config.layers} x {config.units} {config.cell}, {run.model.count_params():,} parameters, "
         f"seed {config.seed}.",
     )
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its rows of a batch.")
-    with _one_interruption(run.model.replicas):
-        with one_line_errors(IN_A_RUN), _progress_bar(console) as progress:
+    if resume and not unfinished.steps():
+        console.print(f"There is no checkpoint in {unfinished.directory}; the run begins.")
+    with unfinished, _one_interruption(run.model.replicas):
+        with one_line_errors((*IN_A_RUN, CheckpointError)), _progress_bar(console) as progress:
             task = progress.add_task("training", total=1.0)
+            checkpoint.notify = notify = progress.console.print
             result = run.train(
                 on_report=lambda report, history: _print_report(progress.console, report, len(history), run, chief),
                 on_step=lambda spent: progress.update(task, completed=spent),
+                callbacks=[Guard(on_skip=lambda line: notify(f"{line[0].upper()}{line[1:]}.")), checkpoint],
             )
         # There is something to lose now.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not chief:
-            sys.exit(1 if result.lost else 130 if result.interrupted else 0)
-        if result.lost:
-            console.print(f"{result.lost[0].upper()}{result.lost[1:]} Saving the best model so far.")
+            sys.exit(1 if result.failure else 130 if result.interrupted else 0)
+        if result.failure:
+            console.print(f"{result.failure[0].upper()}{result.failure[1:]} Saving the best model so far.")
         if result.interrupted and not result.steps:
             raise UserError("interrupted before the first step; nothing was written.")
-        if result.interrupted and not result.lost:
+        if result.interrupted and not result.failure:
             console.print("Interrupted; saving the best model so far.")
+        if result.interrupted and unfinished.steps():
+            console.print(
+                f"Saved at step {unfinished.steps()[0]:,}; the same command with --resume goes on from there."
+            )
         with one_line_errors():
-            directory = _save(console, result, output / name, _records(console, corpus, config, result))
+            directory = _save(console, result, output / name, _records(console, corpus, errors, config, result))
         _print_result(console, result, directory)
-    elsewhere = directory.parent != output / name
-    if result.lost:
+    if result.failure:
         sys.exit(1)
-    sys.exit(130 if result.interrupted else int(elsewhere))
+    if result.interrupted:
+        sys.exit(130)
+    if directory.parent != output / name:
+        sys.exit(1)
+    unfinished.finish(directory)
 
 
 def _meet():
@@ -116,9 +140,14 @@ def _meet():
 
 
 def check_writable(directory, name):
-    if not name or Path(name).name != name or name.startswith("."):
+    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
         raise ValueError(f"--name must be a plain name such as shakespeare; received {name!r}.")
     directory = directory.absolute()
+    if not str(directory).isprintable():
+        raise ValueError(f"--output must be a path of printable characters; received {str(directory)!r}.")
+    # A name that is too long is an error now, and not when there is a model to lose.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        directory.lstat()
     check_no_pattern(directory)
     existing = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -186,14 +215,15 @@ def _print_result(console, result, directory):
     console.print(f"Learning curve: {directory / 'assets.extra' / 'learning_curve.csv'}")
 
 
-def _records(console, corpus, config, result):
+def _records(console, corpus, errors, config, result):
     """What is kept beside the model of how it came about: `{file name: bytes}`."""
     table = io.StringIO()
     writer = csv.DictWriter(table, [field.name for field in dataclasses.fields(Report)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, result.history))
     outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
-    training = {"corpus": str(corpus), **dataclasses.asdict(config), **outcome, "interrupted": result.interrupted}
+    source = {"corpus": str(corpus), "errors": errors}
+    training = {**source, **dataclasses.asdict(config), **outcome, "interrupted": result.interrupted}
     records = {
         "learning_curve.csv": table.getvalue().encode(),
         "training.json": json.dumps(training, indent=1).encode(),

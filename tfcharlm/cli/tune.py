@@ -11,7 +11,9 @@ import click
 import rich.console
 
 from tfcharlm import plots
+from tfcharlm.cli.options import errors_option
 from tfcharlm.cli.train import check_writable
+from tfcharlm.disk import replace_file
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
 from tfcharlm.export import export, next_version
 from tfcharlm.kernels import available_cores, configure_threads
@@ -23,7 +25,6 @@ from tfcharlm.tuning.hypermodel import SEARCHED
 from tfcharlm.tuning.leaderboard import as_csv
 from tfcharlm.tuning.oracles import make_oracle
 from tfcharlm.tuning.run import role_of_environment
-from tfcharlm.tuning.state import replace_file
 from tfcharlm.tuning.trial_files import CURVE
 
 # Tuners that end by themselves; the others take so many trials if nothing else is said.
@@ -73,8 +74,9 @@ def searched(command):
 @click.option("--level", default="char", type=click.Choice(["char", "byte", "word"]), help="What a token is.")
 @click.option("--validation-fraction", default=TrainingConfig.validation_fraction, help="The held-out last part.")
 @click.option("--seed", default=0, help="Of the draws of a search, and of every model.")
+@errors_option
 @searched
-def tune(corpus, tuner, trials, workers, name, output, resume, **settings):
+def tune(corpus, tuner, trials, workers, name, output, resume, errors, **settings):
     """Search for the best way to train on CORPUS, as for train, and keep the best model.
 
     The model goes to OUTPUT/NAME/VERSION; OUTPUT/NAME/search has leaderboard.csv, trials.png, what TensorBoard shows,
@@ -90,7 +92,7 @@ def tune(corpus, tuner, trials, workers, name, output, resume, **settings):
         role = role_of_environment()
         if role is not None and workers > 1:
             configure_threads(max(1, available_cores() // workers))
-        text = load_corpus(corpus)
+        text = load_corpus(corpus, errors)
         check_writable(output / name, name)
         given = {option: value for option, value in settings.items() if option in SEARCHED and value is not None}
         hypermodel = CharLMHyperModel(
@@ -121,7 +123,7 @@ def tune(corpus, tuner, trials, workers, name, output, resume, **settings):
     with one_line_errors():
         best = _write(console, done, directory)
         if best is not None:
-            _keep(console, best, done, hypermodel, output / name, corpus)
+            _keep(console, best, done, hypermodel, output / name, corpus, errors)
     if done.oracle.stopped_because:
         raise UserError(done.oracle.stopped_because)
 
@@ -214,7 +216,7 @@ def _write(console, done, directory):
     return done.oracle.trials[finished[0]["trial"]]
 
 
-def _keep(console, trial, done, hypermodel, directory, corpus):
+def _keep(console, trial, done, hypermodel, directory, corpus, errors):
     """Exports the best model, after a measurement on all of the held-out text."""
     model = done.load_model(trial)
     config = hypermodel.config(trial.hyperparameters)
@@ -233,7 +235,8 @@ def _keep(console, trial, done, hypermodel, directory, corpus):
         f"\nThe best, trial {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
         f"{measured['bits_per_character']:.4f} bits per character.\nModel: {exported}\nTrain it anew with"
     )
-    console.print(f"  tfcharlm train {shlex.quote(str(corpus))} {_options(config)} --name NAME")
+    read = "" if errors == "strict" else f" --errors {errors}"
+    console.print(f"  tfcharlm train {shlex.quote(str(corpus))}{read} {_options(config)} --name NAME")
 
 
 def _options(config):

@@ -1,13 +1,32 @@
 """What data sets of windows and of lines share: ids in memory or on a disk, orders drawn from a seed, passes."""
 
+import dataclasses
+import hashlib
 import mmap
 import operator
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+# Ids that are hashed at a time.
+PART = 1 << 22
 
-def passes_of(passes, steps, plan, batch):
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a data set of this package was made of, in its attribute `source`, so that a run can go on in the middle.
+
+    Args:
+        starting_at: from the number of a batch to the data set from that batch on; the ones before are not made.
+        description: a function without arguments; the numbers that describe the data set, and the SHA-256 of its ids.
+    """
+
+    starting_at: Callable
+    description: Callable
+
+
+def passes_of(passes, steps, plan, batch, description):
     """A data set of `steps` batches a pass, each a function of the pass and the step.
 
     Args:
@@ -15,18 +34,41 @@ def passes_of(passes, steps, plan, batch):
         steps: of one pass.
         plan: from a pass, int64 (), to the tensors that its batches share.
         batch: from those and the step, int64 (), to an element.
+        description: of its `Source`.
     """
     if passes is not None:
         passes = checked_integer("passes", passes, 1)
 
-    def one_pass(pass_):
-        shared = plan(pass_)
-        return tf.data.Dataset.range(steps).map(lambda step: batch(shared, step))
+    def starting_at(first):
+        first_pass, first_step = divmod(first, steps)
 
-    counter = tf.data.Dataset.counter() if passes is None else tf.data.Dataset.range(passes)
-    size = tf.data.INFINITE_CARDINALITY if passes is None else passes * steps
-    dataset = counter.flat_map(one_pass).apply(tf.data.experimental.assert_cardinality(size))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+        def one_pass(pass_):
+            shared = plan(pass_)
+            begin = tf.where(pass_ == first_pass, tf.constant(first_step, tf.int64), 0)
+            return tf.data.Dataset.range(begin, steps).map(lambda step: batch(shared, step))
+
+        if passes is None:
+            counter, size = tf.data.Dataset.counter(first_pass), tf.data.INFINITE_CARDINALITY
+        else:
+            counter, size = tf.data.Dataset.range(first_pass, passes), max(0, passes * steps - first)
+        dataset = counter.flat_map(one_pass).apply(tf.data.experimental.assert_cardinality(size))
+        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+        dataset.source = Source(starting_at, lambda: {"passes": passes, **description()})
+        return dataset
+
+    return starting_at(0)
+
+
+def sha256_of(arrays):
+    """The SHA-256 of integer arrays one after another, in hexadecimal; a mapped file is read once through."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        for begin in range(0, len(array), PART):
+            part = np.ascontiguousarray(array[begin : begin + PART])
+            digest.update(part.astype(part.dtype.newbyteorder("<"), copy=False))
+            _forget(array)
+        digest.update(f" {len(array)} {array.dtype.name}\n".encode())
+    return digest.hexdigest()
 
 
 def order_of(size, seed, pass_, stream=0):

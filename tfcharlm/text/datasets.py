@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.text.batches import checked_ids, checked_integer, order_of, passes_of, reader
+from tfcharlm.text.batches import checked_ids, checked_integer, order_of, passes_of, reader, sha256_of
 
 
 def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_remainder=True) -> tf.data.Dataset:
@@ -12,7 +12,7 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
     The text is cut into B stretches, one for each row, and every batch advances all of them by T
     tokens. The target of a token is the token after it. A document begins with a window of its own,
     and that says `start`. Every batch is a function of (seed, pass, step) alone, so that a run can go
-    on from any step with `dataset.skip(s)`.
+    on from any step, with `dataset.source.starting_at(step)`.
 
     Args:
         ids: integers (length,), from `vocabulary.encode(text)`; or a list of such arrays, one a
@@ -60,17 +60,24 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
     length = checked_integer("sequence_length", sequence_length, 1)
     if seed is not None:
         seed = checked_integer("seed", seed, 0)
+    numbers = {"batch_size": rows, "sequence_length": length, "seed": seed}
     if isinstance(ids, list | tuple) and not all(isinstance(entry, int | np.integer) for entry in ids):
-        return passes_of(passes, *_document_windows([checked_ids(document) for document in ids], rows, length, seed))
+        documents = [checked_ids(document) for document in ids]
+        windows = _document_windows(documents, rows, length, seed)
+        return passes_of(passes, *windows, lambda: {**numbers, "corpus_sha256": sha256_of(documents)})
     ids = checked_ids(ids)
+
+    def description():
+        return {**numbers, "drop_remainder": drop_remainder, "corpus_sha256": sha256_of([ids])}
+
     if drop_remainder:
-        return passes_of(passes, *_full_windows(ids, rows, length, seed))
+        return passes_of(passes, *_full_windows(ids, rows, length, seed), description)
     if seed is not None:
         raise ValueError(
             f"drop_remainder=False reads every target from the first on; got seed={seed!r}, expected seed=None"
         )
     # One document; but without a seed its rows divide the targets evenly, and not the windows.
-    return passes_of(passes, *_all_windows(ids, rows, length))
+    return passes_of(passes, *_all_windows(ids, rows, length), description)
 
 
 def _full_windows(ids, rows, length, seed):

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.text.batches import checked_integer, order_of, passes_of
+from tfcharlm.text.batches import checked_integer, order_of, passes_of, sha256_of
 
 
 def line_dataset(lines, vocabulary, batch_size, seed=None, passes=1) -> tf.data.Dataset:
@@ -53,7 +53,7 @@ def line_dataset(lines, vocabulary, batch_size, seed=None, passes=1) -> tf.data.
     steps = -(-len(lengths) // rows)
     # Each length up to 9 is a class of its own; above that, a class is about an eighth wide.
     classes = lengths if seed is None else np.round(np.log(lengths) / np.log(1.125))
-    ids = tf.constant(ids)
+    ids_of_items, ids = ids, tf.constant(ids)
 
     def plan(pass_):
         items = order_of(len(lengths), seed, pass_)
@@ -73,7 +73,8 @@ def line_dataset(lines, vocabulary, batch_size, seed=None, passes=1) -> tf.data.
         inputs = {"tokens": tokens, "start": tf.ones_like(chosen, tf.bool)}
         return inputs, targets, tf.cast(real, tf.float32)
 
-    return passes_of(passes, steps, plan, batch)
+    numbers = {"batch_size": rows, "seed": seed}
+    return passes_of(passes, steps, plan, batch, lambda: {**numbers, "corpus_sha256": sha256_of([ids_of_items])})
 
 
 def _encoded(lines, vocabulary):

@@ -7,6 +7,7 @@ import keras
 import keras_tuner
 
 from tfcharlm.callbacks import SCHEDULES
+from tfcharlm.guard import NonFiniteError
 from tfcharlm.recipe import CELLS, Corpus, TrainingConfig, make_model
 from tfcharlm.text import stream_dataset
 from tfcharlm.training import TrainingRun
@@ -183,8 +184,11 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         listeners.on_train_begin()
         listeners.on_epoch_begin(initial_epoch)
         _, ended = run.fit(budget, on_report, [steps], reports, self._report_data, free=True)
-        listeners.on_train_end()
-        if ended is not None:
+        if isinstance(ended, NonFiniteError):
+            fallback = {"val_loss": guessing, "val_bits_per_character": guessing / math.log(2)}
+            listeners.on_epoch_end(initial_epoch + told, fallback)
+        elif ended is not None:
             raise ended
+        listeners.on_train_end()
         self.curves.append(history.history.get("val_loss", []))
         return history

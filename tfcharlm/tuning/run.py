@@ -9,8 +9,8 @@ import time
 import warnings
 from pathlib import Path
 
+from tfcharlm.disk import lock
 from tfcharlm.tuning.oracles import make_oracle
-from tfcharlm.tuning.state import lock
 from tfcharlm.tuning.tuner import SearchTuner
 from tfcharlm.tuning.workers import Workers, end_with_chief
 
@@ -74,7 +74,7 @@ def search(
         end_with_chief()
         SearchTuner(oracle, hypermodel, directory, explore=False).search()
         return None
-    with contextlib.closing(lock(directory)):
+    with contextlib.closing(lock(directory, "a search")):
         goes_on = oracle.file.exists() or any(directory.glob("trial_*/trial.json"))
         if goes_on and not resume:
             raise ValueError(f"{directory} has a search; go on with it (resume), or choose another name.")

@@ -1,8 +1,9 @@
 """The file in which a search lives: replaced in one step, and the generation before it kept."""
 
 import json
-import os
 from pathlib import Path
+
+from tfcharlm.disk import replace_file
 
 
 class StateFile:
@@ -51,23 +52,6 @@ class StateFile:
                 yield path.name, state
 
 
-def replace_file(path, write):
-    """Lets `write` make a file, and puts it in the place of `path` when it is on the disk: there is never half a file.
-
-    Args:
-        path: the file to replace.
-        write: called with the path to write to, which ends like `path`.
-    """
-    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
-    try:
-        write(partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def read_json(path):
     """The JSON object in a file; None if the file is missing, torn or holds something else."""
     try:
@@ -75,27 +59,3 @@ def read_json(path):
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def lock(directory):
-    """Keeps every other process out of a directory, until this one ends or closes what is returned.
-
-    What a process that was killed has left half written is removed.
-
-    Raises:
-        ValueError: another process has it.
-    """
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    file = Path(directory, "lock").open("w")  # noqa: SIM115, the caller closes it
-    try:
-        import fcntl  # Windows has none; there nobody keeps two searches from one directory
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise ValueError(f"a search is running in {directory}; wait for its end, or stop it first.") from error
-    except (ImportError, OSError):
-        pass  # some network file systems have no locks
-    for partial in Path(directory).glob("partial-*"):
-        partial.unlink()
-    return file

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfcharlm.tuning.state import replace_file
+from tfcharlm.disk import replace_file
 
 CURVE = "learning_curve.csv"
 

@@ -1,0 +1,147 @@
+"""What a run consists of: every variable that a step reads, the state of callbacks, and what must not change."""
+
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcharlm.checkpoint.store import CheckpointError
+
+# Attributes in which Keras's own callbacks keep what they have seen; they begin anew with every `fit`.
+KERAS_CALLBACKS = {
+    keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_weights", "best_epoch"),
+    keras.callbacks.ReduceLROnPlateau: ("wait", "cooldown_counter", "best"),
+    keras.callbacks.ModelCheckpoint: ("best",),
+}
+
+
+def variables_of(model):
+    """The variables of a run by what they are for, each on every device of this process.
+
+    "weights" has the counters of Keras's random generators too; "states" is what the rows carry from chunk to chunk,
+    "random" counts the masks of dropout.
+    """
+    groups = {
+        "weights": model.variables,
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+        "states": model.carried_variables,
+        "random": [model.dropout.counter],
+    }
+    return {name: [piece for variable in group for piece in _pieces(variable)] for name, group in groups.items()}
+
+
+def _pieces(variable):
+    # What differs from replica to replica can only be had one by one.
+    variable = variable.value if isinstance(variable, keras.Variable) else variable
+    return tf.distribute.get_strategy().experimental_local_results(variable)
+
+
+def values_of(model):
+    """The values of `variables_of`, as NumPy arrays."""
+    with model.replicas.scope():
+        return {name: [piece.numpy() for piece in pieces] for name, pieces in variables_of(model).items()}
+
+
+def assign(model, values, names=None):
+    """Gives the variables the values that `values_of` had; of some groups only, if `names` are given."""
+    with model.replicas.scope():
+        for name, pieces in variables_of(model).items():
+            if names is None or name in names:
+                for piece, value in zip(pieces, values[name], strict=True):
+                    piece.assign(value)
+
+
+def callback_states(callbacks):
+    """What callbacks have seen: of ours by `get_state()`, of Keras's by their attributes; others are left alone."""
+    kept = _with_states(callbacks)
+    return [_attributes(callback) if _kind(callback) else callback.get_state() for callback in kept]
+
+
+def restore_callbacks(callbacks, states):
+    """Gives callbacks back what `callback_states` had of them."""
+    for callback, state in zip(_with_states(callbacks), states, strict=True):
+        if _kind(callback):
+            for name, value in state.items():
+                setattr(callback, name, value)
+        else:
+            callback.set_state(state)
+
+
+def callback_names(callbacks):
+    """The callbacks that have a state, in their order."""
+    return [type(callback).__name__ for callback in _with_states(callbacks)]
+
+
+def _with_states(callbacks):
+    return [callback for callback in callbacks if _kind(callback) or hasattr(callback, "get_state")]
+
+
+def _kind(callback):
+    return next((kind for kind in KERAS_CALLBACKS if isinstance(callback, kind)), None)
+
+
+def _attributes(callback):
+    values = {name: getattr(callback, name) for name in KERAS_CALLBACKS[_kind(callback)]}
+    # A best value of infinity, before there is one, is what the callback begins with.
+    return {name: value for name, value in values.items() if not isinstance(value, float) or np.isfinite(value)}
+
+
+def identity(model, data, settings):
+    """What must be the same when a run goes on, as a tree of which two can be compared."""
+    config = model.get_config()
+    source = getattr(data, "source", None)
+    with model.replicas.scope():
+        shapes = {
+            name: [[*map(str, piece.shape), piece.dtype.name] for piece in pieces]
+            for name, pieces in variables_of(model).items()
+            if name in ("weights", "optimizer")
+        }
+    return {
+        "settings": dict(settings or {}),
+        "vocabulary": {"size": len(model.vocabulary), "fingerprint": model.vocabulary.fingerprint},
+        "model": _without_names({name: value for name, value in config.items() if name != "vocabulary"}),
+        "optimizer": _without_names(keras.optimizers.serialize(model.optimizer)),
+        "data": None if source is None else source.description(),
+        "variables": shapes,
+        "replicas": model.replicas.strategy.num_replicas_in_sync if model.replicas else 1,
+    }
+
+
+def _without_names(tree):
+    """A configuration without what differs between processes: names that Keras counts, a rate that a schedule moves."""
+    if isinstance(tree, dict):
+        kept = {name: value for name, value in tree.items() if name != "name" and not _is_rate(name, value)}
+        return {name: _without_names(value) for name, value in kept.items()}
+    return [_without_names(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _is_rate(name, value):
+    return name == "learning_rate" and isinstance(value, float)
+
+
+def check_same(before, now):
+    """Raises if two trees of `identity` differ, and names what does."""
+    now = json.loads(json.dumps(now))
+    # An architecture that differs because a setting does is one difference.
+    settings = _differences(before.pop("settings"), now.pop("settings"), "")
+    differences = list(settings) or list(_differences(before, now, ""))
+    if differences:
+        raise CheckpointError(
+            f"the run that is there is another one: {'; '.join(differences[:3])}. "
+            "Go on with what it was begun with, or begin another run in another directory."
+        )
+
+
+def _differences(before, now, path):
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in {**before, **now}:
+            yield from _differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
+    elif before != now:
+        yield f"{path} was {_short(before)} and is {_short(now)}"
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
