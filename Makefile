@@ -5,7 +5,7 @@ MINUTES ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-all notebooks lint format clean
+.PHONY: demo test test-all test-faults notebooks lint format clean
 
 # Train for two minutes on Shakespeare's plays, then let the model write.
 demo: $(READY)
@@ -21,6 +21,10 @@ test: $(READY)
 # The same and what takes minutes.
 test-all: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m ""
+
+# Trainings that are killed 200 times, at every call of a save too, and all that breaks on a disk; half an hour or so.
+test-faults: $(READY)
+	$(BIN)/python -m pytest -q -s tests/faults -m ""
 
 # The five notebooks from top to bottom, their outputs written in place; one to three minutes each.
 notebooks: $(READY)

@@ -212,7 +212,9 @@ def test_a_job_that_is_started_again_goes_on_as_if_nothing_had_been(tmp_path):
     print(*two_workers("0", tmp_path, "survive"))
     said = two_workers("33", tmp_path / "killed", "survive")
     assert "another worker does not answer" in said[0]
-    assert [f"worker-{rank}: the run goes on after step 28." in text
+    # As if it had been killed in its last save.
+    shutil.rmtree(tmp_path / "killed" / "run" / "worker-1" / "checkpoint-0000000028")
+    assert [f"worker-{rank}: the run goes on after step 21." in text
             for rank, text in enumerate(two_workers("0", tmp_path / "killed", "survive"))] == [True, True]  # fmt: skip
     for rank in (0, 1):
         whole, killed = np.load(tmp_path / f"{rank}.npz"), np.load(tmp_path / "killed" / f"{rank}.npz")
@@ -221,8 +223,10 @@ def test_a_job_that_is_started_again_goes_on_as_if_nothing_had_been(tmp_path):
             np.testing.assert_array_equal(whole[name], killed[name])
     # The rows of a worker whose disk is lost are lost; nobody begins them anew unasked.
     shutil.rmtree(tmp_path / "killed" / "run" / "worker-1")
-    for text in two_workers("0", tmp_path / "killed", "survive"):
-        assert "the workers have checkpoints of the steps 60, none" in text
+    # The one that ends last may hear no more than that the other has ended.
+    said = two_workers("0", tmp_path / "killed", "survive")
+    assert any("the workers have checkpoints of the steps 60, none" in text for text in said)
+    assert all("Error: " in text for text in said)
 
 
 @pytest.mark.slow

@@ -93,15 +93,27 @@ class Checkpoint(keras.callbacks.Callback):
         self._run, self._identity, self._saved = run, identity_, None
         for callback in run.callbacks:
             callback.set_model(run.model)
-        step, tree, damages = self.store.load_newest()
-        for damage in damages:
-            self.notify(f"{damage}; it is left out.")
+        step, tree = self._newest(run.model.replicas)
         if tree is not None:
             check_same(tree["identity"], identity_)
             run.restore(tree)
             self._saved = dict(run.progress)
             self.notify(f"{self.store.directory}: the run goes on after step {step:,}.")
         self._saved_at = run.model.replicas.clock()
+
+    def _newest(self, replicas):
+        """The newest checkpoint that all workers have, and its step; None and None if none has any."""
+        step, tree, damages = self.store.load_newest()
+        for damage in damages:
+            self.notify(f"{damage}; it is left out.")
+        steps = replicas.of_all_workers(-1 if step is None else step)
+        if min(steps) < 0 <= max(steps):
+            raise CheckpointError(
+                f"the workers have checkpoints of the steps {', '.join('none' if s < 0 else str(s) for s in steps)}; "
+                f"to go on all of them need one. To begin anew, remove {self.directory} everywhere."
+            )
+        # A worker that was killed in a save has one less than the others.
+        return (step, tree) if step in (None, min(steps)) else (min(steps), self.store.load(min(steps)))
 
     # What is left of a run may take several calls of Keras's `fit`. The other callbacks are told of one.
 
