@@ -264,7 +264,10 @@ def test_a_run_goes_on_where_it_was_interrupted(command, monkeypatch, tmp_path):
     assert command(*run, "--name", "barn", "--resume")[:2] == (0, "The run is finished. Model: saved_models/barn/2\n")
 
 
-@pytest.mark.parametrize("settings", [["--level", "byte", "--cell", "rnn", "--layers", "2"], ["--level", "word"]])
+@pytest.mark.parametrize(
+    "settings",
+    [["--level", "byte", "--cell", "rnn", "--layers", "2"], pytest.param(["--level", "word"], marks=pytest.mark.slow)],
+)
 def test_every_kind_of_model_is_trained_and_writes(command, tmp_path, settings):
     (tmp_path / "barn [old].txt").write_text(TEXT)
     status, output, _ = command("train", "barn [old].txt", "--name", "barn", "--epochs", 1, *SMALL, *settings)

@@ -37,9 +37,8 @@ TUNERS = {
 }
 
 
-@pytest.mark.parametrize(
-    "tuner", [name if name == "hyperband" else pytest.param(name, marks=pytest.mark.slow) for name in TUNERS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("tuner", TUNERS)
 def test_the_tuners_of_keras_tuner_as_they_are(tuner, tmp_path):
     """The model that is said to be the best has the loss that is said to be the lowest."""
     hypermodel = CharLMHyperModel(TEXT, steps=12, reports=3, prune=False, **SMALL | {"units": [3, 5, 8]})
