@@ -1,5 +1,6 @@
 """The command line as its user meets it: a run, its files, its errors, an interruption."""
 
+import contextlib
 import csv
 import json
 import os
@@ -16,6 +17,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import cli
+from tfcharlm.disk import lock
 
 TEXT = "".join(
     f"the {size} {animal} said {word} to the {other}\n"
@@ -262,6 +264,19 @@ def test_a_run_goes_on_where_it_was_interrupted(command, monkeypatch, tmp_path):
     for one, other in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(one, other)
     assert command(*run, "--name", "barn", "--resume")[:2] == (0, "The run is finished. Model: saved_models/barn/2\n")
+    (tmp_path / "barn.txt").write_text(TEXT[::-1])
+    status, _, error = command(*run, "--name", "barn", "--resume")
+    assert status == 2 and "corpus_sha256 was" in error
+
+
+def test_a_run_that_has_not_saved_yet_keeps_its_directory(command, tmp_path):
+    """From a second start of the same command, too."""
+    (tmp_path / "barn.txt").write_text(TEXT)
+    directory = tmp_path / "saved_models" / "barn" / "checkpoints"
+    with contextlib.closing(lock(directory, "another run")):
+        status, _, error = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
+        assert status == 2 and "another run is running in saved_models/barn/checkpoints" in error
+        assert (directory / "lock").exists()
 
 
 @pytest.mark.parametrize(

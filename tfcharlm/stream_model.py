@@ -47,8 +47,8 @@ class StreamModel(keras.Model):
 
     @property
     def carried_variables(self):
-        """The states with which the rows of the next chunk of training begin; no part of the saved weights."""
-        return self._training_states.variables
+        """The states with which the next chunks of training and validation begin; no part of the saved weights."""
+        return self._training_states.variables + self._test_states.variables
 
     def compile(self, optimizer="adam", **kwargs):
         """Configures training, as `keras.Model.compile` does. The loss is the model's own and cannot be replaced."""

@@ -11,6 +11,7 @@ from tfcharlm.guard import NonFiniteError
 from tfcharlm.model import CharLM
 from tfcharlm.recipe import Corpus, make_model
 from tfcharlm.text import stream_dataset
+from tfcharlm.text.batches import sha256_of
 
 # Chunks of held-out text that a report evaluates; a report costs about a second.
 REPORT_CHUNKS = 24
@@ -148,7 +149,9 @@ class TrainingRun:
         """
         budget = self.budget()
         for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
-            checkpoint.settings = dataclasses.asdict(self.config)
+            # The best weights are chosen by the text that is held out.
+            held_out = {"held_out_sha256": sha256_of([self.corpus.validation_ids])}
+            checkpoint.settings = dataclasses.asdict(self.config) | held_out
         reporter, ended = self.fit(budget, on_report, callbacks, on_step=on_step)
         reporter.restore_best_weights()
         measured = {}

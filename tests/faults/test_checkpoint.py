@@ -594,6 +594,37 @@ def test_other_ways_to_train(tmp_path, kind):
         assert subject.fit(silent(tmp_path / str(place)), epochs=3) == whole, f"died after {place} calls"
 
 
+class Batches(keras.callbacks.Callback):
+    """Learns the faster the further an epoch is: what a callback does may depend on the number of a batch."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate.assign(0.01 * (1 + batch) / self.params["steps"])
+
+
+def test_a_new_process_makes_its_metrics_at_the_first_step(tmp_path):
+    """And counts the batches of an epoch as the one that died did."""
+
+    def fit(*callbacks, **options):
+        subject = Subject(metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2)])
+        return subject.fit(*callbacks, Batches(), epochs=2, validation_data=subject.data.take(3), **options)
+
+    whole, checkpoint = fit(), {"steps": 3}
+    assert fit(silent(tmp_path / "run", **checkpoint), dies_after=8) is None
+    assert fit(silent(tmp_path / "run", **checkpoint)) == whole
+    assert len(whole[1]["val_sparse_top_k_categorical_accuracy"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["BackupAndRestore", "SwapEMAWeights", "Checkpoint"])
+def test_what_moves_weights_behind_the_back_of_a_run_is_refused(tmp_path, subject, kind):
+    others = {
+        "BackupAndRestore": lambda: keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+        "SwapEMAWeights": lambda: keras.callbacks.SwapEMAWeights(),
+        "Checkpoint": lambda: silent(tmp_path / "other"),
+    }
+    with pytest.raises(ValueError, match=f"what {kind} does; leave one of them out"):
+        subject.fit(silent(tmp_path / "run"), others[kind]())
+
+
 def test_a_run_that_had_ended_is_trained_no_further_but_may_be_prolonged(tmp_path, subject):
     """The history is that of all epochs; that of a prolonged run what it would have been from the beginning."""
     short, long = subject.fit(Counter(), epochs=2), subject.fit(Counter(), epochs=5)

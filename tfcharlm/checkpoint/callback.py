@@ -13,20 +13,26 @@ from tfcharlm.disk import lock
 # Half a minute's work is the most that a kill costs; a save takes less than a hundredth of that.
 SECONDS = 30
 
+# These move weights or epochs behind the back of a run.
+NOT_BESIDE = keras.callbacks.BackupAndRestore, keras.callbacks.SwapEMAWeights
+
 
 class Checkpoint(keras.callbacks.Callback):
     """Saves everything that a run needs to go on, and goes on with what is there.
 
     Give it to `CharLM.fit`. If its directory is empty, the run begins and is saved from time to time; if not, the run
     goes on, and with the same seed it ends with the same weights, bit for bit, as if it had never stopped. So the same
-    script can be started again whatever happened to it. A run that had ended is not trained further, unless `epochs` is
-    higher than it was.
+    script can be started again whatever happened to it. A run that had ended is trained further only if no callback had
+    stopped it and `epochs` is higher than it was.
 
-    Kept are the weights, the optimizer, the position in the data, the rows' states, the counters of dropout, metrics,
-    the history, and of the other callbacks what `get_state()` returns and `set_state(state)` takes; Keras's
-    `EarlyStopping`, `ReduceLROnPlateau` and `ModelCheckpoint` need no such methods. Batches must be a function of their
-    number: a data set of this package, which begins at any of them at once; or another `tf.data.Dataset` of known
-    length, which is read up to there.
+    Kept are the weights, the optimizer with its learning rate, the position in the data, the rows' states, the counters
+    of dropout, metrics, the history, and of the other callbacks what `get_state()` returns (of JSON and NumPy arrays)
+    and `set_state(state)` takes. Keras's `EarlyStopping`, `ReduceLROnPlateau` and `ModelCheckpoint` need no such
+    methods; what other callbacks count, such as TensorBoard, or `ModelCheckpoint` with a number of batches, begins
+    anew, and `CSVLogger` needs `append=True`.
+
+    Batches must be a function of their number: a data set of this package, which begins at any of them at once; or
+    another `tf.data.Dataset` of known length, which is read up to there, and whose content is not compared.
 
     Args:
         directory: of this run alone. The last two checkpoints stay in it, of several workers in `worker-0` and so on.
@@ -77,6 +83,11 @@ class Checkpoint(keras.callbacks.Callback):
             The `keras.callbacks.History` of the whole run.
         """
         others = [callback for callback in options["callbacks"] if callback is not self]
+        for other in others:
+            if isinstance(other, (Checkpoint, *NOT_BESIDE)):
+                raise ValueError(
+                    f"Checkpoint cannot go on with what {type(other).__name__} does; leave one of them out."
+                )
         run = Run(model, data, {**options, "callbacks": others})
         # Every worker saves what its rows carry, on a disk of its own or on one that all of them share.
         worker = model.replicas.worker
@@ -98,7 +109,8 @@ class Checkpoint(keras.callbacks.Callback):
             check_same(tree["identity"], identity_)
             run.restore(tree)
             self._saved = dict(run.progress)
-            self.notify(f"{self.store.directory}: the run goes on after step {step:,}.")
+            done = "goes on after" if run.left() else "had ended at"
+            self.notify(f"{self.store.directory}: the run {done} step {step:,}.")
         self._saved_at = run.model.replicas.clock()
 
     def _newest(self, replicas):
@@ -124,7 +136,7 @@ class Checkpoint(keras.callbacks.Callback):
     def set_params(self, params):
         super().set_params(params)
         if self._run is not None:
-            self._tell("set_params", {**params, "epochs": self._run.epochs})
+            self._tell("set_params", {**params, **self._run.params})
 
     def on_train_begin(self, logs=None):
         if self._run is None or self._run.model is not self.model:
@@ -145,11 +157,11 @@ class Checkpoint(keras.callbacks.Callback):
         # Between what callbacks do after a batch and before the next one; in its middle they would do that twice.
         if self._run.progress["batch"]:
             self._save_if_due()
-        self._tell("on_train_batch_begin", batch, logs)
+        self._tell("on_train_batch_begin", self._run.offset + batch, logs)
 
     def on_train_batch_end(self, batch, logs=None):
         self._run.end_batch(batch)
-        self._tell("on_train_batch_end", batch, logs)
+        self._tell("on_train_batch_end", self._run.offset + batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         self._tell("on_epoch_end", epoch, logs)

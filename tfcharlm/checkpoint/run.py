@@ -30,7 +30,7 @@ class Run:
         first = self._options.pop("initial_epoch", 0)
         self.progress = {"step": 0, "epoch": first, "batch": 0, "place": 0, "stopped": False}
         self.calls, self._until = 0, None
-        self._logs, self._offset, self._tree, self._ends = [], 0, None, None
+        self._logs, self.offset, self._tree, self._ends = [], 0, None, None
         if not model.optimizer.built:
             with model.replicas.scope():
                 model.optimizer.build(model.trainable_variables)
@@ -44,6 +44,11 @@ class Run:
             "callbacks": callback_names(self.callbacks),
         }
 
+    @property
+    def params(self):
+        """What Keras tells callbacks of a whole `fit`."""
+        return {"epochs": self.epochs, "steps": self._steps or self._length}
+
     def tree(self):
         """All of it, for a checkpoint."""
         return {
@@ -56,8 +61,16 @@ class Run:
     def restore(self, tree):
         """Goes back to where a `tree` was made."""
         self.progress, self._logs, self._tree = dict(tree["progress"]), list(tree["logs"]), tree
+        self._make_metrics()
         assign(self.model, tree["variables"])
         restore_callbacks(self.callbacks, tree["callbacks"])
+
+    def _make_metrics(self):
+        """Keras makes the variables of the metrics that `compile` was given when it first has something to measure."""
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(next(iter(self._data)))
+        logits = tf.zeros((*targets.shape, len(self.model.vocabulary)))
+        with self.model.replicas.scope():
+            self.model.compute_metrics(inputs, targets, logits, weights)
 
     def left(self):
         """Whether there is an epoch to train, or the rest of one."""
@@ -66,7 +79,7 @@ class Run:
     def next_call(self):
         """The arguments of the next call of `fit`: all that is left, if it begins where the data set does."""
         epoch, batch, place = (self.progress[name] for name in ("epoch", "batch", "place"))
-        self._offset, self.calls, self._until = batch, self.calls + 1, epoch + 1 if place else self.epochs
+        self.offset, self.calls, self._until = batch, self.calls + 1, epoch + 1 if place else self.epochs
         return {
             **self._options,
             "x": _starting_at(self._data, place) if place else self._data,
@@ -78,7 +91,8 @@ class Run:
     def begin_epoch(self, epoch):
         self.progress["epoch"] = epoch
         if self._tree is not None:
-            # Keras's callbacks forget what they have seen when `fit` begins.
+            # Keras's callbacks forget what they have seen when `fit` begins, and others change something then.
+            assign(self.model, self._tree["variables"], but=["metrics"])
             restore_callbacks(self.callbacks, self._tree["callbacks"])
 
     def go_on(self):
@@ -89,14 +103,16 @@ class Run:
         self._tree = None
 
     def end_batch(self, batch):
-        done = self._offset + batch + 1 - self.progress["batch"]
+        done = self.offset + batch + 1 - self.progress["batch"]
         for name in ("step", "batch", "place"):
             self.progress[name] += done
 
     def end_epoch(self, epoch, logs):
         # As text, which has every bit and what is no number, too.
-        self._logs.append([epoch, {name: repr(float(value)) for name, value in (logs or {}).items()}])
-        self._offset = 0
+        self._logs.append(
+            [epoch, {name: repr(float(value)) for name, value in (logs or {}).items() if _is_number(value)}]
+        )
+        self.offset = 0
         self.progress.update(epoch=epoch + 1, batch=0)
         # Keras begins a data set again in every epoch, or when it is used up.
         if self._steps is None or (self._length is not None and self.progress["place"] >= self._length):
@@ -108,7 +124,7 @@ class Run:
         self.progress["stopped"] = bool(self.model.stop_training)
         if self.left():
             # An optimizer with averages has put them in the place of the weights, as if this were the end.
-            assign(self.model, self._ends)
+            assign(self.model, self._ends, but=["metrics"])
 
     def history(self):
         """The `keras.callbacks.History` of all epochs."""
@@ -120,6 +136,14 @@ class Run:
                 history.history.setdefault(name, []).append(float(value))
         self.model.history = history
         return history
+
+
+def _is_number(value):
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _length(data):

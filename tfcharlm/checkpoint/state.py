@@ -44,29 +44,35 @@ def values_of(model):
         return {name: [piece.numpy() for piece in pieces] for name, pieces in variables_of(model).items()}
 
 
-def assign(model, values, names=None):
-    """Gives the variables the values that `values_of` had; of some groups only, if `names` are given."""
+def assign(model, values, but=()):
+    """Gives the variables the values that `values_of` had, but those of some groups."""
     with model.replicas.scope():
         for name, pieces in variables_of(model).items():
-            if names is None or name in names:
+            if name not in but:
+                if len(pieces) != len(values[name]):
+                    raise CheckpointError(f"the run had {len(values[name])} {name} and has {len(pieces)}.")
                 for piece, value in zip(pieces, values[name], strict=True):
                     piece.assign(value)
 
 
 def callback_states(callbacks):
     """What callbacks have seen: of ours by `get_state()`, of Keras's by their attributes; others are left alone."""
-    kept = _with_states(callbacks)
-    return [_attributes(callback) if _kind(callback) else callback.get_state() for callback in kept]
+    return [
+        {
+            "attributes": _attributes(callback) if _kind(callback) else {},
+            "state": callback.get_state() if hasattr(callback, "get_state") else None,
+        }
+        for callback in _with_states(callbacks)
+    ]
 
 
 def restore_callbacks(callbacks, states):
     """Gives callbacks back what `callback_states` had of them."""
     for callback, state in zip(_with_states(callbacks), states, strict=True):
-        if _kind(callback):
-            for name, value in state.items():
-                setattr(callback, name, value)
-        else:
-            callback.set_state(state)
+        for name, value in state["attributes"].items():
+            setattr(callback, name, value)
+        if hasattr(callback, "set_state"):
+            callback.set_state(state["state"])
 
 
 def callback_names(callbacks):

@@ -13,6 +13,8 @@ from tfcharlm.disk import remove_directory, replace_directory
 # One before the newest, for damage that comes from elsewhere.
 KEPT = 2
 STATE, ARRAYS, MANIFEST = "state.json", "arrays.npy", "manifest.sha256"
+# The key of what stands for an array, which no dictionary of a tree may have.
+ARRAY = "numpy.ndarray"
 _NAME = re.compile(r"checkpoint-(\d{10,})")
 
 
@@ -70,10 +72,7 @@ class CheckpointStore:
             ValueError: a number is not finite.
         """
         arrays, content = io.BytesIO(), {"step": step, "tree": tree}
-        try:
-            state = json.dumps(content, default=lambda array: _stored(array, arrays), allow_nan=False)
-        except ValueError as error:
-            raise ValueError("a number in it is not finite") from error
+        state = json.dumps(content, default=lambda array: _stored(array, arrays), allow_nan=False)
         files = {STATE: state.encode(), ARRAYS: arrays.getvalue()}
         replace_directory(self.path(step), {**files, MANIFEST: _manifest(files)})
         self._good = [*self._good[1 - KEPT :], step]
@@ -129,13 +128,13 @@ def _stored(array, file):
         raise ValueError(f"{array} is not finite")
     np.save(file, array, allow_pickle=False)
     # NumPy's format knows nothing of bfloat16.
-    return {"array": array.dtype.name}
+    return {ARRAY: array.dtype.name}
 
 
 def _loaded(entry, file):
-    if list(entry) != ["array"]:
+    if list(entry) != [ARRAY]:
         return entry
-    return np.load(file, allow_pickle=False).view(np.dtype(entry["array"]))
+    return np.load(file, allow_pickle=False).view(np.dtype(entry[ARRAY]))
 
 
 def _manifest(files):

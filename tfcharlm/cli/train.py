@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -61,7 +62,12 @@ REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
     "--seed", default=TrainingConfig.seed, help="Of the initial weights and of where a pass over the text begins."
 )
 @click.option("--resume", is_flag=True, help="Go on with the run of this name, if there is one that was not finished.")
-@click.option("--checkpoint-seconds", default=SECONDS, type=float, help="Time between saves of the run.")
+@click.option(
+    "--checkpoint-seconds",
+    default=float(SECONDS),
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time between saves of the run.",
+)
 @errors_option
 def train(corpus, name, output, errors, resume, checkpoint_seconds, **settings):
     """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
@@ -74,7 +80,8 @@ def train(corpus, name, output, errors, resume, checkpoint_seconds, **settings):
         config = TrainingConfig(**settings)
         strategy, chief = _meet()
         text = load_corpus(corpus, errors)
-        unfinished = Unfinished(output / name)
+        corpus_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        unfinished = Unfinished(output / name, {**settings, "corpus_sha256": corpus_sha256})
         if chief:
             check_writable(output / name, name)
             model = unfinished.open(resume)
@@ -94,7 +101,7 @@ def train(corpus, name, output, errors, resume, checkpoint_seconds, **settings):
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its rows of a batch.")
     if resume and not unfinished.steps():
         console.print(f"There is no checkpoint in {unfinished.directory}; the run begins.")
-    with unfinished, _one_interruption(run.model.replicas):
+    with unfinished if chief else contextlib.nullcontext(), _one_interruption(run.model.replicas):
         with one_line_errors((*IN_A_RUN, CheckpointError)), _progress_bar(console) as progress:
             task = progress.add_task("training", total=1.0)
             checkpoint.notify = notify = progress.console.print

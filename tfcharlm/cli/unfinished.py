@@ -1,9 +1,12 @@
 """What an earlier run of the same name has left: checkpoints to go on from, or the word that it is finished."""
 
 import contextlib
+import json
+from pathlib import Path
 
 from tfcharlm.checkpoint import CheckpointStore
-from tfcharlm.disk import clear, replace_file
+from tfcharlm.checkpoint.state import check_same
+from tfcharlm.disk import clear, lock, replace_file
 
 
 class Unfinished:
@@ -11,22 +14,26 @@ class Unfinished:
 
     Args:
         directory: of the model.
+        settings: what must be the same when a run goes on, a dictionary.
     """
 
-    def __init__(self, directory):
-        self.directory = directory / "checkpoints"
+    def __init__(self, directory, settings):
+        self.directory, self.settings = directory / "checkpoints", settings
         self._finished = self.directory / "finished"
+        self._new = [path for path in (directory, directory.parent) if not path.exists()]
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         """Leaves nothing behind that nobody can go on with."""
-        if not self.steps() and not self._finished.exists():
+        if self.steps() or self._finished.exists():
+            return
+        # Unless it belongs to another process, which has not saved anything yet.
+        with contextlib.suppress(ValueError, OSError), contextlib.closing(lock(self.directory, "another run")):
             clear(self.directory)
-            for directory in (self.directory.parent, self.directory.parent.parent):
-                with contextlib.suppress(OSError):
-                    directory.rmdir()
+            for directory in self._new:
+                directory.rmdir()
 
     def open(self, resume):
         """Prepares the directory for a run that begins, or goes on if `resume`.
@@ -35,11 +42,11 @@ class Unfinished:
             If there is nothing left to do, where the model is; else None.
 
         Raises:
-            ValueError: there is a run to go on with, and nobody said so.
+            ValueError: there is a run to go on with, and nobody said so; or one that is finished, and was another one.
         """
         if self._finished.is_file():
             if resume:
-                return self._finished.read_text(encoding="utf-8", errors="surrogateescape")
+                return self._finished_model()
             clear(self.directory)
         if self.steps() and not resume:
             raise ValueError(
@@ -48,6 +55,15 @@ class Unfinished:
             )
         return None
 
+    def _finished_model(self):
+        finished = json.loads(self._finished.read_text(encoding="utf-8"))
+        check_same({"settings": finished["settings"]}, {"settings": self.settings})
+        if not Path(finished["model"]).exists():
+            raise ValueError(
+                f"the run is finished, and its model {finished['model']} is gone; without --resume it begins."
+            )
+        return finished["model"]
+
     def steps(self):
         """The steps at which the run was saved, the newest first; of several workers, those of each."""
         directories = [self.directory, *self.directory.glob("worker-*")]
@@ -55,9 +71,9 @@ class Unfinished:
 
     def finish(self, model):
         """Keeps where the model is, and no checkpoints."""
-        text = str(model)
+        text = json.dumps({"model": str(model), "settings": self.settings})
         self.directory.mkdir(exist_ok=True)
-        replace_file(self._finished, lambda path: path.write_text(text, encoding="utf-8", errors="surrogateescape"))
+        replace_file(self._finished, lambda path: path.write_text(text, encoding="utf-8"))
         for path in self.directory.iterdir():
             if path.is_dir():
                 clear(path)
