@@ -128,7 +128,8 @@ class Faults(keras.callbacks.Callback):
             "weight": self.model.weights[1:],
             "unused weight": self.model.weights[:1],
             "optimizer": slots,
-            "carried state": self.model.carried_variables,
+            # Those of validation, which there is none of here, have no rows.
+            "carried state": [states for states in self.model.carried_variables if states.numpy().size],
         }[kind]
         # Of two replicas one is enough to spoil both.
         own = copies(among[self.rng.integers(len(among))])

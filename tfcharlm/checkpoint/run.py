@@ -61,7 +61,8 @@ class Run:
     def restore(self, tree):
         """Goes back to where a `tree` was made."""
         self.progress, self._logs, self._tree = dict(tree["progress"]), list(tree["logs"]), tree
-        self._make_metrics()
+        if len(tree["variables"]["metrics"]) != len(values_of(self.model)["metrics"]):
+            self._make_metrics()
         assign(self.model, tree["variables"])
         restore_callbacks(self.callbacks, tree["callbacks"])
 
