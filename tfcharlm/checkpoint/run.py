@@ -61,7 +61,7 @@ class Run:
     def restore(self, tree):
         """Goes back to where a `tree` was made."""
         self.progress, self._logs, self._tree = dict(tree["progress"]), list(tree["logs"]), tree
-        if len(tree["variables"]["metrics"]) != len(values_of(self.model)["metrics"]):
+        if list(map(len, tree["variables"].values())) != list(map(len, values_of(self.model).values())):
             self._make_metrics()
         assign(self.model, tree["variables"])
         restore_callbacks(self.callbacks, tree["callbacks"])
