@@ -194,7 +194,7 @@ def test_arguments_are_those_of_the_keras_cell(rng, kind):
     ours, theirs = OURS[kind](UNITS, **arguments), THEIRS[kind](UNITS, **arguments)
     config = ours.get_config()
     expected = {k: v for k, v in theirs.get_config().items() if k not in not_yet | {"name"}}
-    assert {k: v for k, v in config.items() if k != "name"} == expected
+    assert {k: v for k, v in config.items() if k not in ("name", "cap_input_gate")} == expected
     again = OURS[kind].from_config(config)
     assert again.get_config() == config
     for cell in (ours, theirs, again):
@@ -216,6 +216,8 @@ def test_arguments_are_those_of_the_keras_cell(rng, kind):
 @kinds
 def test_arguments_stand_in_the_order_of_the_keras_cell(kind):
     ours, theirs = (list(inspect.signature(cell).parameters) for cell in (OURS[kind], THEIRS[kind]))
+    # What Keras does not have is given by name.
+    ours = [name for name in ours if name != "cap_input_gate"]
     assert ours[-1] == "kwargs"
     assert ours[:-1] == theirs[: len(ours) - 1] and len(ours) > 7
 

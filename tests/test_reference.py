@@ -1,5 +1,6 @@
 """The reference against finite differences, Keras, and enumeration of everything it can write."""
 
+import functools
 import inspect
 import itertools
 
@@ -17,7 +18,10 @@ RAGGED = np.array([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 
 KINDS = {
     "rnn": (ref.RNNWeights, 1, ref.rnn_forward, ref.rnn_backward, keras.layers.SimpleRNN),
     "lstm": (ref.LSTMWeights, 4, ref.lstm_forward, ref.lstm_backward, keras.layers.LSTM),
-}
+    "capped lstm": (
+        ref.LSTMWeights, 4, functools.partial(ref.lstm_forward, cap_input_gate=True), ref.lstm_backward, None,
+    ),
+}  # fmt: skip
 each_kind = pytest.mark.parametrize("kind", KINDS)
 each_mask = pytest.mark.parametrize("mask", [None, RAGGED], ids=["full", "ragged"])
 
@@ -30,7 +34,7 @@ class Layer:
         shapes = (D, gates * H), (H, gates * H), (gates * H,)
         self.weights = make(*(rng.normal(0, 0.5, shape) for shape in shapes))
         self.x = rng.normal(size=(B, T, D))
-        self.states = tuple(rng.normal(size=(2 if kind == "lstm" else 1, B, H)))
+        self.states = tuple(rng.normal(size=(1 if kind == "rnn" else 2, B, H)))
         self.d_outputs = rng.normal(size=(B, T, H))
         self.d_states = tuple(rng.normal(size=np.shape(self.states)))
 
@@ -66,6 +70,18 @@ def check(loss, array, gradient):
     ref.check_gradient(function, array, gradient, tolerance=1e-7)
 
 
+def excess(cache):
+    """By how much the input gates of an LSTM's real steps exceed what a cap lets through."""
+    i, f, _, _ = np.split(cache.gates, 4, axis=-1)
+    return (i - (1 - f))[cache.mask]
+
+
+def nearest_bend(caches):
+    """How near a gate comes to its cap: differences across the bend of a minimum are no derivative."""
+    capped = (cache for cache in caches if getattr(cache, "cap_input_gate", False))
+    return min((np.abs(excess(cache)).min() for cache in capped), default=1.0)
+
+
 def flatten(parameters):
     embedding, recurrent, *head = parameters
     return [embedding, *itertools.chain(*recurrent), *head]
@@ -81,6 +97,10 @@ def agree(ours, theirs, tolerance=1e-12):
 @each_kind
 def test_layer_gradients_against_finite_differences(kind, mask, rng):
     layer = Layer(kind, rng)
+    while nearest_bend([cache := layer.forward(mask)[-1]]) < 1e-4:
+        layer = Layer(kind, rng)
+    if kind == "capped lstm":
+        assert 0.1 < np.mean(excess(cache) > 0) < 0.9, "one side of the cap only"
     gradients, d_x, d_states = layer.backward(mask)
     arrays = [*layer.weights, layer.x, *layer.states]
     for array, gradient in zip(arrays, [*gradients, d_x, *d_states], strict=True):
@@ -88,7 +108,7 @@ def test_layer_gradients_against_finite_differences(kind, mask, rng):
 
 
 @each_mask
-@each_kind
+@pytest.mark.parametrize("kind", ["rnn", "lstm"])
 def test_layer_against_keras(kind, mask, rng):
     layer = Layer(kind, rng)
     theirs = layer.keras_class(H, return_sequences=True, return_state=True, dtype="float64")
@@ -121,14 +141,17 @@ def test_what_stands_in_a_masked_step_reaches_nothing(kind, rng):
     assert np.all(layer.backward(RAGGED)[1][~RAGGED] == 0)
 
 
-def test_step_gate_by_gate(rng):
+@pytest.mark.parametrize("cap", [False, True])
+def test_step_gate_by_gate(cap, rng):
     weights, (h, c), x = (layer := Layer("lstm", rng)).weights, layer.states, layer.x[:, 0]
     gates = ref.split_gates(weights)
-    h_next, c_next = ref.lstm_step(weights, x, h, c)
+    h_next, c_next = ref.lstm_step(weights, x, h, c, cap_input_gate=cap)
     for row in range(B):
         column = np.concatenate([h[row], x[row]])
         z_f, z_i, z_c, z_o = (gates[f"W_{k}"] @ column + gates[f"b_{k}"] for k in "fico")
-        expected_c = c[row] / (1 + np.exp(-z_f)) + np.tanh(z_c) / (1 + np.exp(-z_i))
+        # sigmoid(z) < 1 - sigmoid(y) if z < -y.
+        z_a = np.minimum(z_i, -z_f) if cap else z_i
+        expected_c = c[row] / (1 + np.exp(-z_f)) + np.tanh(z_c) / (1 + np.exp(-z_a))
         expected_h = np.tanh(expected_c) / (1 + np.exp(-z_o))
         agree([h_next[row], c_next[row]], [expected_h, expected_c])
     np.testing.assert_equal(ref.fuse_gates(gates), weights)
@@ -143,23 +166,34 @@ def test_step_matrix_by_matrix(rng):
 
 
 @each_mask
-@pytest.mark.parametrize("layers", [[("rnn", 7)], [("lstm", 7), ("rnn", 2)], [("lstm", 2)] * 2])
-def test_model_gradients_against_finite_differences(layers, mask, rng):
-    parameters = ref.random_parameters(rng, V, D, layers)
+@pytest.mark.parametrize(
+    ("layers", "skips", "cap"),
+    [
+        ([("rnn", 7)], False, False),
+        ([("lstm", 7), ("rnn", 2)], False, False),
+        ([("lstm", 2)] * 2, False, True),
+        ([("rnn", 7), ("lstm", 2)], True, False),
+        ([("lstm", 6), ("rnn", 7), ("lstm", 2)], True, True),
+    ],
+)
+def test_model_gradients_against_finite_differences(layers, skips, cap, mask, rng):
+    parameters = ref.random_parameters(rng, V, D, layers, skip_connections=skips)
     tokens, targets = rng.integers(V, size=(2, B, T))
     weights = rng.uniform(size=(B, T)) * (rng.uniform(size=(B, T)) < 0.8)
     states = [tuple(rng.normal(size=np.shape(s))) for s in ref.initial_state(parameters, B)]
+    while nearest_bend(ref.step(parameters, tokens, states, mask, cap)[-1].layers) < 1e-4:
+        parameters = ref.random_parameters(rng, V, D, layers, skip_connections=skips)
     d_final = [tuple(rng.normal(size=np.shape(state))) for state in states]
 
     def loss():
-        logits, final, _ = ref.step(parameters, tokens, states, mask)
+        logits, final, _ = ref.step(parameters, tokens, states, mask, cap)
         cross_entropy, _ = ref.cross_entropy(logits, targets, weights)
         return cross_entropy + sum(map(inner, final, d_final))
 
     # One gradient comes through the logits, one through the final states; their sum is checked.
-    arguments = tokens, targets, weights, states, mask
+    arguments = tokens, targets, weights, states, mask, cap
     _, by_logits, _ = ref.loss_and_gradients(parameters, *arguments)
-    logits, _, cache = ref.step(parameters, tokens, states, mask)
+    logits, _, cache = ref.step(parameters, tokens, states, mask, cap)
     by_final, _ = ref.step_backward(parameters, cache, np.zeros_like(logits), d_final)
     flat = map(flatten, (parameters, by_logits, by_final))
     for array, *gradients in zip(*flat, strict=True):
@@ -169,6 +203,27 @@ def test_model_gradients_against_finite_differences(layers, mask, rng):
     _, d_states = ref.step_backward(parameters, cache, d_logits, d_final)
     for array, gradient in zip(itertools.chain(*states), itertools.chain(*d_states), strict=True):
         check(loss, array, gradient)
+
+
+def test_skip_connections_token_by_token(rng):
+    kinds, units = ("lstm", "rnn", "lstm"), (6, 7, 2)
+    parameters = ref.random_parameters(rng, V, D, list(zip(kinds, units, strict=True)), skip_connections=True)
+    tokens, states = rng.integers(V, size=(B, T)), ref.initial_state(parameters, B)
+    logits, final, _ = ref.step(parameters, tokens, states, cap_input_gate=True)
+    of_layers = np.split(parameters.head_kernel, np.cumsum(units)[:-1])
+    states = list(states)
+    for t in range(T):
+        x = e = parameters.embedding[tokens[:, t]]
+        expected = parameters.head_bias
+        for n, weights in enumerate(parameters.recurrent):
+            if n == 1:
+                states[n] = (ref.rnn_step(weights, x, *states[n]),)
+            else:
+                states[n] = ref.lstm_step(weights, x, *states[n], cap_input_gate=True)
+            x = np.hstack([states[n][0], e])
+            expected = expected + states[n][0] @ of_layers[n]
+        agree([logits[:, t]], [expected])
+    agree(itertools.chain(*states), itertools.chain(*final))
 
 
 def test_padding_reaches_nothing_in_the_model(rng):
@@ -310,6 +365,10 @@ def test_sample_reads_all_that_it_wrote(temperature, rng):
         (lambda p, s: ref.step(p, [[-1]], s), "tokens has ids from -1 to -1, expected 0 to 10"),
         (lambda p, s: ref.step(p, [0], s), r"tokens has shape \(1,\), expected \(B, T\)"),
         (lambda p, s: ref.step(p, [[0]], s[1:]), "received 1 states, expected 2"),
+        (
+            lambda p, s: ref.step(p._replace(head_kernel=np.zeros((9, V))), [[0]], s),
+            r"^kernels have \[3, 7, 9\] rows, expected \[3, 7, 2\], or \[3, 10, 9\] with skip connections$",
+        ),
         (lambda p, s: ref.sample(p, np.zeros(0, int), [0.5]), "prompt is empty"),
         (lambda p, s: ref.sample(p, [0], [1.0]), "uniforms between 0 and 1"),
         (lambda p, s: ref.lstm_forward(p.recurrent[0], np.zeros((B, T, 4))), r"\(B, T, 3\)"),

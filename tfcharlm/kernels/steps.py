@@ -34,7 +34,7 @@ def rnn_step(weights, x, h, activation=tf.tanh):
     return tf.cast(activation(_pre_activation(weights, x, h)), h.dtype)
 
 
-def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigmoid):
+def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigmoid, cap_input_gate=False):
     r"""One step of the long short-term memory with a forget gate.
 
     $$ (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
@@ -49,6 +49,7 @@ def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigm
         c: previous cell state, (B, H).
         activation: `phi`, of the candidate and of the cell state.
         recurrent_activation: `sigma`, of the three gates.
+        cap_input_gate: whether i is at most 1 - f, so that c stays within the bounds of `phi`.
 
     Returns:
         `(h, c)`, each (B, H), in the dtypes of the `h` and `c` that came in.
@@ -60,10 +61,12 @@ def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigm
     >>> c.numpy()                                   # every gate is half open
     array([[0.5, 0.5, 0.5]], dtype=float32)
 
-    Reference: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000) for the forget gate.
+    Reference: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000) for the forget gate; Melis, Dyer &
+    Blunsom (2018), On the state of the art of evaluation in neural language models, for the cap.
     """
     z_i, z_f, z_g, z_o = tf.split(_pre_activation(weights, x, h), 4, axis=-1)
     i, f, o = recurrent_activation(z_i), recurrent_activation(z_f), recurrent_activation(z_o)
+    i = tf.minimum(i, 1 - f) if cap_input_gate else i
     c_next = f * tf.cast(c, z_i.dtype) + i * activation(z_g)
     h_next = o * activation(c_next)
     return tf.cast(h_next, h.dtype), tf.cast(c_next, c.dtype)

@@ -15,7 +15,8 @@ if keras.config.backend() != "tensorflow":
 class MatrixCell(keras.layers.Layer):
     """A cell that owns `kernel` (D, G*units), `recurrent_kernel` (units, G*units) and `bias` (G*units,).
 
-    A subclass sets `gates` (G) and writes `call` and `state_size`.
+    A subclass sets `gates` (G) and writes `state_size`, `recurrence`, and `advance(weights, inputs, states)`: the
+    states after one step, h first.
     """
 
     gates = 1
@@ -90,6 +91,10 @@ class MatrixCell(keras.layers.Layer):
 
     def _initial_bias(self, shape, dtype=None):
         return self.bias_initializer(shape, dtype=dtype)
+
+    def call(self, inputs, states, training=False):
+        after = self.advance(self.step_weights(), self.operand(inputs), states)
+        return after[0], after
 
     @property
     def arrays(self):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tfcharlm.kernels import lstm_step, rnn_step
+from tfcharlm.kernels import lstm_step, recurrences, rnn_step
 from tfcharlm.layers.base import MatrixCell
 
 
@@ -49,9 +49,12 @@ class RNNCell(MatrixCell):
     def state_size(self):
         return self.units
 
-    def call(self, inputs, states, training=False):
-        h = rnn_step(self.step_weights(), self.operand(inputs), states[0], activation=self.activation)
-        return h, [h]
+    @property
+    def recurrence(self):
+        return recurrences.RNN
+
+    def advance(self, weights, inputs, states):
+        return [rnn_step(weights, inputs, *states, activation=self.activation)]
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
@@ -75,6 +78,8 @@ class LSTMCell(MatrixCell):
         bias_initializer: of `bias` b (4 * units,).
         unit_forget_bias: whether the forget gate's bias starts at 1, so that a new cell remembers
             (Jozefowicz et al. 2015). True by default.
+        cap_input_gate: whether the input gate is at most 1 - sigma(z_f), so that the cell state stays within -1 and 1
+            (Melis et al. 2018). False by default, as in `keras.layers.LSTM`.
         kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss.
         kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update.
 
@@ -95,7 +100,8 @@ class LSTMCell(MatrixCell):
     >>> output.shape, c.shape
     (TensorShape([2, 5]), TensorShape([2, 5]))
 
-    Reference: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000); Jozefowicz et al. (2015).
+    Reference: Hochreiter & Schmidhuber (1997); Gers, Schmidhuber & Cummins (2000); Jozefowicz et al. (2015); Melis,
+    Dyer & Blunsom (2018).
     """
 
     gates = 4
@@ -110,6 +116,8 @@ class LSTMCell(MatrixCell):
         recurrent_initializer="orthogonal",
         bias_initializer="zeros",
         unit_forget_bias=True,
+        *,
+        cap_input_gate=False,
         **kwargs,
     ):
         super().__init__(
@@ -117,6 +125,7 @@ class LSTMCell(MatrixCell):
         )
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.unit_forget_bias = unit_forget_bias
+        self.cap_input_gate = cap_input_gate
 
     @property
     def state_size(self):
@@ -133,20 +142,19 @@ class LSTMCell(MatrixCell):
             ]
         )
 
-    def call(self, inputs, states, training=False):
-        h, c = lstm_step(
-            self.step_weights(),
-            self.operand(inputs),
-            *states,
-            activation=self.activation,
-            recurrent_activation=self.recurrent_activation,
-        )
-        return h, [h, c]
+    @property
+    def recurrence(self):
+        return recurrences.CAPPED_LSTM if self.cap_input_gate else recurrences.LSTM
+
+    def advance(self, weights, inputs, states):
+        activations = self.activation, self.recurrent_activation
+        return list(lstm_step(weights, inputs, *states, *activations, self.cap_input_gate))
 
     def get_config(self):
         config = super().get_config()
         config.update(
             recurrent_activation=keras.activations.serialize(self.recurrent_activation),
             unit_forget_bias=self.unit_forget_bias,
+            cap_input_gate=self.cap_input_gate,
         )
         return config

@@ -5,12 +5,11 @@ import inspect
 import keras
 import tensorflow as tf
 
-from tfcharlm.kernels import lstm_step, recurrences, rnn_step, run_recurrence
+from tfcharlm.kernels import run_recurrence
 from tfcharlm.kernels.precision import Products
 from tfcharlm.layers.cells import LSTMCell, RNNCell
 
-RECURRENCES = {RNNCell: recurrences.RNN, LSTMCell: recurrences.LSTM}
-STEPS = {RNNCell: rnn_step, LSTMCell: lstm_step}
+WITH_KERNELS = RNNCell, LSTMCell
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
@@ -39,13 +38,14 @@ class RNN(keras.layers.RNN):
     @property
     def loop_reason(self):
         """None if sequences run through kernels; if through the plain loop, why. A single step never needs a loop."""
-        return next(filter(None, map(_obstacle, self._cells)), None)
+        return next(filter(None, map(_obstacle, self.cells)), None)
 
     @property
-    def _cells(self):
+    def cells(self):
+        """The cells from the bottom up: those of a stack, or the only one."""
         return self.cell.cells if isinstance(self.cell, keras.layers.StackedRNNCells) else [self.cell]
 
-    def run(self, inputs, states, mask=None, training=False, embeddings=None, loop=False):
+    def run(self, inputs, states, mask=None, training=False, embeddings=None, loop=False, recurrent_masks=()):
         """Reads sequences from given states, for a layer made with `return_sequences` and `return_state`.
 
         Unlike a call it takes ids, keeps nothing between calls, and, with kernels, rounds no state.
@@ -60,12 +60,14 @@ class RNN(keras.layers.RNN):
                 token: the same up to rounding.
             loop: whether this is one step of a loop that a compiler looks through. It moves what is the same in every
                 turn out of the loop, the product of the table and the first kernel among it.
+            recurrent_masks: factors of the recurrent kernels, one for each of `cells`, in their shapes; or none. It
+                needs kernels.
 
         Returns:
             `(outputs (B, T, units), states)`; the states nested and in the dtypes as they came in.
         """
         kernels = self.loop_reason is None
-        if loop and kernels and embeddings is not None and type(self.cell) in STEPS:
+        if loop and kernels and embeddings is not None and type(self.cell) in WITH_KERNELS:
             return self._run_step_of_ids(inputs, states, embeddings)
         if embeddings is not None:
             if mask is not None:
@@ -74,7 +76,7 @@ class RNN(keras.layers.RNN):
             if not kernels or inputs.shape[1] == 1 or not _folds(embeddings):
                 inputs, embeddings = tf.cast(tf.gather(embeddings, inputs), self.compute_dtype), None
         if kernels:
-            return self._read(inputs, states, mask, training, embeddings)
+            return self._read(inputs, states, mask, training, embeddings, recurrent_masks)
         outputs, *after = self(inputs, initial_state=states, mask=mask, training=training)
         # A call of a Keras layer rounds states to the compute dtype.
         after = keras.tree.pack_sequence_as(states, keras.tree.flatten(after))
@@ -84,7 +86,7 @@ class RNN(keras.layers.RNN):
         outputs, states = self._read(sequences, initial_state, mask, training)
         return outputs[:, -1], outputs, states
 
-    def _read(self, inputs, states, mask, training, embeddings=None):
+    def _read(self, inputs, states, mask, training, embeddings=None, recurrent_masks=()):
         states = keras.tree.map_structure(tf.convert_to_tensor, list(states))
         if mask is not None:
             mask = tf.cast(mask[..., 0] if len(mask.shape) == 3 else mask, tf.bool)
@@ -92,11 +94,11 @@ class RNN(keras.layers.RNN):
             if embeddings is None:
                 # A masked step is computed and dropped; a NaN in it would stay in every gradient as 0 * NaN.
                 inputs = tf.where(_wider(mask, inputs), inputs, tf.zeros_like(inputs))
-        if inputs.shape[1] == 1 and embeddings is None:
+        if inputs.shape[1] == 1 and embeddings is None and not recurrent_masks:
             # Sampling has a loop of its own; a loop of one turn in it would cost more than the step.
             return self._run_step(inputs, states, mask, training)
         if self.loop_reason is None:
-            return self._run_kernels(inputs, states, mask, training, embeddings)
+            return self._run_kernels(inputs, states, mask, training, embeddings, recurrent_masks)
         _, outputs, states = super().inner_loop(inputs, states, mask, training=training)
         return outputs, states
 
@@ -116,19 +118,18 @@ class RNN(keras.layers.RNN):
         """One step of a cell that stands alone, reading a row of the table that its kernel has multiplied."""
         kernel, *weights = self.cell.step_weights()
         table = Products(kernel.dtype)(tf.cast(embeddings, kernel.dtype), kernel)
-        after = STEPS[type(self.cell)]((None, *weights), tf.gather(table, ids[:, 0]), *states)
-        after = after if isinstance(after, tuple) else (after,)
-        return tf.cast(after[0], self.compute_dtype)[:, None], list(after)
+        after = self.cell.advance((None, *weights), tf.gather(table, ids[:, 0]), states)
+        return tf.cast(after[0], self.compute_dtype)[:, None], after
 
-    def _run_kernels(self, inputs, states, mask, training, embeddings):
+    def _run_kernels(self, inputs, states, mask, training, embeddings, recurrent_masks):
         if self.go_backwards:
             inputs = tf.reverse(inputs, axis=[1])
             mask = None if mask is None else tf.reverse(mask, axis=[1])
         outputs, rest, ends = inputs, keras.tree.flatten(states), []
-        for cell in self._cells:
+        for cell, factors in zip(self.cells, recurrent_masks or [None] * len(self.cells), strict=True):
             count = len(keras.tree.flatten(cell.state_size))
             own, rest = rest[:count], rest[count:]
-            outputs, end = _run_cell(cell, outputs, own, mask, training, embeddings)
+            outputs, end = _run_cell(cell, outputs, own, mask, training, embeddings, factors)
             ends += [tf.cast(new, old.dtype) for new, old in zip(end, own, strict=True)]
             embeddings = None
         outputs = tf.cast(outputs, self.compute_dtype)
@@ -139,14 +140,16 @@ class RNN(keras.layers.RNN):
         return outputs, keras.tree.pack_sequence_as(states, ends)
 
 
-def _run_cell(cell, inputs, states, mask, training, embeddings):
+def _run_cell(cell, inputs, states, mask, training, embeddings, factors):
     kernel, recurrent_kernel, bias = (None if w is None else tf.convert_to_tensor(w) for w in cell.arrays)
+    if factors is not None:
+        recurrent_kernel *= tf.cast(factors, recurrent_kernel.dtype)
     if embeddings is not None:
         kernel = tf.matmul(tf.cast(embeddings, kernel.dtype), kernel)
         # One-hot vectors; a gather, because tf.one_hot makes zeros of ids that are out of range.
         inputs = tf.gather(tf.eye(kernel.shape[0], dtype=kernel.dtype), inputs)
     return run_recurrence(
-        RECURRENCES[type(cell)],
+        cell.recurrence,
         (kernel, recurrent_kernel, bias),
         inputs,
         states,
@@ -159,7 +162,7 @@ def _run_cell(cell, inputs, states, mask, training, embeddings):
 
 def _obstacle(cell):
     """Why a cell has no kernel, or None."""
-    if type(cell) not in RECURRENCES:
+    if type(cell) not in WITH_KERNELS:
         return f"{type(cell).__name__} has no kernel"
     if cell.activation is not keras.activations.tanh:
         return f"activation of {cell.name} is not tanh"

@@ -1,10 +1,10 @@
 """The mathematics of a character language model in NumPy: forward, backward, and how to check it.
 
-Read `activations`, `rnn`, `lstm`, `model` in this order: each adds one idea, and every gradient is
-derived by hand and stands beside the equation that it comes from. Everything is float64 and
-batch-major, a pure function of its arguments, and as slow as it is plain: no TensorFlow, no graph,
-no class that learns. The rest of the package is tested against this folder and never imports it,
-for an oracle that the product uses is no oracle.
+Read `activations`, `rnn`, `lstm`, `model`, `sampling` in this order: each adds one idea, and every
+gradient is derived by hand and stands beside the equation that it comes from. Everything is float64
+and batch-major, a pure function of its arguments, and as slow as it is plain: no TensorFlow, no
+graph, no class that learns. The rest of the package is tested against this folder and never imports
+it, for an oracle that the product uses is no oracle.
 """
 
 from tfcharlm.reference.activations import (
@@ -29,7 +29,6 @@ from tfcharlm.reference.model import (
     initial_state,
     loss_and_gradients,
     random_parameters,
-    sample,
     step,
     step_backward,
 )
@@ -42,6 +41,7 @@ from tfcharlm.reference.optimizers import (
     sgd,
 )
 from tfcharlm.reference.rnn import RNNWeights, rnn_backward, rnn_forward, rnn_step
+from tfcharlm.reference.sampling import sample
 
 __all__ = [
     "LSTMWeights",

@@ -21,11 +21,26 @@ Backward, for t = T .. 1, where `d_v` stands for the derivative of the loss by `
 
 The output gate multiplies tanh(c), not c: its derivative holds tanh(c) too. Masks are as in `rnn`.
 
+With `cap_input_gate` a gate a takes the place of i. What is kept and what is let in are then never
+more than 1 together, and c stays within [-1, 1] if it begins there:
+
+    a[t] = min(i[t], 1 - f[t])
+    c[t] = f[t] * c[t-1] + a[t] * g[t]
+
+Where the cap holds, the forget gate moves it; a bracket is 1 where it is true, else 0:
+
+    d_a[t]   = d_c[t] * g[t]
+    d_z_i[t] = d_a[t] * [i[t] <= 1 - f[t]] * i[t] * (1 - i[t])
+    d_z_f[t] = (d_c[t] * c[t-1] - d_a[t] * [i[t] > 1 - f[t]]) * f[t] * (1 - f[t])
+    d_z_g[t] = d_c[t] * a[t] * (1 - g[t]**2)
+
 References:
     Hochreiter & Schmidhuber, 1997, "Long short-term memory" (the cell).
     Gers, Schmidhuber & Cummins, 2000, "Learning to forget" (the forget gate f).
     Werbos, 1990, "Backpropagation through time: what it does and how to do it" (the gradient; the
     original LSTM paper truncates it, this is the full one).
+    Melis, Dyer & Blunsom, 2018, "On the state of the art of evaluation in neural language models"
+    (the cap).
 """
 
 from typing import NamedTuple
@@ -52,9 +67,10 @@ class LSTMCache(NamedTuple):
     c: np.ndarray  # (B, T + 1, H)
     gates: np.ndarray  # (B, T, 4H), after their activations
     mask: np.ndarray  # (B, T)
+    cap_input_gate: bool
 
 
-def lstm_step(weights, x, h, c):
+def lstm_step(weights, x, h, c, cap_input_gate=False):
     """One step: `c_next = f * c + i * g`, `h_next = o * tanh(c_next)`.
 
     Args:
@@ -62,6 +78,7 @@ def lstm_step(weights, x, h, c):
         x: (B, D), the input.
         h: (B, H), the hidden state, the previous output.
         c: (B, H), the cell state.
+        cap_input_gate: whether `min(i, 1 - f)` takes the place of i; False, as in Keras.
 
     Returns:
         `(h_next, c_next)`: (B, H) each; h_next is also the output.
@@ -73,13 +90,13 @@ def lstm_step(weights, x, h, c):
         (array([[0., 1.]]), array([[0.    , 0.3808]]))
 
     Reference:
-        Gers et al., 2000.
+        Gers et al., 2000; Melis et al., 2018, for the cap.
     """
     weights = expect_weights(weights, gates=4)
     x = expect("x", x, "B", weights.kernel.shape[0])
     h = expect("h", h, x.shape[0], weights.recurrent_kernel.shape[0])
     c = expect("c", c, *h.shape)
-    return _update(_gates(weights, x, h), c)
+    return _update(_gates(weights, x, h), c, cap_input_gate)
 
 
 def _gates(weights, x, h):
@@ -88,13 +105,14 @@ def _gates(weights, x, h):
     return np.concatenate([sigmoid(z_i), sigmoid(z_f), tanh(z_g), sigmoid(z_o)], axis=-1)
 
 
-def _update(gates, c):
+def _update(gates, c, cap_input_gate):
     i, f, g, o = np.split(gates, 4, axis=-1)
-    c = f * c + i * g
+    a = np.minimum(i, 1 - f) if cap_input_gate else i
+    c = f * c + a * g
     return o * tanh(c), c
 
 
-def lstm_forward(weights, x, h0=None, c0=None, mask=None):
+def lstm_forward(weights, x, h0=None, c0=None, mask=None, cap_input_gate=False):
     """A whole sequence: `c[t] = f * c[t-1] + i * g`, `h[t] = o * tanh(c[t])`.
 
     Args:
@@ -103,6 +121,7 @@ def lstm_forward(weights, x, h0=None, c0=None, mask=None):
         h0: (B, H), the hidden state before the first step; zeros by default.
         c0: (B, H), the cell state before the first step; zeros by default.
         mask: bool (B, T), True on real steps; all of them by default.
+        cap_input_gate: whether `min(i, 1 - f)` takes the place of i; False, as in Keras.
 
     Returns:
         `(outputs, (h_T, c_T), cache)`: (B, T, H), (B, H) twice, and what `lstm_backward` needs.
@@ -114,7 +133,7 @@ def lstm_forward(weights, x, h0=None, c0=None, mask=None):
         ((1, 5, 2), True)
 
     Reference:
-        Gers et al., 2000.
+        Gers et al., 2000; Melis et al., 2018, for the cap.
     """
     weights = expect_weights(weights, gates=4)
     x, mask = expect_sequence(x, mask, weights.kernel.shape[0])
@@ -127,22 +146,27 @@ def lstm_forward(weights, x, h0=None, c0=None, mask=None):
     for t in range(length):
         real = mask[:, t, None]
         gates[:, t] = _gates(weights, x[:, t], h[:, t])
-        h_next, c_next = _update(gates[:, t], c[:, t])
+        h_next, c_next = _update(gates[:, t], c[:, t], cap_input_gate)
         h[:, t + 1] = np.where(real, h_next, h[:, t])
         c[:, t + 1] = np.where(real, c_next, c[:, t])
         outputs[:, t] = output = np.where(real, h_next, output)
-    return outputs, (h[:, -1].copy(), c[:, -1].copy()), LSTMCache(x, h, c, gates, mask)
+    cache = LSTMCache(x, h, c, gates, mask, cap_input_gate)
+    return outputs, (h[:, -1].copy(), c[:, -1].copy()), cache
 
 
-def _step_backward(gates, c, c_next, d_h, d_c):
+def _step_backward(gates, c, c_next, d_h, d_c, cap_input_gate):
     """From the derivatives after a step to `(d_z, d_c)` before it; equations above."""
     i, f, g, o = np.split(gates, 4, axis=-1)
     tanh_c = tanh(c_next)
     d_c = d_c + d_h * o * tanh_derivative(tanh_c)
+    a, d_i, d_f = i, d_c * g, d_c * c
+    if cap_input_gate:
+        a, by_cap = np.minimum(i, 1 - f), np.where(i <= 1 - f, 0.0, d_i)
+        d_i, d_f = d_i - by_cap, d_f - by_cap
     d_z = [
-        d_c * g * sigmoid_derivative(i),
-        d_c * c * sigmoid_derivative(f),
-        d_c * i * tanh_derivative(g),
+        d_i * sigmoid_derivative(i),
+        d_f * sigmoid_derivative(f),
+        d_c * a * tanh_derivative(g),
         d_h * tanh_c * sigmoid_derivative(o),
     ]
     return np.concatenate(d_z, axis=-1), d_c * f
@@ -178,7 +202,7 @@ def lstm_backward(weights, cache, d_outputs, d_h_T=None, d_c_T=None):
         Werbos, 1990.
     """
     weights = expect_weights(weights, gates=4)
-    x, h, c, gates, mask = cache
+    x, h, c, gates, mask, cap_input_gate = cache
     (batch, length), units = mask.shape, weights.recurrent_kernel.shape[0]
     d_outputs = expect("d_outputs", d_outputs, batch, length, units)
     d_h = expect_or_zeros("d_h_T", d_h_T, batch, units)
@@ -187,7 +211,7 @@ def lstm_backward(weights, cache, d_outputs, d_h_T=None, d_c_T=None):
     for t in reversed(range(length)):
         real = mask[:, t, None]
         d_output = d_output + d_outputs[:, t]
-        d_z_t, d_c_before = _step_backward(gates[:, t], c[:, t], c[:, t + 1], d_h + d_output, d_c)
+        d_z_t, d_c_before = _step_backward(gates[:, t], c[:, t], c[:, t + 1], d_h + d_output, d_c, cap_input_gate)
         d_z[:, t] = np.where(real, d_z_t, 0.0)
         d_h = np.where(real, d_z[:, t] @ weights.recurrent_kernel.T, d_h)
         d_c = np.where(real, d_c_before, d_c)

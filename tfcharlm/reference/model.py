@@ -1,10 +1,16 @@
 """A character language model: embedding -> recurrent layers -> softmax head, with its gradient.
 
-    y = layer_n(... layer_1(embedding[tokens]))
-    logits = y K + b,    p(next token | tokens so far) = softmax(logits)
+    e = embedding[tokens],    y_1 = layer_1(e),    y_n = layer_n(y_{n-1})
+    logits = y_N K + b,    p(next token | tokens so far) = softmax(logits)
 
-Layers are told apart by the type of their weights, and may be mixed. The state is an argument and a
-result, never a property: what is not passed on is forgotten.
+With skip connections every layer reads the token too, and the head reads every layer, so that no
+gradient has far to go, however many layers there are:
+
+    y_n = layer_n([y_{n-1}, e]),    logits = [y_1, ..., y_N] K + b
+
+Layers are told apart by the type of their weights, and may be mixed; skip connections are told by
+the shapes of the kernels. The state is an argument and a result, never a property: what is not
+passed on is forgotten.
 
 Reference:
     Graves, 2013, "Generating sequences with recurrent neural networks".
@@ -15,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfcharlm.reference._checks import expect, expect_ids
-from tfcharlm.reference.activations import cross_entropy, softmax
+from tfcharlm.reference.activations import cross_entropy
 from tfcharlm.reference.lstm import LSTMWeights, lstm_backward, lstm_forward
 from tfcharlm.reference.rnn import RNNWeights, rnn_backward, rnn_forward
 
@@ -25,7 +31,7 @@ class Parameters(NamedTuple):
 
     embedding: np.ndarray  # (V, E)
     recurrent: tuple  # RNNWeights or LSTMWeights, one a layer
-    head_kernel: np.ndarray  # (H, V)
+    head_kernel: np.ndarray  # (H, V), H of the last layer, or of all of them together
     head_bias: np.ndarray  # (V,)
 
 
@@ -37,7 +43,7 @@ class StepCache(NamedTuple):
     outputs: np.ndarray  # (B, T, H), what the head has read
 
 
-def random_parameters(rng, vocabulary_size, embedding_dim, layers, scale=0.5):
+def random_parameters(rng, vocabulary_size, embedding_dim, layers, scale=0.5, skip_connections=False):
     """Parameters drawn from a normal distribution, biases included.
 
     Args:
@@ -46,6 +52,7 @@ def random_parameters(rng, vocabulary_size, embedding_dim, layers, scale=0.5):
         embedding_dim: E.
         layers: `("rnn" or "lstm", units)` pairs, the one that reads the embedding first.
         scale: standard deviation; 0.5, for tests, bends the gates without saturating them.
+        skip_connections: whether the shapes are those of a model with skip connections.
 
     Returns:
         `Parameters`.
@@ -66,7 +73,8 @@ def random_parameters(rng, vocabulary_size, embedding_dim, layers, scale=0.5):
         make, gates = kinds[kind]
         columns = gates * units
         recurrent.append(make(draw(width, columns), draw(units, columns), draw(columns)))
-        width = units
+        width = units + embedding_dim if skip_connections else units
+    width = sum(units for _, units in layers) if skip_connections else width
     head_kernel, head_bias = draw(width, vocabulary_size), draw(vocabulary_size)
     return Parameters(embedding, tuple(recurrent), head_kernel, head_bias)
 
@@ -88,9 +96,25 @@ def initial_state(parameters, batch_size):
     return tuple(zeros(weights) for weights in parameters.recurrent)
 
 
-def _layer_forward(weights, x, state, mask):
+def _has_skip_connections(parameters):
+    """What the shapes of the kernels say."""
+    embedding_dim, units = parameters.embedding.shape[1], _units(parameters)
+    chain = [embedding_dim, *units]
+    skips = [embedding_dim, *(below + embedding_dim for below in units[:-1]), sum(units)]
+    rows = [len(weights.kernel) for weights in parameters.recurrent]
+    rows.append(len(parameters.head_kernel))
+    if rows not in (chain, skips):
+        raise ValueError(f"kernels have {rows} rows, expected {chain}, or {skips} with skip connections")
+    return rows != chain
+
+
+def _units(parameters):
+    return [len(weights.recurrent_kernel) for weights in parameters.recurrent]
+
+
+def _layer_forward(weights, x, state, mask, cap_input_gate):
     if isinstance(weights, LSTMWeights):
-        return lstm_forward(weights, x, *state, mask=mask)
+        return lstm_forward(weights, x, *state, mask, cap_input_gate)
     outputs, h, cache = rnn_forward(weights, x, *state, mask=mask)
     return outputs, (h,), cache
 
@@ -102,14 +126,15 @@ def _layer_backward(weights, cache, d_outputs, d_state):
     return gradients, d_x, (d_h,)
 
 
-def step(parameters, tokens, states, mask=None):
+def step(parameters, tokens, states, mask=None, cap_input_gate=False):
     """Reads tokens: `logits[t] = y[t] K + b`, what is expected after token t.
 
     Args:
-        parameters: `Parameters`.
+        parameters: `Parameters`; kernels that fit neither form above are a ValueError.
         tokens: integers (B, T), below V, or a ValueError; what stands in a masked place is ignored.
         states: as from `initial_state`, or from the step before.
         mask: bool (B, T), True on real tokens; all of them by default.
+        cap_input_gate: of all LSTM layers, as in `lstm_forward`.
 
     Returns:
         `(logits, states, cache)`: (B, T, V), the states after the last token, and what
@@ -127,13 +152,17 @@ def step(parameters, tokens, states, mask=None):
         raise ValueError(f"received {len(states)} states, expected {len(parameters.recurrent)}")
     keep = True if mask is None else expect("mask", mask, *np.shape(tokens), dtype=bool)
     tokens = expect_ids("tokens", tokens, len(parameters.embedding), "B", "T", keep=keep)
-    y, next_states, caches = parameters.embedding[tokens], [], []
+    skips, x = _has_skip_connections(parameters), parameters.embedding[tokens]
+    e, outputs, next_states, caches = x, [], [], []
     for weights, state in zip(parameters.recurrent, states, strict=True):
-        y, state, cache = _layer_forward(weights, y, state, mask)
+        y, state, cache = _layer_forward(weights, x, state, mask, cap_input_gate)
+        x = np.concatenate([y, e], axis=-1) if skips else y
+        outputs.append(y)
         next_states.append(state)
         caches.append(cache)
-    logits = y @ parameters.head_kernel + parameters.head_bias
-    return logits, tuple(next_states), StepCache(tokens, tuple(caches), y)
+    x = np.concatenate(outputs, axis=-1) if skips else x
+    logits = x @ parameters.head_kernel + parameters.head_bias
+    return logits, tuple(next_states), StepCache(tokens, tuple(caches), x)
 
 
 def step_backward(parameters, cache, d_logits, d_states=None):
@@ -157,20 +186,26 @@ def step_backward(parameters, cache, d_logits, d_states=None):
     """
     d_logits = expect("d_logits", d_logits, *cache.tokens.shape, len(parameters.head_bias))
     d_y = d_logits @ parameters.head_kernel.T
-    recurrent = list(parameters.recurrent)
+    skips, units = _has_skip_connections(parameters), _units(parameters)
+    if skips:
+        *d_by_head, d_y = np.split(d_y, np.cumsum(units)[:-1], axis=-1)
+    recurrent, d_embedding = list(parameters.recurrent), np.zeros(parameters.embedding.shape)
     d_states = [()] * len(recurrent) if d_states is None else list(d_states)
     for n, weights in reversed(list(enumerate(recurrent))):
         results = _layer_backward(weights, cache.layers[n], d_y, d_states[n])
         recurrent[n], d_y, d_states[n] = results
-    d_embedding = np.zeros(parameters.embedding.shape)
-    # `+=` would count a token once, however often it comes.
+        if skips and n:
+            d_y, d_e = np.split(d_y, [units[n - 1]], axis=-1)
+            d_y = d_y + d_by_head[n - 1]
+            # `+=` would count a token once, however often it comes.
+            np.add.at(d_embedding, cache.tokens, d_e)
     np.add.at(d_embedding, cache.tokens, d_y)
     d_kernel = np.einsum("bth,btv->hv", cache.outputs, d_logits)
     d_bias = np.einsum("btv->v", d_logits)
     return Parameters(d_embedding, tuple(recurrent), d_kernel, d_bias), tuple(d_states)
 
 
-def loss_and_gradients(parameters, tokens, targets, weights=None, states=None, mask=None):
+def loss_and_gradients(parameters, tokens, targets, weights=None, states=None, mask=None, cap_input_gate=False):
     """Cross-entropy of the targets after the tokens, and its gradient.
 
     Args:
@@ -181,6 +216,7 @@ def loss_and_gradients(parameters, tokens, targets, weights=None, states=None, m
         states: where the tokens go on from, `initial_state` by default. The gradient stops here,
             which is truncated backpropagation through time when states are handed on.
         mask: bool (B, T), True on real tokens; all of them by default.
+        cap_input_gate: of all LSTM layers, as in `lstm_forward`.
 
     Returns:
         `(loss, gradients, states)`: nats per unit of weight, `Parameters`, and the states after.
@@ -199,51 +235,7 @@ def loss_and_gradients(parameters, tokens, targets, weights=None, states=None, m
         states = initial_state(parameters, np.shape(tokens)[0])
     if weights is None and mask is not None:
         weights = np.asarray(mask, bool)
-    logits, states, cache = step(parameters, tokens, states, mask)
+    logits, states, cache = step(parameters, tokens, states, mask, cap_input_gate)
     loss, d_logits = cross_entropy(logits, targets, weights)
     gradients, _ = step_backward(parameters, cache, d_logits)
     return loss, gradients, states
-
-
-def sample(parameters, prompt, uniforms, temperature=1.0):
-    """Writes on from a prompt: token k is a function of the text so far and of one number u[k].
-
-        p = softmax(logits / temperature),    token = first index with cumsum(p) >= u * sum(p)
-
-    Args:
-        parameters: `Parameters`.
-        prompt: integers (P,), below V, at least one.
-        uniforms: (L,), numbers in (0, 1); one token is written for each.
-        temperature: below 1 the likely becomes likelier, 0 takes the likeliest; 1 is the model.
-
-    Returns:
-        integers (L,), without the prompt.
-
-    Example:
-        >>> parameters = random_parameters(np.random.default_rng(0), 11, 3, [("lstm", 7)])
-        >>> sample(parameters, [4, 8], [0.1, 0.5, 0.9]).shape
-        (3,)
-
-    Reference:
-        Devroye, 1986, "Non-uniform random variate generation", section III.2 (inversion).
-    """
-    prompt = expect("prompt", prompt, "P", dtype=None)
-    uniforms = expect("uniforms", uniforms, "L")
-    if not prompt.size:
-        raise ValueError("prompt is empty, expected at least one token to go on from")
-    if not np.all((uniforms > 0) & (uniforms < 1)) or not temperature >= 0:
-        raise ValueError("expected uniforms between 0 and 1, and a temperature of 0 or more")
-    logits, states, _ = step(parameters, prompt[None], initial_state(parameters, 1))
-    written = np.empty(len(uniforms), np.int64)
-    for k, u in enumerate(uniforms):
-        written[k] = _pick(logits[0, -1], u, temperature)
-        logits, states, _ = step(parameters, written[k].reshape(1, 1), states)
-    return written
-
-
-def _pick(logits, u, temperature):
-    if temperature == 0:
-        return np.argmax(logits)
-    # The largest logit becomes 0 before the division, which then cannot give inf - inf.
-    cumulative = np.cumsum(softmax((logits - np.max(logits)) / temperature))
-    return np.searchsorted(cumulative, u * cumulative[-1], side="left")
