@@ -54,6 +54,7 @@ CELLS = {
     "no bias": lambda: [tfcharlm.RNNCell(3, use_bias=False), tfcharlm.LSTMCell(2, use_bias=False)],
     "cells of Keras": lambda: [keras.layers.GRUCell(3), keras.layers.LSTMCell(2), tfcharlm.LSTMCell(4)],
     "stacked": lambda: [keras.layers.StackedRNNCells([tfcharlm.LSTMCell(3), tfcharlm.RNNCell(2)])],
+    "capped": lambda: [tfcharlm.LSTMCell(4, cap_input_gate=True), tfcharlm.LSTMCell(3, cap_input_gate=True)],
 }
 
 
@@ -75,7 +76,7 @@ def recorded_states(recorded):
 
 @pytest.mark.parametrize("name", CELLS)
 def test_states_of_every_kind_of_cell_are_those_of_step(rng, name):
-    model = tfcharlm.CharLM(VOCABULARY, CELLS[name](), embedding_dim=2)
+    model = tfcharlm.CharLM(VOCABULARY, CELLS[name](), embedding_dim=2, skip_connections=name == "capped")
     recorded, expected = activations(model, TEXT), states_by_step(model, TEXT)
     for array, states in zip(recorded_states(recorded), expected, strict=True):
         np.testing.assert_allclose(array, states, atol=1e-5)

@@ -70,6 +70,7 @@ THEIRS = {
         keras.layers.GRUCell(4, reset_after=False),
         keras.layers.GRUCell(2, use_bias=False),
     ],
+    "skipping": lambda: [tfcharlm.LSTMCell(6, cap_input_gate=True), tfcharlm.RNNCell(5)],
 }
 
 
@@ -87,7 +88,7 @@ def exported(tmp_path_factory):
 
     @functools.cache
     def model(kind):
-        return make_model((OURS | THEIRS)[kind]())
+        return make_model((OURS | THEIRS)[kind](), skip_connections=kind == "skipping")
 
     @functools.cache
     def export(kind, ending):
@@ -166,7 +167,7 @@ def test_steps_are_those_of_the_reference_and_of_the_model(kind, ending, rng, ex
 
 
 @formats
-@pytest.mark.parametrize(("kind", "length"), [("activations", 1), ("keras", LENGTH)])
+@pytest.mark.parametrize(("kind", "length"), [("activations", 1), ("keras", LENGTH), ("skipping", LENGTH)])
 def test_steps_with_other_activations_and_cells_are_those_of_the_model(kind, length, ending, rng, exported):
     """One step with activations that have no bound: over twenty they grow, and rounding with them."""
     model, path = exported(kind, ending)

@@ -657,6 +657,8 @@ def random_arguments(cell, rng):
         arguments |= {"dropout": some(0, 0.3), "recurrent_dropout": some(0, 0.2), "seed": some(None, 7)}
     if cell is keras.layers.GRUCell:
         arguments["reset_after"] = some(True, False)
+    if cell is tfcharlm.LSTMCell:
+        arguments["cap_input_gate"] = some(True, False)
     return arguments
 
 
@@ -666,7 +668,8 @@ def test_every_kind_of_cell_comes_back(rng, dtype):
     for _ in range(5):
         cells = [cell(dtype=dtype, **random_arguments(cell, rng)) for cell in rng.permutation(CELLS)]
         cells[1:3] = [keras.layers.StackedRNNCells(cells[1:3], dtype=dtype)]
-        model = make_model(cells, dtype=dtype, rng=rng)
+        rates = dict(zip(("dropout", "input_dropout"), rng.uniform(size=2).tolist(), strict=True))
+        model = make_model(cells, dtype=dtype, rng=rng, **rates, skip_connections=bool(rng.integers(2)))
         written = export._config(model)
         parts = schema.parse(parse_json(written))["model"]
         weights = list(expected.weights(**parts))
@@ -756,6 +759,9 @@ OWN = {
         ]
     ),
     "folded embedding": lambda: make_model([tfcharlm.RNNCell(3)], embedding_dim=64),
+    "skip connections": lambda: make_model(
+        [tfcharlm.LSTMCell(4, cap_input_gate=True), tfcharlm.RNNCell(3)], skip_connections=True, weight_drop=0.25
+    ),
 }
 ALL_OWN = OWN | {
     "char, Keras's cells": lambda: make_model(keras_cells()),

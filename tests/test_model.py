@@ -1,6 +1,7 @@
 """CharLM against the NumPy model: logits, training on carried state, padding, metrics, saving."""
 
 import gc
+import itertools
 
 import keras
 import numpy as np
@@ -117,7 +118,8 @@ def test_nothing_is_left_of_a_model_that_is_gone(rng):
 def test_dropout_is_one_mask_a_row_and_chunk(rng):
     """Logits and gradient with the masks known, compiled (so in two chains) and not: NumPy, finite differences."""
     parameters = reference.random_parameters(rng, SIZE, EMBEDDING, LAYERS, scale=0.7)
-    model = make_model(dropout=0.4, dropout_seed=7)
+    rates = {"dropout": 0.4, "input_dropout": 0.3, "weight_drop": 0.25}
+    model = make_model(**rates, dropout_seed=7)
     model.set_weights(flat(parameters))
     rows = 9
     tokens = rng.integers(SIZE, size=(rows, TIME))
@@ -127,15 +129,17 @@ def test_dropout_is_one_mask_a_row_and_chunk(rng):
     def read(tokens, training):
         return model.step(tokens, model.initial_state(rows), training=training)[0]
 
-    def masks(number):
-        dropout = SequenceDropout(0.4, seed=7)
-        dropout.counter.assign(number)
-        return [mask.numpy() for mask in dropout.masks(rows, [5, 3])]
-
     def logits_of(number):
-        lstm, rnn = parameters.recurrent
-        outputs = reference.lstm_forward(lstm, parameters.embedding[tokens])[0] * masks(number)[0][:, None]
-        outputs = reference.rnn_forward(rnn, outputs)[0] * masks(number)[1][:, None]
+        dropout = SequenceDropout(7, **rates)
+        dropout.counter.assign(number)
+        masks = tf.nest.map_structure(np.asarray, dropout.draw(rows, EMBEDDING, [5, 3], [(5, 20), (3, 3)]))
+        lstm, rnn = (
+            weights._replace(recurrent_kernel=weights.recurrent_kernel * mask)
+            for weights, mask in zip(parameters.recurrent, masks.recurrent, strict=True)
+        )
+        vectors = parameters.embedding[tokens] * masks.inputs[:, None]
+        outputs = reference.lstm_forward(lstm, vectors)[0] * masks.outputs[0][:, None]
+        outputs = reference.rnn_forward(rnn, outputs)[0] * masks.outputs[1][:, None]
         return outputs @ parameters.head_kernel + parameters.head_bias
 
     for number in range(3):
@@ -162,17 +166,41 @@ def test_dropout_is_one_mask_a_row_and_chunk(rng):
 
 def test_masks_of_dropout(rng):
     """A function of (seed, how many), of the right mean; no two rows or layers the same."""
-    rate = float(rng.uniform(0.1, 0.8))
-    wide, narrow = (mask.numpy() for mask in SequenceDropout(rate, seed=3).masks(200, [500, 300]))
-    assert np.mean(wide == 0) == pytest.approx(rate, abs=0.01) and wide.mean() == pytest.approx(1, abs=0.03)
-    assert len({row.tobytes() for row in wide}) == 200 and np.mean(wide[:, :300] == narrow) < 0.95
-    again = SequenceDropout(rate, seed=3)
-    np.testing.assert_array_equal(again.masks(200, [500])[0], wide)
-    assert not np.array_equal(again.masks(200, [500])[0], wide)
-    assert not np.array_equal(SequenceDropout(rate, seed=4).masks(200, [500])[0], wide)
+    rates = dict(zip(("dropout", "input_dropout", "weight_drop"), rng.uniform(0.1, 0.8, 3).tolist(), strict=True))
+
+    def draws(seed, count=1, **rates):
+        dropout = SequenceDropout(seed, **rates)
+        drawn = [dropout.draw(200, 400, [500, 300], [(200, 400), (3, 7)]) for _ in range(count)]
+        return [tf.nest.map_structure(lambda mask: mask if mask is None else mask.numpy(), masks) for masks in drawn]
+
+    first, second = draws(3, 2, **rates)
+    wide, narrow = first.outputs
+    for mask, rate in zip((wide, first.inputs, first.recurrent[0]), rates.values(), strict=True):
+        assert np.mean(mask == 0) == pytest.approx(rate, abs=0.01) and mask.mean() == pytest.approx(1, abs=0.03)
+    assert len({row.tobytes() for row in wide}) == 200 and first.recurrent[1].shape == (3, 7)
+    # Of all that is drawn at once, no two are the same draws.
+    for one, other in itertools.combinations([wide[:, :300], narrow, first.inputs[:, :300]], 2):
+        assert 0.05 < np.mean((one == 0) == (other == 0)) < 0.95
+    np.testing.assert_array_equal(draws(3, **rates)[0].recurrent[0], first.recurrent[0])
+    for others in (second, draws(4, **rates)[0]):
+        for one, other in zip(tf.nest.flatten(first), tf.nest.flatten(others), strict=True):
+            assert not np.array_equal(one, other)
+    only = draws(3, weight_drop=rates["weight_drop"])[0]
+    np.testing.assert_array_equal(only.recurrent[0], first.recurrent[0])
+    assert only.inputs is None and only.outputs == ()
 
 
-@pytest.mark.parametrize("arguments", [{"dropout": 1.0}, {"dropout": -0.1}, {"dropout": "a"}, {"dropout_seed": -1}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"dropout": 1.0},
+        {"dropout": -0.1},
+        {"dropout": "a"},
+        {"dropout_seed": -1},
+        {"input_dropout": 1},
+        {"weight_drop": 2},
+    ],
+)
 def test_dropout_that_cannot_be(arguments):
     with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be .* received"):
         make_model(**arguments)
@@ -364,9 +392,14 @@ def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_pat
     # The first model was traced for any shape, the second for this one: the same sums in another order.
     assert losses[0] == pytest.approx(losses[1], rel=1e-6), "the optimizer's state goes on too"
     assert make_model().from_config(model.get_config()).get_config() == model.get_config()
-    config = make_model(dropout=0.25, dropout_seed=3).get_config()
-    assert make_model().from_config(config).get_config() == config
-    assert (config["dropout"], config["dropout_seed"]) == (0.25, 3)
+    options = {"dropout": 0.25, "dropout_seed": 3, "input_dropout": 0.5, "weight_drop": 0.125, "skip_connections": True}
+    config = make_model(**options).get_config()
+    assert make_model().from_config(config).get_config() == config and options.items() <= config.items()
+
+
+def test_weight_drop_needs_kernels():
+    with pytest.raises(ValueError, match=r"weight_drop=0.5 needs cells with kernels; .*: GRUCell has no kernel"):
+        tfcharlm.CharLM(VOCABULARY, [tfcharlm.RNNCell(3), keras.layers.GRUCell(4)], weight_drop=0.5)
 
 
 def test_dropout_of_keras_cells_is_drawn_anew_for_every_batch(rng, monkeypatch):

@@ -13,21 +13,25 @@ GATES = {
 }
 
 
-def weights(vocabulary, cells, embedding_dim, dtype, **_):
+def weights(vocabulary, cells, embedding_dim, dtype, skip_connections=False, **_):
     """The `(shape, dtype name)` of each of `model.weights`, in their order, without a model.
 
     Arguments: the parts of a model, as `tfcharlm.schema.parse` gives them.
     """
     yield (len(vocabulary), embedding_dim), dtype.variable_dtype
-    width = embedding_dim
-    for cell in _single(cells):
-        columns = GATES[type(cell)] * cell.units
-        yield (width, columns), cell.variable_dtype
-        yield (cell.units, columns), cell.variable_dtype
-        if cell.use_bias:
-            yield ((2, columns) if getattr(cell, "reset_after", False) else (columns,)), cell.variable_dtype
-        width = cell.units
-    yield (width, len(vocabulary)), dtype.variable_dtype
+    below, more, outputs = embedding_dim, 0, []
+    for layer in cells:
+        width = below + more
+        for cell in layer.cells if isinstance(layer, keras.layers.StackedRNNCells) else [layer]:
+            columns = GATES[type(cell)] * cell.units
+            yield (width, columns), cell.variable_dtype
+            yield (cell.units, columns), cell.variable_dtype
+            if cell.use_bias:
+                yield ((2, columns) if getattr(cell, "reset_after", False) else (columns,)), cell.variable_dtype
+            width = cell.units
+        outputs.append(width)
+        below, more = width, embedding_dim if skip_connections else 0
+    yield (sum(outputs) if skip_connections else below, len(vocabulary)), dtype.variable_dtype
     yield (len(vocabulary),), dtype.variable_dtype
 
 
@@ -48,9 +52,3 @@ def signatures(cells, dtype, **_):
         "score": ({"texts": "string"}, scores),
         "step": ({"tokens": "int32"} | states, {"logits": dtype.variable_dtype} | states),
     }
-
-
-def _single(cells):
-    """The cells from the bottom up, those of stacks among them."""
-    for cell in cells:
-        yield from cell.cells if isinstance(cell, keras.layers.StackedRNNCells) else [cell]

@@ -3,12 +3,13 @@
 import keras
 import tensorflow as tf
 
-from tfcharlm.dropout import SequenceDropout
+from tfcharlm.dropout import NO_MASKS, Masks, SequenceDropout
 from tfcharlm.edge import export_litert, export_onnx
 from tfcharlm.export import export
 from tfcharlm.kernels import in_chains
 from tfcharlm.layers import RNN
 from tfcharlm.metrics import characters_per_token
+from tfcharlm.model_arguments import checked_cells, checked_vocabulary
 from tfcharlm.stream_model import StreamModel
 from tfcharlm.text.vocabulary import Vocabulary
 from tfcharlm.text_model import TextModel
@@ -36,6 +37,11 @@ class CharLM(TextModel, StreamModel):
             chunk (Gal & Ghahramani 2016); what a layer hands to itself is not touched. 0, the default, is right for
             runs of minutes, which see a text few times.
         dropout_seed: of those choices, which are a function of it and of how many there have been.
+        input_dropout: the same for the numbers of the tokens' vectors.
+        weight_drop: share of each recurrent kernel that a chunk does without in training (Merity et al. 2018). It needs
+            cells of this package, with their kernels.
+        skip_connections: whether every layer above the first reads the tokens, too, and the head all layers (Graves
+            2013). False by default: with one layer it means nothing.
         **kwargs: `name`, `dtype` (policy) and the like, as in `keras.Model`.
 
     Raises:
@@ -59,11 +65,12 @@ class CharLM(TextModel, StreamModel):
     sequences with recurrent neural networks.
     """
 
-    def __init__(self, vocabulary, cells, embedding_dim=64, dropout=0.0, dropout_seed=0, **kwargs):
+    def __init__(self, vocabulary, cells, embedding_dim=64, dropout=0.0, dropout_seed=0, input_dropout=0.0,
+                 weight_drop=0.0, skip_connections=False, **kwargs):  # fmt: skip
         super().__init__(**kwargs)
-        self.vocabulary = _checked_vocabulary(vocabulary)
-        self.embedding_dim = embedding_dim
-        self.dropout = SequenceDropout(dropout, dropout_seed)
+        self.vocabulary = checked_vocabulary(vocabulary)
+        self.embedding_dim, self.skip_connections = embedding_dim, skip_connections
+        self.dropout = SequenceDropout(dropout_seed, dropout, input_dropout, weight_drop)
         policy = self.dtype_policy
         # Keras's default, within 0.05, leaves the gates almost blind to the token: two minutes on Shakespeare's plays
         # ended at 2.59 nats with it and at 1.71 with unit variance (docs/architecture.md says what else differed).
@@ -72,8 +79,11 @@ class CharLM(TextModel, StreamModel):
         )
         self.recurrent = [
             RNN(cell, return_sequences=True, return_state=True, dtype=policy, name=f"recurrent_{i}")
-            for i, cell in enumerate(_checked_cells(cells, policy))
+            for i, cell in enumerate(checked_cells(cells, policy))
         ]
+        reason = next(filter(None, (layer.loop_reason for layer in self.recurrent)), None)
+        if weight_drop and reason:
+            raise ValueError(f"weight_drop={weight_drop} needs cells with kernels; received one without: {reason}.")
         # Not in a lower precision than the weights: bfloat16 logits would have two digits.
         self.head = keras.layers.Dense(len(vocabulary), dtype=policy.variable_dtype, name="head")
         # "auto" would otherwise have XLA compile the training step, states of an open batch dimension included, which
@@ -87,12 +97,31 @@ class CharLM(TextModel, StreamModel):
         if self.built:
             return
         self.embedding.build((None, None))
-        width = self.embedding_dim
-        for layer in self.recurrent:
-            layer.build((None, None, width))
-            width = layer.compute_output_shape((None, None, width))[0][-1]
-        self.head.build((None, None, width))
+        below, more = self.embedding_dim, 0
+        for layer, width in zip(self.recurrent, self._widths, strict=True):
+            layer.build((None, None, below + more))
+            below, more = width, self.embedding_dim if self.skip_connections else 0
+        self.head.build((None, None, sum(self._widths) if self.skip_connections else below))
         self.built = True
+
+    @property
+    def _widths(self):
+        return [layer.compute_output_shape((None, None, 1))[0][-1] for layer in self.recurrent]
+
+    def layer_inputs(self, vectors, outputs):
+        """What the next recurrent layer reads.
+
+        Args:
+            vectors: of the tokens, (..., embedding_dim).
+            outputs: of the layers below, (..., width) each, bottom layer first.
+        """
+        if not outputs:
+            return vectors
+        return tf.concat([outputs[-1], vectors], axis=-1) if self.skip_connections else outputs[-1]
+
+    def head_inputs(self, outputs):
+        """What the head reads, of the outputs of all recurrent layers."""
+        return tf.concat(outputs, axis=-1) if self.skip_connections else outputs[-1]
 
     def initial_state(self, batch_size):
         """The states before a text begins: a flat tuple of zeros, (batch_size, units) each, bottom layer first."""
@@ -120,17 +149,20 @@ class CharLM(TextModel, StreamModel):
         """
         embeddings = tf.convert_to_tensor(self.embedding.embeddings)
 
-        def read(tokens, states, mask, dropout):
-            return self._read_rows(tokens, embeddings, states, mask, training, dropout)
+        masks = self._draw_masks(tf.shape(tokens)[0]) if training else NO_MASKS
 
-        dropout = self._dropout_masks(tf.shape(tokens)[0]) if training else ()
-        if tokens.shape[1] == 1:
-            return read(tokens, states, mask, dropout)
-        return in_chains(read, tokens, tuple(states), mask, dropout)
+        # What follows the tokens is cut up by rows with them; the masks of the kernels are those of all rows.
+        def read(tokens, states, mask, inputs, outputs):
+            own = Masks(inputs, outputs, masks.recurrent)
+            return self._read_rows(tokens, embeddings, states, mask, training, own)
 
-    def _dropout_masks(self, rows):
-        widths = [layer.compute_output_shape((None, None, 1))[0][-1] for layer in self.recurrent]
-        return self.dropout.masks(rows, widths)
+        by_row = (tokens, tuple(states), mask, masks.inputs, masks.outputs)
+        return read(*by_row) if tokens.shape[1] == 1 else in_chains(read, *by_row)
+
+    def _draw_masks(self, rows):
+        drops = self.dropout.rates["weight_drop"] > 0
+        kernels = [cell.recurrent_kernel.shape for layer in self.recurrent for cell in layer.cells] if drops else ()
+        return self.dropout.draw(rows, self.embedding_dim, self._widths, kernels)
 
     def stateless_step(self, values, tokens, states):
         """One step of a compiled loop: a function of its arguments alone.
@@ -147,19 +179,29 @@ class CharLM(TextModel, StreamModel):
             embeddings = tf.convert_to_tensor(self.embedding.embeddings)
             return self._read_rows(tokens, embeddings, states, None, training=False, loop=True)
 
-    def _read_rows(self, tokens, embeddings, states, mask, training, dropout=(), loop=False):
-        outputs, rest, ends = tokens, list(states), []
+    def _read_rows(self, tokens, embeddings, states, mask, training, masks=NO_MASKS, loop=False):
+        rest, kernels, outputs, ends, vectors = list(states), list(masks.recurrent), [], [], None
+        if masks.inputs is not None or (self.skip_connections and len(self.recurrent) > 1):
+            vectors = self._vectors(tokens, embeddings, mask, masks.inputs)
         for i, layer in enumerate(self.recurrent):
             count = len(keras.tree.flatten(layer.state_size))
             own, rest = rest[:count], rest[count:]
             nested = keras.tree.pack_sequence_as(layer.state_size, own)
             nested = nested if keras.tree.is_nested(nested) else [nested]
-            outputs, end = layer.run(outputs, nested, mask, training, embeddings, loop)
+            dropped, kernels = kernels[: len(layer.cells)], kernels[len(layer.cells) :]
+            # Ids and the table are the faster way to say the same, where no number of a vector is dropped.
+            by_id = i == 0 and masks.inputs is None
+            inputs = tokens if by_id else self.layer_inputs(vectors, outputs)
+            read, end = layer.run(inputs, nested, mask, training, embeddings if by_id else None, loop, dropped)
             ends += keras.tree.flatten(end)
-            embeddings = None
-            if dropout:
-                outputs *= tf.cast(dropout[i], outputs.dtype)[:, None]
-        return self.head(outputs), tuple(ends)
+            outputs.append(read * tf.cast(masks.outputs[i], read.dtype)[:, None] if masks.outputs else read)
+        return self.head(self.head_inputs(outputs)), tuple(ends)
+
+    def _vectors(self, tokens, embeddings, mask, factors):
+        # What is masked may be no id.
+        tokens = tokens if mask is None else tf.where(tf.broadcast_to(mask, tf.shape(tokens)), tokens, 0 * tokens)
+        vectors = tf.cast(tf.gather(embeddings, tokens), self.compute_dtype)
+        return vectors if factors is None else vectors * tf.cast(factors, vectors.dtype)[:, None]
 
     def call(self, inputs, training=False):
         """Logits (B, T, V) of tokens (B, T), every row from a zero state."""
@@ -194,8 +236,9 @@ class CharLM(TextModel, StreamModel):
             vocabulary=self.vocabulary.get_config(),
             cells=[keras.saving.serialize_keras_object(layer.cell) for layer in self.recurrent],
             embedding_dim=self.embedding_dim,
-            dropout=self.dropout.rate,
+            **self.dropout.rates,
             dropout_seed=self.dropout.seed,
+            skip_connections=self.skip_connections,
         )
         return config
 
@@ -205,27 +248,3 @@ class CharLM(TextModel, StreamModel):
         vocabulary = Vocabulary.from_config(config.pop("vocabulary"))
         cells = [keras.saving.deserialize_keras_object(cell) for cell in config.pop("cells")]
         return cls(vocabulary, cells, **config)
-
-
-def _checked_vocabulary(vocabulary):
-    if not isinstance(vocabulary, Vocabulary):
-        raise ValueError(
-            "vocabulary must be a tfcharlm.text.Vocabulary, such as Vocabulary.from_text(text); "
-            f"received {vocabulary!r}."
-        )
-    return vocabulary
-
-
-def _checked_cells(cells, policy):
-    example = "such as [tfcharlm.LSTMCell(256)]"
-    if not isinstance(cells, (list, tuple)) or not cells:
-        raise ValueError(f"cells must be a list of RNN cells, {example}; received {cells!r}.")
-    for cell in cells:
-        if isinstance(cell, keras.layers.RNN) or not hasattr(cell, "state_size"):
-            raise ValueError(f"cells must be a list of RNN cells, {example}; received {cell!r} in it.")
-        if getattr(cell, "compute_dtype", policy.compute_dtype) != policy.compute_dtype:
-            raise ValueError(
-                f"a cell and its model must compute in the same dtype; received {cell.compute_dtype} in "
-                f"{policy.compute_dtype}. Type {type(cell).__name__}(..., dtype={policy.name!r})."
-            )
-    return cells

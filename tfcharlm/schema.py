@@ -147,8 +147,7 @@ def vocabulary(value, where):
 
 
 def model(value, where):
-    # The first exports knew no dropout.
-    parts = fields(MODEL, MODEL.keys() - {"dropout", "dropout_seed"})(value, where)
+    parts = fields(MODEL, MODEL.keys() - LATER)(value, where)
     computes = parts["dtype"].compute_dtype
     for i, part in enumerate(parts["cells"]):
         if part.compute_dtype != computes:
@@ -204,11 +203,11 @@ CELL = BASE | {
     "kernel_constraint": CONSTRAINT, "recurrent_constraint": CONSTRAINT, "bias_constraint": CONSTRAINT,
 }  # fmt: skip
 GATES = {"recurrent_activation": ACTIVATION}
-FORGET = {"unit_forget_bias": BOOLEAN}
+FORGET, CAP = {"unit_forget_bias": BOOLEAN}, {"cap_input_gate": BOOLEAN}
 DROPOUT = {"dropout": FRACTION, "recurrent_dropout": FRACTION, "seed": SEED}
 CELLS = {
     ("tfcharlm.layers.cells", "RNNCell"): (cell(RNNCell), CELL, "units"),
-    ("tfcharlm.layers.cells", "LSTMCell"): (cell(LSTMCell), CELL | GATES | FORGET, "units"),
+    ("tfcharlm.layers.cells", "LSTMCell"): (cell(LSTMCell), CELL | GATES | FORGET | CAP, "units"),
     ("keras.layers", "SimpleRNNCell"): (cell(keras.layers.SimpleRNNCell), CELL | DROPOUT, "units"),
     ("keras.layers", "LSTMCell"): (cell(keras.layers.LSTMCell), CELL | GATES | FORGET | DROPOUT, "units"),
     ("keras.layers", "GRUCell"): (
@@ -220,6 +219,9 @@ STACK = {("keras.layers", "StackedRNNCells"): (
 )}  # fmt: skip
 MODEL = BASE | {
     "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": list_of(built(CELLS | STACK), 100),
-    "dropout": FRACTION, "dropout_seed": whole(0, 2**63 - 1),
+    "dropout": FRACTION, "input_dropout": FRACTION, "weight_drop": FRACTION, "dropout_seed": whole(0, 2**63 - 1),
+    "skip_connections": BOOLEAN,
 }  # fmt: skip
+# What earlier exports did not know.
+LATER = {"dropout", "input_dropout", "weight_drop", "dropout_seed", "skip_connections"}
 CONFIG = fields({"format": whole(1, 1), "tfcharlm": text, "vocabulary_fingerprint": text, "model": model})

@@ -49,7 +49,7 @@ def activations(model, text):
 
     Returns:
         `Activations`. Row t of an array belongs to token t of the text: the gates with which the token was read, and
-        the states after it. The newline before the text has no row.
+        the states after it. The newline before the text has no row. With `cap_input_gate`, i is what the gate admits.
 
     Raises:
         ValueError: the text is empty, or has a character that the vocabulary does not have.
@@ -64,10 +64,11 @@ def activations(model, text):
     Reference: Karpathy, Johnson & Fei-Fei (2015), Visualizing and understanding recurrent networks.
     """
     start, ids = encoded(model, text)
-    inputs = tf.gather(model.embedding.embeddings, np.concatenate([start, ids])[None])
-    layers = []
+    vectors = tf.gather(model.embedding.embeddings, np.concatenate([start, ids])[None])
+    outputs, layers = [], []
     for layer in model.recurrent:
-        inputs, arrays = _read(layer, inputs)
+        output, arrays = _read(layer, model.layer_inputs(vectors, outputs))
+        outputs.append(output)
         layers.append({kind: np.asarray(array)[len(start) :] for kind, array in arrays.items()})
     return Activations(_pieces(model.vocabulary, ids), tuple(layers))
 
@@ -119,6 +120,7 @@ def _lstm(cell, z):
     z_i, z_f, z_g, z_o = tf.split(z, 4, axis=1)
     i, f, o = (cell.recurrent_activation(gate).numpy() for gate in (z_i, z_f, z_o))
     g = cell.activation(z_g).numpy()
+    i = np.minimum(i, 1 - f) if cell.cap_input_gate else i
     c, state = np.empty_like(g), np.zeros_like(g[0])
     for t in range(len(c)):
         c[t] = state = f[t] * state + i[t] * g[t]

@@ -60,12 +60,18 @@ def _written(model, states):
     except ImportError as error:
         raise ImportError('an ONNX file needs the package onnx; type pip install "tfcharlm[edge]"') from error
     graph = _Graph(onnx)
-    before, after = iter([state["input"] for state in states]), []
-    x = graph("Gather", model.embedding.embeddings, graph("Squeeze", "tokens", np.array([1])))
-    for cell in _cells(model):
-        own = [next(before) for _ in keras.tree.flatten(cell.state_size)]
-        x, *end = _EQUATIONS[type(cell)](graph, cell, x, *own)
-        after += end
+    before, after, outputs = iter([state["input"] for state in states]), [], []
+    token = graph("Gather", model.embedding.embeddings, graph("Squeeze", "tokens", np.array([1])))
+    for layer in model.recurrent:
+        x = token
+        if outputs:
+            x = graph("Concat", outputs[-1], token, axis=1) if model.skip_connections else outputs[-1]
+        for cell in _known(layer.cells):
+            own = [next(before) for _ in keras.tree.flatten(cell.state_size)]
+            x, *end = _EQUATIONS[type(cell)](graph, cell, x, *own)
+            after += end
+        outputs.append(x)
+    x = graph("Concat", *outputs, axis=1) if model.skip_connections else outputs[-1]
     logits = graph("Add", graph("MatMul", x, model.head.kernel), model.head.bias)
     graph.name("logits", graph("Unsqueeze", logits, np.array([1])))
     for state, value in zip(states, after, strict=True):
@@ -76,13 +82,12 @@ def _written(model, states):
     )
 
 
-def _cells(model):
-    for layer in model.recurrent:
-        for cell in getattr(layer.cell, "cells", [layer.cell]):
-            if type(cell) not in _EQUATIONS:
-                known = ", ".join(sorted({kind.__name__ for kind in _EQUATIONS}))
-                raise ValueError(f"{type(cell).__name__} has no ONNX form here; {known} have.")
-            yield cell
+def _known(cells):
+    for cell in cells:
+        if type(cell) not in _EQUATIONS:
+            known = ", ".join(sorted({kind.__name__ for kind in _EQUATIONS}))
+            raise ValueError(f"{type(cell).__name__} has no ONNX form here; {known} have.")
+        yield cell
 
 
 class _Graph:
@@ -138,6 +143,8 @@ def _lstm(graph, cell, x, h, c):
     z_i, z_f, z_g, z_o = graph("Split", _product(graph, cell, x, h), parts=4, axis=1)
     i, f, o = (_activated(graph, cell, "recurrent_activation", z) for z in (z_i, z_f, z_o))
     g = _activated(graph, cell, "activation", z_g)
+    if getattr(cell, "cap_input_gate", False):
+        i = graph("Min", i, graph("Sub", np.float32(1), f))
     c = graph("Add", graph("Mul", f, c), graph("Mul", i, g))
     h = graph("Mul", o, _activated(graph, cell, "activation", c))
     return h, h, c
