@@ -542,6 +542,32 @@ def test_stream_is_a_cut_of_the_text(shape, passes, seed):
         assert start[window].tolist() == [[step == 0] * rows for step in range(steps)]
 
 
+def test_resets_are_drawn_and_change_no_text():
+    ids, numbers = _text(2000), {"batch_size": 5, "sequence_length": 3, "seed": 7, "passes": 4}
+    resets = _collect(stream_dataset(ids, **numbers, reset_rate=0.2))
+    again = _collect(stream_dataset(ids, **numbers, reset_rate=0.2))
+    tokens, _, targets = _collect(stream_dataset(ids, **numbers))
+    for one, other in zip(resets, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(resets[0], tokens)
+    np.testing.assert_array_equal(resets[2], targets)
+    steps = len(tokens) // 4
+    drawn = resets[1].reshape(4, steps, 5)
+    assert drawn[:, 0].all() and np.mean(drawn[:, 1:]) == pytest.approx(0.2, abs=0.03)
+    for axis in range(3):
+        # Neither passes, nor steps, nor rows are alike.
+        one, other = np.take(drawn[:, 1:], 0, axis), np.take(drawn[:, 1:], 1, axis)
+        assert not np.array_equal(one, other)
+    late = _collect(stream_dataset(ids, **numbers, reset_rate=0.2).source.starting_at(steps + 2))
+    np.testing.assert_array_equal(late[1], resets[1][steps + 2 :])
+    documents = [ids[:900], ids[900:]]
+    plain, reset = (
+        np.stack([x["start"] for x, *_ in stream_dataset(documents, 5, 3, seed=7, reset_rate=rate).as_numpy_iterator()])
+        for rate in (0.0, 0.2)
+    )
+    assert not np.any(plain & ~reset) and np.mean(reset & ~plain) == pytest.approx(0.2, abs=0.05)
+
+
 @settings(max_examples=25, deadline=None)
 @given(shape=SHAPES, passes=st.integers(1, 2))
 def test_evaluation_has_every_target_once(shape, passes):

@@ -1,12 +1,16 @@
 """A long text, or several documents, as a stream of batches in which every row reads on where it stopped."""
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from tfcharlm.text.batches import checked_ids, checked_integer, order_of, passes_of, reader, sha256_of
 
 
-def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_remainder=True) -> tf.data.Dataset:
+def stream_dataset(
+    ids, batch_size, sequence_length, seed=None, passes=1, drop_remainder=True, reset_rate=0.0
+) -> tf.data.Dataset:
     """Windows over one long text or over documents; row i of a batch goes on where row i of the last one ended.
 
     The text is cut into B stretches, one for each row, and every batch advances all of them by T
@@ -32,16 +36,19 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
             targets count. False, for evaluation, has every target exactly once in a pass, and
             weights that are 0 on the padding; then there can be no seed. Documents always have
             every target once, and weights.
+        reset_rate: share of the windows that say `start` although the text goes on, each drawn from (seed, pass, step,
+            row), so that a model also learns to begin anywhere; 0.01 is usual (Melis et al. 2018). Default 0; above, it
+            needs a seed.
 
     Returns:
         A `tf.data.Dataset` of `({"tokens": int32 (B, T), "start": bool (B,)}, targets)`, or with
         `drop_remainder=False` or documents of `({...}, targets, weights)`; targets int32 (B, T),
-        weights float32 (B, T), all shapes static. `start` is True where a row begins a document and
-        in the first batch of each pass.
+        weights float32 (B, T), all shapes static. `start` is True where a row begins a document,
+        in the first batch of each pass, and at resets.
 
     Raises:
         ValueError: ids are not integers (length,), are too few for one batch, or an argument is
-            out of range, or a seed comes with `drop_remainder=False`.
+            out of range, or a seed comes with `drop_remainder=False`, or resets without a seed.
 
     Example:
 
@@ -60,10 +67,16 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
     length = checked_integer("sequence_length", sequence_length, 1)
     if seed is not None:
         seed = checked_integer("seed", seed, 0)
-    numbers = {"batch_size": rows, "sequence_length": length, "seed": seed}
+    if not 0 <= reset_rate < 1 or (reset_rate and seed is None):
+        raise ValueError(
+            f"reset_rate must be a number from 0 to below 1, and above 0 there must be a seed; got {reset_rate!r} with "
+            f"seed={seed!r}"
+        )
+    resets = _Resets(reset_rate, seed, rows)
+    numbers = {"batch_size": rows, "sequence_length": length, "seed": seed, "reset_rate": reset_rate}
     if isinstance(ids, list | tuple) and not all(isinstance(entry, int | np.integer) for entry in ids):
         documents = [checked_ids(document) for document in ids]
-        windows = _document_windows(documents, rows, length, seed)
+        windows = _document_windows(documents, rows, length, seed, resets)
         return passes_of(passes, *windows, lambda: {**numbers, "corpus_sha256": sha256_of(documents)})
     ids = checked_ids(ids)
 
@@ -71,7 +84,7 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
         return {**numbers, "drop_remainder": drop_remainder, "corpus_sha256": sha256_of([ids])}
 
     if drop_remainder:
-        return passes_of(passes, *_full_windows(ids, rows, length, seed), description)
+        return passes_of(passes, *_full_windows(ids, rows, length, seed, resets), description)
     if seed is not None:
         raise ValueError(
             f"drop_remainder=False reads every target from the first on; got seed={seed!r}, expected seed=None"
@@ -80,7 +93,7 @@ def stream_dataset(ids, batch_size, sequence_length, seed=None, passes=1, drop_r
     return passes_of(passes, *_all_windows(ids, rows, length), description)
 
 
-def _full_windows(ids, rows, length, seed):
+def _full_windows(ids, rows, length, seed, resets):
     """(steps of a pass, what changes from pass to pass, the batch of that and a step) with full windows only."""
     targets = len(ids) - 1
     steps = targets // (rows * length)
@@ -96,14 +109,31 @@ def _full_windows(ids, rows, length, seed):
     within = stretch * np.arange(rows)[:, None] + np.arange(length + 1)
     spare = targets - rows * stretch
 
-    def offset(pass_):
-        return tf.constant(0, tf.int64) if seed is None else _offset(seed, pass_, spare)
+    def plan(pass_):
+        return tf.constant(0, tf.int64) if seed is None else _offset(seed, pass_, spare), pass_
 
-    def batch(offset, step):
+    def batch(plan, step):
+        offset, pass_ = plan
         window = read(within + offset + step * length)
-        return _inputs(window[:, :-1], tf.fill([rows], step == 0)), window[:, 1:]
+        return _inputs(window[:, :-1], tf.fill([rows], step == 0) | resets(pass_, step)), window[:, 1:]
 
-    return steps, offset, batch
+    return steps, plan, batch
+
+
+class _Resets(NamedTuple):
+    """Which rows begin afresh in the middle of a text, bool (rows,), of a pass and a step."""
+
+    rate: float
+    seed: int | None
+    rows: int
+
+    def __call__(self, pass_, step):
+        if not self.rate:
+            return tf.zeros([self.rows], tf.bool)
+        # 0 and 1 are the keys of orders (`batches.order_of`).
+        key = tf.random.fold_in(tf.stack([tf.constant(self.seed, tf.int64), pass_]), 2, alg="philox")
+        key = tf.random.fold_in(key, step, alg="philox")
+        return tf.random.stateless_uniform([self.rows], key, alg="philox") < self.rate
 
 
 def _offset(seed, pass_, spare):
@@ -126,7 +156,7 @@ def _all_windows(ids, rows, length):
     return -(-stretch // length), lambda pass_: pass_, batch
 
 
-def _document_windows(documents, rows, length, seed):
+def _document_windows(documents, rows, length, seed, resets):
     """The same for documents: their windows one after another, and a stretch of as many windows for each row."""
     if not documents:
         raise ValueError("ids must be integers (length,), or a list of one such document or more; got an empty list")
@@ -139,17 +169,17 @@ def _document_windows(documents, rows, length, seed):
 
     def plan(pass_):
         order = order_of(len(documents), seed, pass_)
-        return order, tf.cumsum(tf.gather(windows, order))
+        return order, tf.cumsum(tf.gather(windows, order)), pass_
 
     def batch(plan, step):
-        order, ends = plan
+        order, ends, pass_ = plan
         window = np.arange(rows) * steps + step
         place = tf.minimum(tf.searchsorted(ends, window, side="right", out_type=tf.int64), len(documents) - 1)
         document = tf.gather(order, place)
         within = window - tf.gather(ends, place) + tf.gather(windows, document)
         begin = tf.gather(first, document)
         last = tf.where(window < total, begin + tf.gather(sizes, document) - 1, begin)
-        start = (step == 0) | ((within == 0) & (window < total))
+        start = (step == 0) | ((within == 0) & (window < total)) | resets(pass_, step)
         return _padded(read, (begin + within * length)[:, None], last[:, None], length, start)
 
     return steps, plan, batch
