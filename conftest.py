@@ -50,6 +50,7 @@ def _names_for_doctests(doctest_namespace):
     from tfcharlm.dropout import SequenceDropout
     from tfcharlm.export import next_version
     from tfcharlm.recipe import Corpus, TrainingConfig, log_frequencies
+    from tfcharlm.suited import suited
     from tfcharlm.training import TrainingRun
     from tfcharlm.tuning.pruning import is_behind
 
@@ -64,5 +65,6 @@ def _names_for_doctests(doctest_namespace):
         "tfcharlm": tfcharlm,
     }
     texts = {name: getattr(text, name) for name in text.__all__}
-    functions = (next_version, TrainingConfig, TrainingRun, log_frequencies, Corpus, SequenceDropout, is_behind)
+    classes = (Corpus, SequenceDropout, TrainingConfig, TrainingRun)
+    functions = (*classes, next_version, log_frequencies, is_behind, suited)
     doctest_namespace.update(public | modules | texts | {function.__name__: function for function in functions})

@@ -5,6 +5,9 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
+
+BEGAN = time.monotonic()
 
 
 def main():
@@ -18,7 +21,7 @@ def main():
     except KeyboardInterrupt:
         sys.exit(130)
     configure_threads()
-    cli.main()
+    cli.main(BEGAN)
 
 
 @contextlib.contextmanager

@@ -1,14 +1,17 @@
 """A run: what it trains on, its schedule, its reports."""
 
+import dataclasses
 import itertools
 import re
 import types
 
+import keras
 import numpy as np
 import pytest
 
 from tfcharlm.callbacks import annealed
 from tfcharlm.recipe import TrainingConfig
+from tfcharlm.suited import SUITED, measured_speed, suited
 from tfcharlm.text import Vocabulary, load_corpus
 from tfcharlm.training import TrainingRun
 
@@ -57,6 +60,7 @@ def test_schedules(schedule, half):
 def test_a_budget_of_steps():
     """It does not end with the text, and every part of the configuration reaches the model."""
     parts = {"units": 7, "layers": 2, "embedding_dim": 5, "dropout": 0.25, "schedule": "linear", "clip_norm": 0.5}
+    parts |= {"input_dropout": 0.125, "weight_drop": 0.375, "skip_connections": True, "reset_rate": 0.03125}
     config = TrainingConfig(steps=80, batch_size=4, sequence_length=16, cell="rnn", learning_rate=0.003, **parts)
     result = TrainingRun(TEXT, config).train()
     assert result.steps == 80 and result.history[-1].step == 80 and len(result.history) == 12
@@ -66,8 +70,11 @@ def test_a_budget_of_steps():
     model = result.model
     assert [type(layer.cell).__name__ for layer in model.recurrent] == ["RNNCell", "RNNCell"]
     assert model.weights[0].shape[1] == 5 and model.recurrent[1].cell.units == 7
-    assert model.dropout.rate == 0.25 and model.dropout.counter.numpy() == 80
-    assert model.optimizer.global_clipnorm == 0.5
+    assert (
+        model.dropout.rates == {"dropout": 0.25, "input_dropout": 0.125, "weight_drop": 0.375}
+        and model.dropout.counter.numpy() == 80
+    )
+    assert model.optimizer.global_clipnorm == 0.5 and model.skip_connections
 
 
 @pytest.mark.parametrize(
@@ -81,11 +88,56 @@ def test_a_budget_of_steps():
         ({"steps": 0}, "steps must be a number above 0"),
         ({"steps": 5, "schedule": "sine"}, "schedule must be one of cosine, linear, constant; received 'sine'"),
         ({"steps": 5, "dropout": 1}, "dropout must be a number from 0 to below 1; received 1"),
+        ({"steps": 5, "weight_drop": -0.5}, "weight_drop must be a number from 0 to below 1; received -0.5"),
     ],
 )
 def test_configurations_that_cannot_be(wrong, line):
     with pytest.raises(ValueError, match=line):
         TrainingConfig(**wrong)
+
+
+def test_averages_of_the_weights_are_evaluated_and_kept():
+    """Of a run on reports of its own: the average by hand, and training that does not notice it."""
+    config = TrainingConfig(steps=9, units=8, batch_size=4, sequence_length=16, ema_momentum=0.75, learning_rate=0.02)
+    runs = [TrainingRun(TEXT, dataclasses.replace(config, ema_momentum=momentum)) for momentum in (0.0, 0.75)]
+    seen, measured = [], []
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(self.model.get_weights())
+
+    run = runs[1]
+    evaluate = run.model.evaluate
+    run.model.evaluate = lambda *args, **kw: measured.append(run.model.get_weights()) or evaluate(*args, **kw)
+    budget = run.budget()
+    reporter, _ = run.fit(budget, callbacks=[Look()], reports=3)
+    plain, _ = runs[0].fit(runs[0].budget(), reports=3)
+    average = seen[0]
+    for number, weights in enumerate(seen, 1):
+        average = [0.75 * a + 0.25 * w for a, w in zip(average, weights, strict=True)]
+        if number % 3 == 0:
+            for actual, expected in zip(measured[number // 3 - 1], average, strict=True):
+                np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+    reporter.restore_best_weights()
+    best = int(np.argmin([report.val_loss for report in reporter.history]))
+    for actual, expected in zip(run.model.get_weights(), measured[best], strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    # The weights that go on are those that were updated, not their average.
+    assert [report.loss for report in reporter.history] == [report.loss for report in plain.history]
+
+
+def test_weight_decay_is_of_matrices_alone():
+    config = TrainingConfig(steps=1, units=8, batch_size=4, sequence_length=16, weight_decay=0.5, learning_rate=0.01)
+    after = []
+    for decay in (0.0, 0.5):
+        run = TrainingRun(TEXT, dataclasses.replace(config, weight_decay=decay))
+        before = run.model.get_weights()
+        run.fit(run.budget(), reports=1)
+        after.append(run.model.get_weights())
+    rate = annealed(0.01, 1e-4)
+    for variable, start, plain, decayed in zip(run.model.variables, before, *after, strict=True):
+        lost = 0 if variable.name in ("embeddings", "bias") else 0.5 * rate
+        np.testing.assert_allclose(decayed - plain, -lost * start, atol=1e-7)
 
 
 def test_reports_do_not_mix_training_with_validation():
@@ -109,3 +161,27 @@ def test_the_default_recipe_learns_the_plays():
     print(f"loss {result.val_loss:.4f}, words known {sum(word in known for word in words) / len(words):.3f}")
     assert result.val_loss < 1.6
     assert sum(word in known for word in words) > 0.85 * len(words)
+
+
+@pytest.mark.parametrize("tokens", [2_000, 228_000, 10**6, 10**9])
+def test_what_suits_more_time_or_more_text(tokens):
+    """More time: a larger model and more left out, whatever the text; more text: less left out."""
+    runs = [suited(seconds, 1e11, tokens) for seconds in (1, 15, 90, 600, 1800, 40_000)]
+    for one, other in itertools.pairwise(runs):
+        assert one["units"] <= other["units"] and one["weight_drop"] <= other["weight_drop"]
+        assert one["learning_rate"] >= other["learning_rate"]
+    for run in runs:
+        config = TrainingConfig(minutes=1, **run)
+        assert config.batch_size * config.sequence_length < tokens
+        text, longer = (suited(1800, 1e11, length, units=run["units"]) for length in (tokens, 10 * tokens))
+        assert longer["units"] == run["units"] and longer["weight_drop"] <= text["weight_drop"]
+    assert set(runs[0]) == set(SUITED)
+
+
+def test_the_speed_of_a_machine_counts_the_products_of_all_cores(monkeypatch):
+    """By a clock on which the products take a quarter of a second, and once an eighth."""
+    ticks = itertools.chain([0, 0.25, 1, 1.125], itertools.count(2, 0.25))
+    clock = types.SimpleNamespace(monotonic=itertools.count().__next__, perf_counter=ticks.__next__)
+    monkeypatch.setattr("tfcharlm.suited.time", clock)
+    monkeypatch.setattr("tfcharlm.suited.available_cores", lambda: 3)
+    assert measured_speed(seconds=5) == pytest.approx(3 * 2 * 512**3 / 0.125)

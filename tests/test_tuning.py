@@ -75,6 +75,9 @@ def test_the_space_holds_the_defaults_and_what_the_user_fixes():
     long = TEXT * 20
     assert CharLMHyperModel(long, steps=5).config(hp) == TrainingConfig(steps=5)
     assert {p.name for p in hp.space} == set(SEARCHED)
+    regularised = CharLMHyperModel(long, steps=5, weight_drop=[0.25, 0.5], skip_connections=[True], layers=2)
+    config = regularised.config(hp := keras_tuner.HyperParameters())
+    assert (config.weight_drop, config.skip_connections) == (0.25, True) and "weight_drop" in hp
     hp = keras_tuner.HyperParameters()
     hypermodel = CharLMHyperModel(long, minutes=0.5, level="byte", units=17, learning_rate=[0.5, 0.25], cell=["rnn"])
     config = hypermodel.config(hp)
@@ -216,6 +219,7 @@ REFUSED = {
     "no workers": (["--workers", "-1"], "--workers must be a whole number from 0 up; received -1"),
     "two budgets": (["--minutes", "1"], "either --minutes or --steps of a trial, such as --minutes 1; received"),
     "no number": (["--units", "4,x"], "--units.*received '4,x'; type one value, or several with commas between"),
+    "no boolean": (["--skip-connections", "yes"], "--skip-connections.*received 'yes'; type one value, or several"),
     "no such value": (["--cell", "gru"], "cell must be one of lstm, rnn; received 'gru'"),
     "no such tuner": (["--tuner", "genetic"], "'genetic' is not one of 'random', 'hyperband', 'bayesian', 'grid'"),
     "too large": (["--batch-size", "4000"], "too few for --batch-size 4000 with --sequence-length 16"),

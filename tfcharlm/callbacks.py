@@ -129,8 +129,28 @@ class Report:
     val_bits_per_character: float
 
 
+@contextlib.contextmanager
+def averaged_weights(model):
+    r"""For a `with`: the model has the weights that its optimizer has averaged, if it does so.
+
+    $$ \bar w \leftarrow \mu \bar w + (1 - \mu) w \text{ after every update} $$
+
+    Reference: Polyak & Juditsky (1992), Acceleration of stochastic approximation by averaging.
+    """
+    if not getattr(model.optimizer, "use_ema", False) or not model.optimizer.built:
+        yield
+        return
+    own = [variable.numpy() for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, own, strict=True):
+            variable.assign(value)
+
+
 class Reporter(keras.callbacks.Callback):
-    """Evaluates at equal shares of the budget, keeps the reports and the best weights.
+    """Evaluates at equal shares of the budget, keeps the reports and the best weights; averaged ones, if there are.
 
     Args:
         validation: a data set to evaluate on; the states that training carries are not touched by it.
@@ -146,7 +166,8 @@ class Reporter(keras.callbacks.Callback):
         self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
         self.on_report, self.reports, self.free = on_report, reports, free
         self.history, self.best, self.best_weights = [], math.inf, None
-        self.steps, self._due = 0, 1
+        # What was spent before the first step is no time to report on.
+        self.steps, self._due = 0, 1 + math.floor(budget.spent(0) * reports)
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
@@ -158,7 +179,10 @@ class Reporter(keras.callbacks.Callback):
 
     def _report(self, logs):
         trained = {name: float(value) for name, value in logs.items()}
-        measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
+        with averaged_weights(self.model):
+            measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
+            if measured["loss"] < self.best:
+                self.best, self.best_weights = measured["loss"], self.model.get_weights()
         # Training and evaluation share their metrics: the next report's means begin here.
         self.model.reset_metrics()
         report = Report(
@@ -172,8 +196,6 @@ class Reporter(keras.callbacks.Callback):
             val_bits_per_character=measured["bits_per_character"],
         )
         self.history.append(report)
-        if report.val_loss < self.best:
-            self.best, self.best_weights = report.val_loss, self.model.get_weights()
         if not math.isfinite(report.val_loss):
             self.model.stop_training = True
         self.on_report(report, self.history)

@@ -13,6 +13,7 @@ from tfcharlm.text import Vocabulary
 
 CELLS = {"lstm": LSTMCell, "rnn": RNNCell}
 BUDGETS = ("minutes", "epochs", "steps")
+SHARES = ("dropout", "input_dropout", "weight_drop", "reset_rate", "weight_decay", "ema_momentum")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,16 +29,24 @@ class TrainingConfig:
         units: size of each recurrent layer.
         layers: number of recurrent layers.
         embedding_dim: length of a token's vector.
+        skip_connections: whether upper layers read the tokens, too, and the head all layers.
+        cap_input_gate: whether an LSTM's input gate is at most 1 - f.
         dropout: share of the layers' outputs that a row does without for a chunk; 0, for a run of minutes sees a text
             few times.
+        input_dropout: the same for the numbers of the tokens' vectors.
+        weight_drop: share of the recurrent weights that a chunk does without.
         batch_size: number of parallel streams.
         sequence_length: tokens in a chunk; gradients reach back that far at most.
+        reset_rate: share of the chunks that begin with a zero state although the text goes on.
         learning_rate: the highest value of the schedule, for Adam. 0.008 lies between the two best
             of those tried (docs/architecture.md).
         schedule: how the learning rate falls after a short warm-up: "cosine", "linear", both to 0, or "constant", not
             at all.
         clip_norm: limit of the gradients' global norm; 1 keeps rare steep steps from undoing many others
             (Pascanu et al. 2013).
+        weight_decay: what a matrix loses of itself in a step, times the learning rate (Loshchilov & Hutter 2019); not
+            biases and the embedding.
+        ema_momentum: of the average of the weights that reports evaluate and that is exported; 0 for no average.
         validation_fraction: the last part of the text, held out.
         seed: of the initial weights and of the place where each pass over the text begins; 0 to 2^32 - 1.
     """
@@ -50,12 +59,19 @@ class TrainingConfig:
     units: int = 256
     layers: int = 1
     embedding_dim: int = 64
+    skip_connections: bool = False
+    cap_input_gate: bool = False
     dropout: float = 0.0
+    input_dropout: float = 0.0
+    weight_drop: float = 0.0
     batch_size: int = 64
     sequence_length: int = 64
+    reset_rate: float = 0.0
     learning_rate: float = 8e-3
     schedule: str = "cosine"
     clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    ema_momentum: float = 0.0
     validation_fraction: float = 0.1
     seed: int = 0
 
@@ -73,8 +89,9 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < 2**31:
                 raise ValueError(f"{name} must be a number above 0 and below 2147483648; received {value!r}.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be a number from 0 to below 1; received {self.dropout!r}.")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a number from 0 to below 1; received {getattr(self, name)!r}.")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1; received {self.validation_fraction!r}.")
         if not 0 <= self.seed < 2**32:
@@ -96,24 +113,45 @@ class Corpus(NamedTuple):
 
         >>> corpus = Corpus.split("to be or not to be", validation_fraction=0.25)
         >>> corpus.vocabulary.decode(corpus.train_ids), corpus.vocabulary.decode(corpus.validation_ids)
-        ('to be or not t', 'o be')
+        ('to be or not ', 'to be')
         """
         vocabulary = Vocabulary.from_text(text, level=level)
         ids = vocabulary.encode(text)
-        held_out = max(2, round(len(ids) * validation_fraction))
-        return cls(vocabulary, ids[:-held_out], ids[-held_out:])
+        trained_on = min(int(len(ids) * (1 - validation_fraction)), len(ids) - 2)
+        return cls(vocabulary, ids[:trained_on], ids[trained_on:])
 
 
 def make_model(corpus, config):
     """The model that a `TrainingConfig` describes, compiled, its weights drawn from the seed."""
     keras.utils.set_random_seed(config.seed)
-    cells = [CELLS[config.cell](config.units) for _ in range(config.layers)]
-    model = CharLM(corpus.vocabulary, cells, config.embedding_dim, config.dropout, dropout_seed=config.seed)
+    capped = {"cap_input_gate": config.cap_input_gate} if config.cell == "lstm" else {}
+    model = CharLM(
+        corpus.vocabulary,
+        cells=[CELLS[config.cell](config.units, **capped) for _ in range(config.layers)],
+        embedding_dim=config.embedding_dim,
+        dropout=config.dropout,
+        dropout_seed=config.seed,
+        input_dropout=config.input_dropout,
+        weight_drop=config.weight_drop,
+        skip_connections=config.skip_connections,
+    )
     # The softmax starts from the frequencies of the symbols: no update is spent on learning them, and no state on
     # keeping the rare ones down.
     model.head.bias.assign(log_frequencies(corpus.train_ids, len(corpus.vocabulary)))
-    model.compile(keras.optimizers.Adam(config.learning_rate, global_clipnorm=config.clip_norm))
+    model.compile(make_optimizer(config))
     return model
+
+
+def make_optimizer(config):
+    """Adam, or AdamW, of a `TrainingConfig`."""
+    shared = {"global_clipnorm": config.clip_norm}
+    if config.ema_momentum:
+        shared |= {"use_ema": True, "ema_momentum": config.ema_momentum}
+    if not config.weight_decay:
+        return keras.optimizers.Adam(config.learning_rate, **shared)
+    optimizer = keras.optimizers.AdamW(config.learning_rate, config.weight_decay, **shared)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
+    return optimizer
 
 
 def log_frequencies(ids, size):

@@ -71,7 +71,9 @@ class TrainingRun:
         chunk = {"batch_size": config.batch_size, "sequence_length": config.sequence_length}
         train_ids, validation_ids = text.train_ids, text.validation_ids
         try:
-            self.train_data = stream_dataset(train_ids, **chunk, seed=config.seed, passes=config.epochs)
+            self.train_data = stream_dataset(
+                train_ids, **chunk, seed=config.seed, passes=config.epochs, reset_rate=config.reset_rate
+            )
         except ValueError as error:
             held_out, total = len(validation_ids), len(train_ids) + len(validation_ids)
             raise ValueError(f"{held_out:,} of {total:,} tokens are held out; to train on, {error}") from error
@@ -132,13 +134,14 @@ class TrainingRun:
             return reporter, error
         return reporter, None
 
-    def train(self, on_report=lambda report, history: None, on_step=lambda spent: None, callbacks=()):
+    def train(self, on_report=lambda report, history: None, on_step=lambda spent: None, callbacks=(), elapsed=0.0):
         """Trains until the budget is spent or the user interrupts, and keeps the best weights.
 
         Args:
             on_report: called with every `Report` and the history that ends with it.
             on_step: called with the share of the budget that is spent, after every step.
             callbacks: of Keras; with a `tfcharlm.Checkpoint` the run is saved from time to time, or goes on.
+            elapsed: seconds for which the process has run; they are taken from a budget of minutes, half of it at most.
 
         Returns:
             A `TrainingResult`.
@@ -148,6 +151,8 @@ class TrainingRun:
             CheckpointError: the run that was saved is another one, or cannot be read.
         """
         budget = self.budget()
+        if budget.seconds is not None:
+            budget.go_on(self.model.replicas.of_all_workers(min(elapsed, budget.seconds / 2))[0])
         for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
             # The best weights are chosen by the text that is held out.
             held_out = {"held_out_sha256": sha256_of([self.corpus.validation_ids])}

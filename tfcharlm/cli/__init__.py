@@ -19,13 +19,17 @@ for command in (train.train, tune.tune, models.sample, models.score, models.insp
     commands.add_command(command)
 
 
-def main():
-    """Runs the command line; says what is wrong in one line on standard error."""
+def main(began=None):
+    """Runs the command line; says what is wrong in one line on standard error.
+
+    Args:
+        began: what `time.monotonic()` was when the process began.
+    """
     for stream in (sys.stdout, sys.stderr):
         # The name of a file may be something that no encoding has.
         stream.reconfigure(errors="backslashreplace")
     try:
-        commands(standalone_mode=False)
+        commands(standalone_mode=False, obj=began)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:

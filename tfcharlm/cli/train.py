@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 
 import click
@@ -19,16 +20,17 @@ import rich.progress
 import tensorflow as tf
 
 from tfcharlm import plots
-from tfcharlm.callbacks import SCHEDULES, Report
+from tfcharlm.callbacks import Report
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
-from tfcharlm.cli.options import errors_option
+from tfcharlm.cli.options import errors_option, recipe_options
 from tfcharlm.cli.unfinished import Unfinished
 from tfcharlm.distributed import Replicas, strategy_of_environment, workers_of_this_machine
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
 from tfcharlm.export import check_no_pattern, export, next_version
 from tfcharlm.guard import Guard
 from tfcharlm.kernels import available_cores, configure_threads
-from tfcharlm.recipe import CELLS, TrainingConfig
+from tfcharlm.recipe import Corpus, TrainingConfig
+from tfcharlm.suited import measured_speed, suited
 from tfcharlm.text import load_corpus
 from tfcharlm.training import TrainingRun
 
@@ -37,24 +39,13 @@ REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 
 @click.command()
 @click.argument("corpus")
-@click.option("--minutes", type=float, help="Time to train; the learning rate anneals to its end as it ends.")
+@click.option("--minutes", type=float, help="Time to train, start-up included; size and recipe are chosen to suit it.")
 @click.option("--epochs", type=int, help="Passes over the training text, instead of --minutes.")
 @click.option("--steps", type=int, help="Updates of the weights, instead of --minutes.")
 @click.option("--name", required=True, help="Name of the model.")
 @click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Where models are kept.")
-@click.option("--cell", default="lstm", type=click.Choice(list(CELLS)), help="Kind of recurrent cell.")
-@click.option("--units", default=TrainingConfig.units, help="Size of each recurrent layer.")
-@click.option("--layers", default=TrainingConfig.layers, help="Number of recurrent layers.")
-@click.option("--embedding-dim", default=TrainingConfig.embedding_dim, help="Length of a token's vector.")
-@click.option("--dropout", default=TrainingConfig.dropout, help="Share of the layers' outputs left out in training.")
 @click.option("--level", default="char", type=click.Choice(["char", "byte", "word"]), help="What a token is.")
-@click.option("--batch-size", default=TrainingConfig.batch_size, help="Number of parallel streams.")
-@click.option("--sequence-length", default=TrainingConfig.sequence_length, help="Tokens that gradients reach back.")
-@click.option("--learning-rate", default=TrainingConfig.learning_rate, help="Peak of Adam's learning rate.")
-@click.option(
-    "--schedule", default=TrainingConfig.schedule, type=click.Choice(list(SCHEDULES)), help="How the rate falls."
-)
-@click.option("--clip-norm", default=TrainingConfig.clip_norm, help="Limit of the gradients' global norm.")
+@recipe_options
 @click.option(
     "--validation-fraction", default=TrainingConfig.validation_fraction, help="The last part of the text, held out."
 )
@@ -69,7 +60,8 @@ REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
     help="Time between saves of the run.",
 )
 @errors_option
-def train(corpus, name, output, errors, resume, checkpoint_seconds, **settings):
+@click.pass_obj
+def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **settings):
     """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
 
     The model goes to OUTPUT/NAME/VERSION, together with its learning curve. Ctrl-C stops early and keeps the best
@@ -77,7 +69,8 @@ def train(corpus, name, output, errors, resume, checkpoint_seconds, **settings):
     """
     # A worker that is not the chief trains, too, and says nothing.
     with one_line_errors():
-        config = TrainingConfig(**settings)
+        given = {option: value for option, value in settings.items() if value is not None}
+        config = TrainingConfig(**given)
         strategy, chief = _meet()
         text = load_corpus(corpus, errors)
         corpus_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -89,7 +82,12 @@ def train(corpus, name, output, errors, resume, checkpoint_seconds, **settings):
                 click.echo(f"The run is finished. Model: {model}")
                 return
         checkpoint = Checkpoint(unfinished.directory, checkpoint_seconds)
-        run = TrainingRun(text, config, strategy=strategy)
+        data = Corpus.split(text, config.level, config.validation_fraction)
+        if config.minutes is not None:
+            speed = _agreed(strategy, unfinished.remembered("speed", measured_speed, chief))
+            size = {option: given[option] for option in ("units", "layers") if option in given}
+            config = TrainingConfig(**suited(60 * config.minutes, speed, len(data.train_ids), **size) | given)
+        run = TrainingRun(data, config, strategy=strategy)
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
     console.print(
         f"{click.format_filename(corpus)}: {len(text):,} characters, {len(run.model.vocabulary)} different tokens; "
@@ -106,6 +104,7 @@ def train(corpus, name, output, errors, resume, checkpoint_seconds, **settings):
             task = progress.add_task("training", total=1.0)
             checkpoint.notify = notify = progress.console.print
             result = run.train(
+                elapsed=0 if began is None else time.monotonic() - began,
                 on_report=lambda report, history: _print_report(progress.console, report, len(history), run, chief),
                 on_step=lambda spent: progress.update(task, completed=spent),
                 callbacks=[Guard(on_skip=lambda line: notify(f"{line[0].upper()}{line[1:]}.")), checkpoint],
@@ -144,6 +143,12 @@ def _meet():
     strategy = strategy_of_environment()
     with strategy.scope():
         return strategy, Replicas().is_chief
+
+
+def _agreed(strategy, number):
+    """The chief's number, for all workers."""
+    with strategy.scope():
+        return Replicas().of_all_workers(number)[0]
 
 
 def check_writable(directory, name):

@@ -11,17 +11,18 @@ import click
 import rich.console
 
 from tfcharlm import plots
-from tfcharlm.cli.options import errors_option
+from tfcharlm.cli.options import errors_option, searched_options
 from tfcharlm.cli.train import check_writable
 from tfcharlm.disk import replace_file
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
 from tfcharlm.export import export, next_version
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.recipe import TrainingConfig
+from tfcharlm.suited import SUITED
 from tfcharlm.text import load_corpus
 from tfcharlm.training import TrainingRun
 from tfcharlm.tuning import CharLMHyperModel, leaderboard, search
-from tfcharlm.tuning.hypermodel import SEARCHED
+from tfcharlm.tuning.hypermodel import CHOOSABLE
 from tfcharlm.tuning.leaderboard import as_csv
 from tfcharlm.tuning.oracles import make_oracle
 from tfcharlm.tuning.run import role_of_environment
@@ -32,36 +33,13 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
 SETTINGS, TABLE, PICTURE = "settings.json", "leaderboard.csv", "trials.png"
 
 
-class Values(click.ParamType):
-    """One value, which is fixed, or several with commas between, of which a search chooses."""
-
-    def __init__(self, name):
-        self.kind = type(getattr(TrainingConfig, name))
-        self.name = {int: "integer", float: "number", str: "text"}[self.kind] + "[,...]"
-
-    def convert(self, value, param, ctx):
-        try:
-            return [self.kind(part) for part in value.split(",")]
-        except ValueError:
-            self.fail(f"received {value!r}; type one value, or several with commas between, such as 64,128.")
-
-
-def searched(command):
-    """The options that fix or narrow what a search chooses."""
-    for name in reversed(SEARCHED):
-        default = getattr(TrainingConfig, name)
-        said = f"Fix it, or choose among several, such as {default},...; not given: searched."
-        command = click.option(f"--{name.replace('_', '-')}", type=Values(name), help=said)(command)
-    return command
-
-
 @click.command()
 @click.argument("corpus")
 @click.option("--tuner", default="random", type=click.Choice(["random", "hyperband", "bayesian", "grid"]))
 @click.option(
     "--trials",
     type=int,
-    help="Number of models to train, the first with the defaults of train.  [default: 20; grid and hyperband: all]",
+    help="Number of models to train, the first with those of TrainingConfig.  [default: 20; grid and hyperband: all]",
 )
 @click.option("--minutes", type=float, help="Time to train a model.")
 @click.option("--steps", type=int, help="Updates of a model's weights, instead of --minutes.")
@@ -75,7 +53,7 @@ def searched(command):
 @click.option("--validation-fraction", default=TrainingConfig.validation_fraction, help="The held-out last part.")
 @click.option("--seed", default=0, help="Of the draws of a search, and of every model.")
 @errors_option
-@searched
+@searched_options
 def tune(corpus, tuner, trials, workers, name, output, resume, errors, **settings):
     """Search for the best way to train on CORPUS, as for train, and keep the best model.
 
@@ -94,7 +72,7 @@ def tune(corpus, tuner, trials, workers, name, output, resume, errors, **setting
             configure_threads(max(1, available_cores() // workers))
         text = load_corpus(corpus, errors)
         check_writable(output / name, name)
-        given = {option: value for option, value in settings.items() if option in SEARCHED and value is not None}
+        given = {option: value for option, value in settings.items() if option in CHOOSABLE and value is not None}
         hypermodel = CharLMHyperModel(
             text,
             prune=settings["pruning"],
@@ -242,7 +220,14 @@ def _keep(console, trial, done, hypermodel, directory, corpus, errors):
 def _options(config):
     """The options of `tfcharlm train` that give this configuration."""
     return " ".join(
-        f"--{name.replace('_', '-')} {value:.6g}" if isinstance(value, float) else f"--{name.replace('_', '-')} {value}"
+        _option("--" + name.replace("_", "-"), value)
         for name, value in vars(config).items()
-        if value is not None and value != getattr(TrainingConfig, name)
+        # What minutes would choose has to be said.
+        if value is not None and (value != getattr(TrainingConfig, name) or (config.minutes and name in SUITED))
     )
+
+
+def _option(flag, value):
+    if isinstance(value, bool):
+        return flag if value else f"--no-{flag[2:]}"
+    return f"{flag} {value:.6g}" if isinstance(value, float) else f"{flag} {value}"

@@ -55,6 +55,23 @@ class Unfinished:
             )
         return None
 
+    def remembered(self, name, make, keep):
+        """A number that is the same when the run goes on: what `make` returned when it began.
+
+        Args:
+            name: of its file.
+            make: a function without arguments.
+            keep: whether this process may write.
+        """
+        path = self.directory / name
+        if self.steps() and path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+        number = make()
+        if keep:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            replace_file(path, lambda path: path.write_text(json.dumps(number), encoding="utf-8"))
+        return number
+
     def _finished_model(self):
         finished = json.loads(self._finished.read_text(encoding="utf-8"))
         check_same({"settings": finished["settings"]}, {"settings": self.settings})

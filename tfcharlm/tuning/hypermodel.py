@@ -25,8 +25,12 @@ CHOICES = {
     "schedule": list(SCHEDULES),
     "clip_norm": [0.25, 1.0, 5.0],
 }
+# They are searched if they are given: runs as short as most trials are better without.
+GIVEN = ("skip_connections", "cap_input_gate", "input_dropout", "weight_drop", "reset_rate", "weight_decay",
+         "ema_momentum")  # fmt: skip
 LEARNING_RATES = 1e-3, 3e-2
 SEARCHED = (*CHOICES, "learning_rate")
+CHOOSABLE = (*SEARCHED, *GIVEN)
 # Held-out tokens that a report reads, in one shape for all trials: losses on other tokens could not be compared.
 VALIDATION_TOKENS, VALIDATION_SHAPE = 2**16, {"batch_size": 64, "sequence_length": 64}
 
@@ -51,9 +55,10 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         prune: whether a trial ends early that is behind the median of the others at the same report; not within
             Hyperband, which does so by itself.
         **choices: for any of cell, units, layers, embedding_dim, dropout, batch_size, sequence_length, learning_rate,
-            schedule, clip_norm (`tfcharlm.recipe.TrainingConfig` explains them): one value, which fixes it, or a list
-            of values. What is not given is chosen from `tfcharlm.tuning.hypermodel.CHOICES`, the learning rate from
-            0.001 to 0.03 by factors.
+            schedule, clip_norm, skip_connections, cap_input_gate, input_dropout, weight_drop, reset_rate, weight_decay,
+            ema_momentum (`tfcharlm.recipe.TrainingConfig` explains them): one value, which fixes it, or a list of
+            values. What is not given is chosen from `tfcharlm.tuning.hypermodel.CHOICES`, the learning rate from 0.001
+            to 0.03 by factors; from skip_connections on, it is off.
 
     Raises:
         ValueError: an argument is out of range, or the text too short for the batches that are asked for.
@@ -74,9 +79,9 @@ class CharLMHyperModel(keras_tuner.HyperModel):
     def __init__(self, text, minutes=None, steps=None, level="char", validation_fraction=0.1, seed=0, reports=9,
                  prune=True, **choices):  # fmt: skip
         super().__init__(name="CharLM")
-        unknown = sorted(choices.keys() - set(SEARCHED))
+        unknown = sorted(choices.keys() - set(CHOOSABLE))
         if unknown:
-            raise TypeError(f"there is no choice of {unknown[0]}; there is one of {', '.join(SEARCHED)}.")
+            raise TypeError(f"there is no choice of {unknown[0]}; there is one of {', '.join(CHOOSABLE)}.")
         if (minutes is None) == (steps is None):
             received = f"minutes={minutes}, steps={steps}"
             raise ValueError(f"give either minutes or steps of a trial, such as minutes=1; received {received}.")
@@ -95,7 +100,8 @@ class CharLMHyperModel(keras_tuner.HyperModel):
 
     def _checked(self, given):
         """All choices as lists, or None for the range of learning rates; each value is one that can be trained with."""
-        choices = {name: given.get(name, CHOICES.get(name)) for name in SEARCHED}
+        names = (*SEARCHED, *(name for name in GIVEN if name in given))
+        choices = {name: given.get(name, CHOICES.get(name)) for name in names}
         choices = {name: [v] if isinstance(v, (str, int, float)) else v for name, v in choices.items()}
         for name, values in choices.items():
             if values is not None and not values:
@@ -120,7 +126,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
 
     def config(self, hp):
         """The `TrainingConfig` that stands behind hyperparameters."""
-        return dataclasses.replace(self.base, **{name: self._choose(hp, name) for name in SEARCHED})
+        return dataclasses.replace(self.base, **{name: self._choose(hp, name) for name in self.choices})
 
     def _choose(self, hp, name):
         values, default = self.choices[name], getattr(TrainingConfig, name)
