@@ -31,6 +31,7 @@ from tfcharlm.training import TrainingRun
 # The held-out end is unlike the rest: the first report is the best one.
 TEXT = "abcd efg\n" * 150 + "".join(np.random.default_rng(0).choice(list("abcd efg\n"), 150))
 SMALL = {"units": 11, "embedding_dim": 5, "batch_size": 3, "sequence_length": 8, "dropout": 0.3, "learning_rate": 0.03}
+SMALL |= {"weight_drop": 0.2, "input_dropout": 0.1, "reset_rate": 0.1, "weight_decay": 0.01, "ema_momentum": 0.9}
 COMBINATIONS = [(cell, policy) for cell in ("rnn", "lstm") for policy in ("float32", "mixed_bfloat16")]
 # Steps between saves: at most so many are lost.
 INTERVAL = 4
