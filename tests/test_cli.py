@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rich.progress
 import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import cli
 from tfcharlm.disk import lock
+from tfcharlm.suited import suited
 
 TEXT = "".join(
     f"the {size} {animal} said {word} to the {other}\n"
@@ -267,6 +269,38 @@ def test_a_run_goes_on_where_it_was_interrupted(command, monkeypatch, tmp_path):
     (tmp_path / "barn.txt").write_text(TEXT[::-1])
     status, _, error = command(*run, "--name", "barn", "--resume")
     assert status == 2 and "corpus_sha256 was" in error
+
+
+def test_minutes_choose_what_suits_and_a_resumed_run_keeps_it(command, monkeypatch, tmp_path):
+    """On a machine that is found faster when the run goes on."""
+    (tmp_path / "barn.txt").write_text(TEXT)
+    update, calls = rich.progress.Progress.update, []
+
+    def interrupt(*arguments, **named):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        update(*arguments, **named)
+
+    monkeypatch.setattr(rich.progress.Progress, "update", interrupt)
+    given = ["--layers", 2, "--weight-drop", 0.25]
+    run = ["train", "barn.txt", "--minutes", 0.1, "--name", "barn", "--checkpoint-seconds", 1e-6, *given]
+    for speed, options, expected in [(1e7, [], 130), (5e12, ["--resume"], 0)]:
+        monkeypatch.setattr(cli.train, "measured_speed", lambda speed=speed: speed)
+        status, output, _ = command(*run, *options)
+        assert status == expected
+    assert "the run goes on after step" in output
+    suits = suited(6, 1e7, int(len(TEXT) * 0.9), len(set(TEXT)), layers=2) | {"weight_drop": 0.25}
+    assert f"To suit: --units {suits['units']} " in output
+    assert suits["dropout"] != suited(6, 5e12, int(len(TEXT) * 0.9), len(set(TEXT)), layers=2)["dropout"]
+    training = json.loads((tmp_path / "saved_models/barn/2/assets.extra/training.json").read_text())
+    assert suits.items() <= training.items() and training["layers"] == 2
+
+
+def test_a_text_that_is_too_short_for_anything_is_one_line(command, tmp_path):
+    (tmp_path / "two.txt").write_text("ab")
+    status, _, error = command("train", "two.txt", "--minutes", 0.1, "--name", "two")
+    assert status == 2 and error.count("\n") == 1 and not (tmp_path / "saved_models").exists()
 
 
 def test_a_run_that_has_not_saved_yet_keeps_its_directory(command, tmp_path):

@@ -241,7 +241,7 @@ def test_a_run_is_a_process_that_has_the_training_text_alone(commands, model):
     executable, *arguments = command
     assert (executable.name, executable.parent) == ("tfcharlm", Path(sys.executable).parent)
     expected = "train tinyshakespeare.txt --minutes 1.5 --seed 2 --name tinyshakespeare --output models"
-    assert arguments == [*expected.split(), "--validation-fraction", "0.002", "--weight-drop", "0"]
+    assert arguments == [*expected.split(), "--validation-fraction", str(runs.REPORTED_ON), "--weight-drop", "0"]
     assert record.pop("seconds") > 0
     assert record == {
         "loss": 0.5,

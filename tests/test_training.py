@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 
-from tfcharlm.callbacks import annealed
-from tfcharlm.recipe import TrainingConfig
-from tfcharlm.suited import SUITED, measured_speed, suited
+from tfcharlm import CharLM, RNNCell
+from tfcharlm.callbacks import AnnealLearningRate, Budget, annealed, averaged_weights
+from tfcharlm.recipe import CELLS, TrainingConfig
+from tfcharlm.suited import SUITED, _multiplied, measured_speed, suited
 from tfcharlm.text import Vocabulary, load_corpus
 from tfcharlm.training import TrainingRun
 
@@ -88,6 +89,10 @@ def test_a_budget_of_steps():
         ({"steps": 0}, "steps must be a number above 0"),
         ({"steps": 5, "schedule": "sine"}, "schedule must be one of cosine, linear, constant; received 'sine'"),
         ({"steps": 5, "dropout": 1}, "dropout must be a number from 0 to below 1; received 1"),
+        (
+            {"steps": 5, "cell": "rnn", "cap_input_gate": True},
+            "cap_input_gate is of an LSTM's input gate; received cell='rnn'",
+        ),
         ({"steps": 5, "weight_drop": -0.5}, "weight_drop must be a number from 0 to below 1; received -0.5"),
     ],
 )
@@ -178,10 +183,55 @@ def test_what_suits_more_time_or_more_text(tokens):
     assert set(runs[0]) == set(SUITED)
 
 
+def test_more_weights_to_multiply_mean_fewer_passes():
+    """Of words, of several layers, of an RNN: what is counted are the model's own matrices."""
+    for cell, layers, size, skip in [("lstm", 1, 65, False), ("rnn", 2, 65, False), ("lstm", 3, 5000, True)]:
+        cells = [CELLS[cell](24) for _ in range(layers)]
+        model = CharLM(Vocabulary([chr(300 + i) for i in range(size)]), cells, 16, skip_connections=skip)
+        matrices = sum(w.shape[0] * w.shape[1] for w in model.weights[1:] if len(w.shape) == 2)
+        shape = {"cell": cell, "layers": layers, "embedding_dim": 16, "skip_connections": skip}
+        assert _multiplied(24, size, **shape) == matrices
+        share = suited(112, 1e9, 10**5, size, units=24, **shape)["weight_drop"]
+        assert share == pytest.approx(np.clip(np.log2(100 * 1e9 / 6 / matrices / 10**5 / 2) / 10, 0, 0.5), abs=0.0051)
+
+
+def test_the_schedule_begins_after_start_up_and_the_first_step():
+    """By the clock of a budget that is half spent after the first step."""
+    clock = iter([0.0, 5.0, *np.linspace(5.0, 10.0, 200)])
+    budget = Budget(seconds=10, clock=lambda: next(clock))
+    anneal = AnnealLearningRate(1.0, budget)
+    model = CharLM(Vocabulary("ab"), [RNNCell(2)])
+    model.compile()
+    anneal.set_model(model)
+    rates = []
+    for batch in range(60):
+        anneal.on_train_batch_begin(batch)
+        rates.append(float(model.optimizer.learning_rate.numpy()))
+        anneal.on_train_batch_end(batch)
+    assert rates[0] < 0.01 and max(rates) > 0.99 and int(np.argmax(rates)) < 6
+    assert rates[-1] < 0.5 and all(np.diff(rates[6:]) <= 0)
+
+
+def test_averages_of_no_update_are_no_weights():
+    """Every step is skipped: the weights stay, in `fit` and in reports."""
+    config = TrainingConfig(steps=3, units=8, batch_size=4, sequence_length=16, ema_momentum=0.75)
+    run = TrainingRun(TEXT, config)
+    weights = run.model.get_weights()
+    weights[0][0] = np.nan
+    run.model.set_weights(weights)
+    with pytest.warns(UserWarning, match="skipped"):
+        run.model.fit(run.train_data, steps_per_epoch=3, verbose=0)
+    with averaged_weights(run.model):
+        inside = run.model.get_weights()
+    for before, during, after in zip(weights, inside, run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, during)
+        np.testing.assert_array_equal(before, after)
+
+
 def test_the_speed_of_a_machine_counts_the_products_of_all_cores(monkeypatch):
     """By a clock on which the products take a quarter of a second, and once an eighth."""
     ticks = itertools.chain([0, 0.25, 1, 1.125], itertools.count(2, 0.25))
     clock = types.SimpleNamespace(monotonic=itertools.count().__next__, perf_counter=ticks.__next__)
     monkeypatch.setattr("tfcharlm.suited.time", clock)
-    monkeypatch.setattr("tfcharlm.suited.available_cores", lambda: 3)
+    monkeypatch.setattr("tfcharlm.suited.tf.config.threading.get_inter_op_parallelism_threads", lambda: 3)
     assert measured_speed(seconds=5) == pytest.approx(3 * 2 * 512**3 / 0.125)

@@ -78,6 +78,8 @@ def test_the_space_holds_the_defaults_and_what_the_user_fixes():
     regularised = CharLMHyperModel(long, steps=5, weight_drop=[0.25, 0.5], skip_connections=[True], layers=2)
     config = regularised.config(hp := keras_tuner.HyperParameters())
     assert (config.weight_drop, config.skip_connections) == (0.25, True) and "weight_drop" in hp
+    both = CharLMHyperModel(long, steps=5, cap_input_gate=[True, False], cell="lstm")
+    assert both.config(keras_tuner.HyperParameters()).cap_input_gate is False, "a boolean, the default"
     hp = keras_tuner.HyperParameters()
     hypermodel = CharLMHyperModel(long, minutes=0.5, level="byte", units=17, learning_rate=[0.5, 0.25], cell=["rnn"])
     config = hypermodel.config(hp)

@@ -89,25 +89,29 @@ class AnnealLearningRate(keras.callbacks.Callback):
 
     def __init__(self, peak, budget, schedule="cosine", on_step=lambda spent: None):
         super().__init__()
-        self.peak, self.budget, self.schedule, self.on_step, self._steps = peak, budget, schedule, on_step, 0
+        self.peak, self.budget, self.schedule, self.on_step = peak, budget, schedule, on_step
+        self._steps, self._begun = 0, 0.0
 
     def on_train_batch_begin(self, batch, logs=None):
         # The first step, at a rate of 0, would be wasted.
-        spent = max(self.budget.spent(self._steps), 1e-4)
-        self.model.optimizer.learning_rate.assign(annealed(self.peak, spent, self.schedule))
+        share = max((self.budget.spent(self._steps) - self._begun) / (1 - self._begun), 1e-4) if self._steps else 1e-4
+        self.model.optimizer.learning_rate.assign(annealed(self.peak, share, self.schedule))
 
     def on_train_batch_end(self, batch, logs=None):
         self._steps += 1
         spent = self.budget.spent(self._steps)
+        if self._steps == 1 and self.budget.seconds is not None and spent < 1:
+            # Start-up and tracing: the schedule has what is left.
+            self._begun = spent
         if spent >= 1:
             self.model.stop_training = True
         self.on_step(spent)
 
     def get_state(self):
-        return {"steps": self._steps, "elapsed": self.budget.elapsed()}
+        return {"steps": self._steps, "begun": self._begun, "elapsed": self.budget.elapsed()}
 
     def set_state(self, state):
-        self._steps = state["steps"]
+        self._steps, self._begun = state["steps"], state["begun"]
         self.budget.go_on(state["elapsed"])
 
 
@@ -137,11 +141,14 @@ def averaged_weights(model):
 
     Reference: Polyak & Juditsky (1992), Acceleration of stochastic approximation by averaging.
     """
-    if not getattr(model.optimizer, "use_ema", False) or not model.optimizer.built:
+    # One that scales the loss has another one inside.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    # Before the first update the averages are zeros.
+    if not getattr(optimizer, "use_ema", False) or not optimizer.built or not optimizer.iterations.numpy():
         yield
         return
     own = [variable.numpy() for variable in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
+    optimizer.finalize_variable_values(model.trainable_variables)
     try:
         yield
     finally:
@@ -178,11 +185,11 @@ class Reporter(keras.callbacks.Callback):
                 self._report(logs)
 
     def _report(self, logs):
-        trained = {name: float(value) for name, value in logs.items()}
         with averaged_weights(self.model):
-            measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
-            if measured["loss"] < self.best:
-                self.best, self.best_weights = measured["loss"], self.model.get_weights()
+            self._report_on_weights({name: float(value) for name, value in logs.items()})
+
+    def _report_on_weights(self, trained):
+        measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
         # Training and evaluation share their metrics: the next report's means begin here.
         self.model.reset_metrics()
         report = Report(
@@ -196,6 +203,8 @@ class Reporter(keras.callbacks.Callback):
             val_bits_per_character=measured["bits_per_character"],
         )
         self.history.append(report)
+        if report.val_loss < self.best:
+            self.best, self.best_weights = report.val_loss, self.model.get_weights()
         if not math.isfinite(report.val_loss):
             self.model.stop_training = True
         self.on_report(report, self.history)

@@ -1,5 +1,6 @@
 """The Keras callback that tells of steps that were skipped because a number was not finite, and ends a run of them."""
 
+import contextlib
 import warnings
 
 import keras
@@ -98,3 +99,19 @@ def with_guard(callbacks):
         callbacks = callbacks.callbacks
     given = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
     return given if any(isinstance(callback, Guard) for callback in given) else [Guard(), *given]
+
+
+@contextlib.contextmanager
+def unless_updated(model):
+    """For a `with` around `fit`: if every step was skipped, the weights stay, averages or not.
+
+    An optimizer with `use_ema` puts its averages in their place at the end, and these begin with zeros.
+    """
+    optimizer = model.optimizer
+    averages = getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False)
+    weights = model.get_weights() if averages and not optimizer.iterations.numpy() else None
+    try:
+        yield
+    finally:
+        if weights is not None and not optimizer.iterations.numpy():
+            model.set_weights(weights)

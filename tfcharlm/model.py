@@ -9,7 +9,7 @@ from tfcharlm.export import export
 from tfcharlm.kernels import in_chains
 from tfcharlm.layers import RNN
 from tfcharlm.metrics import characters_per_token
-from tfcharlm.model_arguments import checked_cells, checked_vocabulary
+from tfcharlm.model_arguments import check_options, checked_cells, checked_vocabulary
 from tfcharlm.stream_model import StreamModel
 from tfcharlm.text.vocabulary import Vocabulary
 from tfcharlm.text_model import TextModel
@@ -34,8 +34,8 @@ class CharLM(TextModel, StreamModel):
         cells: the recurrent layers from the bottom up, a list of Keras RNN cells: `[tfcharlm.LSTMCell(256)]`.
         embedding_dim: length of a token's vector. 64 is about the size of a character set: more only costs time.
         dropout: share of each recurrent layer's outputs that a row does without in training, the same ones throughout a
-            chunk (Gal & Ghahramani 2016); what a layer hands to itself is not touched. 0, the default, is right for
-            runs of minutes, which see a text few times.
+            chunk (Gal & Ghahramani 2016); what a layer hands to itself is not touched.
+            0 by default: it pays from a few passes over a text on.
         dropout_seed: of those choices, which are a function of it and of how many there have been.
         input_dropout: the same for the numbers of the tokens' vectors.
         weight_drop: share of each recurrent kernel that a chunk does without in training (Merity et al. 2018). It needs
@@ -46,7 +46,7 @@ class CharLM(TextModel, StreamModel):
 
     Raises:
         ValueError: no cells, or something in the list is no RNN cell or computes in another dtype than the model, or
-            the vocabulary is none, or dropout is no share.
+            the vocabulary is none, or a rate is no share, or there is weight drop for cells without kernels.
 
     Example:
 
@@ -81,9 +81,7 @@ class CharLM(TextModel, StreamModel):
             RNN(cell, return_sequences=True, return_state=True, dtype=policy, name=f"recurrent_{i}")
             for i, cell in enumerate(checked_cells(cells, policy))
         ]
-        reason = next(filter(None, (layer.loop_reason for layer in self.recurrent)), None)
-        if weight_drop and reason:
-            raise ValueError(f"weight_drop={weight_drop} needs cells with kernels; received one without: {reason}.")
+        check_options(self.recurrent, weight_drop, skip_connections)
         # Not in a lower precision than the weights: bfloat16 logits would have two digits.
         self.head = keras.layers.Dense(len(vocabulary), dtype=policy.variable_dtype, name="head")
         # "auto" would otherwise have XLA compile the training step, states of an open batch dimension included, which

@@ -27,3 +27,12 @@ def checked_cells(cells, policy):
                 f"{policy.compute_dtype}. Type {type(cell).__name__}(..., dtype={policy.name!r})."
             )
     return cells
+
+
+def check_options(layers, weight_drop, skip_connections):
+    """Refuses what these layers cannot be used with."""
+    if not isinstance(skip_connections, bool):
+        raise ValueError(f"skip_connections must be True or False; received {skip_connections!r}.")
+    reason = next(filter(None, (layer.loop_reason for layer in layers)), None)
+    if weight_drop and reason:
+        raise ValueError(f"weight_drop={weight_drop} needs cells with kernels; received one without: {reason}.")

@@ -18,7 +18,7 @@ SHARES = ("dropout", "input_dropout", "weight_drop", "reset_rate", "weight_decay
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """What a run is made of; the defaults suit a few minutes on two cores.
+    """What a run is made of; the defaults suit a minute or two on two cores. `tfcharlm.suited.suited` finds others.
 
     Args:
         minutes: time to train; the learning rate reaches its end when it is over. Either this, or `epochs` or `steps`.
@@ -31,8 +31,7 @@ class TrainingConfig:
         embedding_dim: length of a token's vector.
         skip_connections: whether upper layers read the tokens, too, and the head all layers.
         cap_input_gate: whether an LSTM's input gate is at most 1 - f.
-        dropout: share of the layers' outputs that a row does without for a chunk; 0, for a run of minutes sees a text
-            few times.
+        dropout: share of the layers' outputs that a row does without for a chunk; it pays from a few passes on.
         input_dropout: the same for the numbers of the tokens' vectors.
         weight_drop: share of the recurrent weights that a chunk does without.
         batch_size: number of parallel streams.
@@ -92,6 +91,8 @@ class TrainingConfig:
         for name in SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a number from 0 to below 1; received {getattr(self, name)!r}.")
+        if self.cap_input_gate and self.cell != "lstm":
+            raise ValueError(f"cap_input_gate is of an LSTM's input gate; received cell={self.cell!r}.")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1; received {self.validation_fraction!r}.")
         if not 0 <= self.seed < 2**32:

@@ -5,9 +5,11 @@ classes by module path and calls registered ones: a class is taken from the tabl
 A parser is a function `(value, where)`: it returns what the value stands for, or raises a ValueError naming `where`.
 """
 
+import math
+
 import keras
 
-from tfcharlm.layers import LSTMCell, RNNCell
+from tfcharlm.layers import RNN, LSTMCell, RNNCell
 from tfcharlm.text.vocabulary import Vocabulary
 
 MAX_SIZE, MAX_BYTES = 2**16, 2**24
@@ -152,12 +154,15 @@ def model(value, where):
     for i, part in enumerate(parts["cells"]):
         if part.compute_dtype != computes:
             refuse(f"{where}.cells[{i}]", f"a cell that computes in {computes}, as its model", part.compute_dtype)
+        if parts.get("weight_drop") and (reason := RNN(part).loop_reason):
+            refuse(f"{where}.weight_drop", f"0, because {reason}", parts["weight_drop"])
     return parts
 
 
 ENVELOPE = {"module": text, "class_name": text, "registered_name": optional(text), "config": anything,
             "build_config": anything}  # fmt: skip
 BOOLEAN, NUMBER, FRACTION, NOT_NEGATIVE = one_of(True, False), number(), number(0.0, 1.0), number(0.0)
+SHARE = number(0.0, math.nextafter(1, 0))
 SEED = optional(whole(-(2**63), 2**63 - 1))
 AXES = optional(axes)
 POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
@@ -219,7 +224,7 @@ STACK = {("keras.layers", "StackedRNNCells"): (
 )}  # fmt: skip
 MODEL = BASE | {
     "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": list_of(built(CELLS | STACK), 100),
-    "dropout": FRACTION, "input_dropout": FRACTION, "weight_drop": FRACTION, "dropout_seed": whole(0, 2**63 - 1),
+    "dropout": SHARE, "input_dropout": SHARE, "weight_drop": SHARE, "dropout_seed": whole(0, 2**63 - 1),
     "skip_connections": BOOLEAN,
 }  # fmt: skip
 # What earlier exports did not know.

@@ -10,7 +10,7 @@ from tfcharlm.carried import CarriedState
 from tfcharlm.checkpoint import Checkpoint
 from tfcharlm.chunk import judged, mean_loss, summed, summed_loss, unpacked
 from tfcharlm.distributed import Replicas
-from tfcharlm.guard import with_guard
+from tfcharlm.guard import unless_updated, with_guard
 from tfcharlm.kernels import in_chains
 from tfcharlm.metrics import BitsPerCharacter, Perplexity, TokenMean
 from tfcharlm.watch import Watch, not_finite, not_squarable, standing
@@ -80,9 +80,10 @@ class StreamModel(keras.Model):
         options = inspect.signature(super().fit).bind(x, *arguments, **named).arguments
         options["callbacks"] = with_guard(options.get("callbacks"))
         checkpoint = next((c for c in options["callbacks"] if isinstance(c, Checkpoint)), None)
-        if checkpoint is None:
-            return super().fit(**options)
-        return checkpoint.fit(self, super().fit, options.pop("x"), options)
+        with unless_updated(self):
+            if checkpoint is None:
+                return super().fit(**options)
+            return checkpoint.fit(self, super().fit, options.pop("x"), options)
 
     def evaluate(self, x=None, *arguments, **named):
         """Measures, as `keras.Model.evaluate` does; under a strategy every worker calls it, as with `fit`."""

@@ -9,32 +9,33 @@ from tfcharlm.kernels import available_cores
 
 # Seconds of importing, tracing, the graphs of reports.
 START_UP = 12
-# Measured, as all that follows (docs/recipe.md): with fewer tokens a parameter a model has not learnt what it could;
-# with more a larger one would have learnt more.
+# Of the two that were tried, 7 and 20, the former was better (docs/recipe.md); these are nearer to it.
 TOKENS_PER_PARAMETER = 9
-# More parameters than this for each token of the text learn it by heart.
+# A guess: more parameters than this for each token of the text would learn it by heart.
 PARAMETERS_PER_TOKEN = 2.5
-SEQUENCE_LENGTH, ROWS = 64, (4, 64)
-# What `suited` chooses.
+SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
+# What `suited` takes of a configuration, and what it chooses.
+SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections")
 SUITED = ("units", "dropout", "weight_drop", "batch_size", "sequence_length", "reset_rate", "learning_rate")
 
 
-def suited(seconds, speed, tokens, units=None, layers=1):
-    r"""What an LSTM is best trained with in so much time on so much text.
+def suited(seconds, speed, tokens, vocabulary_size=65, units=None, **shape):
+    r"""What a model is best trained with in so much time on so much text; measured for an LSTM over characters.
 
     A token costs about six operations a parameter, forward and backward, so that n parameters see
 
     $$ D = \frac{\mathrm{speed} \cdot \mathrm{seconds}}{6 n} $$
 
-    tokens; n is chosen for the D / n that did best. The more often the text is read on the way, the more is left out of
-    weights and outputs; and the wider the layer, the lower the learning rate.
+    tokens; n is chosen for a certain D / n. The more often the text is read on the way, the more is left out of weights
+    and outputs; and the wider the layer, the lower the learning rate.
 
     Args:
         seconds: of the whole run.
         speed: floating-point operations a second, as `measured_speed` gives them.
         tokens: of the training text.
+        vocabulary_size: number of different ones.
         units: of a layer, if they are given; None chooses them.
-        layers: how many there are.
+        **shape: cell, layers, embedding_dim, skip_connections of a `TrainingConfig`, if they are given.
 
     Returns:
         Arguments of `TrainingConfig`, those named in `SUITED`.
@@ -42,16 +43,17 @@ def suited(seconds, speed, tokens, units=None, layers=1):
     Example:
 
     >>> [suited(60 * minutes, speed=130e9, tokens=10**6)["units"] for minutes in (1.5, 10, 30)]
-    [288, 480, 672]
+    [288, 512, 672]
 
     Reference: Hoffmann et al. (2022), Training compute-optimal large language models, for the balance of parameters and
     tokens; Gal & Ghahramani (2016) and Merity et al. (2018) for what is left out.
     """
+    tokens = max(tokens, 1)
     operations = speed * max(seconds - START_UP, 1)
-    if units is None:
-        parameters = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_TOKEN * tokens)
-        units = max(32, 32 * round(_units(parameters / layers) / 32))
-    passes = operations / 6 / (layers * _parameters(units)) / tokens
+    sizes = {width: _multiplied(width, vocabulary_size, **shape) for width in ([units] if units else WIDTHS)}
+    wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_TOKEN * tokens)
+    units = min(sizes, key=lambda width: abs(math.log(sizes[width] / wanted)))
+    passes = operations / 6 / sizes[units] / tokens
     # Every doubling of the passes asks for a tenth more.
     share = round(min(max(0.0, math.log2(passes / 2) / 10), 0.5), 2)
     fewest, most = ROWS
@@ -73,8 +75,8 @@ def measured_speed(seconds=0.5):
     Args:
         seconds: how long to try.
     """
-    size = 512
-    matrices = [tf.random.stateless_normal((size, size), (core, 0)) for core in range(available_cores())]
+    size, cores = 512, tf.config.threading.get_inter_op_parallelism_threads() or available_cores()
+    matrices = [tf.random.stateless_normal((size, size), (core, 0)) for core in range(cores)]
 
     @tf.function(autograph=False)
     def products():
@@ -87,14 +89,13 @@ def measured_speed(seconds=0.5):
         before = time.perf_counter()
         products()
         best = min(best, time.perf_counter() - before)
-    return len(matrices) * 2 * size**3 / best
+    return cores * 2 * size**3 / best
 
 
-def _parameters(units):
-    """Of one LSTM layer with the usual embedding and head."""
-    return 4 * units * (units + 65) + 65 * units
-
-
-def _units(parameters):
-    """The inverse of `_parameters`."""
-    return (math.sqrt(325**2 + 16 * parameters) - 325) / 8
+def _multiplied(units, vocabulary_size, cell="lstm", layers=1, embedding_dim=64, skip_connections=False):
+    """How many weights a token is multiplied by."""
+    gates = {"lstm": 4, "rnn": 1}[cell]
+    more = embedding_dim if skip_connections else 0
+    first = gates * units * (embedding_dim + units)
+    head = vocabulary_size * units * (layers if skip_connections else 1)
+    return first + (layers - 1) * gates * units * (2 * units + more) + head

@@ -65,6 +65,7 @@ def activations(model, text):
     """
     start, ids = encoded(model, text)
     vectors = tf.gather(model.embedding.embeddings, np.concatenate([start, ids])[None])
+    vectors = tf.cast(vectors, model.compute_dtype)
     outputs, layers = [], []
     for layer in model.recurrent:
         output, arrays = _read(layer, model.layer_inputs(vectors, outputs))

@@ -32,9 +32,21 @@ RECIPE = {
     "schedule": "How the rate falls.",
     "clip_norm": "Limit of the gradients' global norm.",
     "weight_decay": "What a matrix loses of itself in a step, times the learning rate.",
-    "ema_momentum": "Of the average of the weights that is exported; 0: the last ones.",
+    "ema_momentum": "Of the average of the weights that is evaluated and exported; 0: none.",
 }
 CHOICES = {"cell": list(CELLS), "schedule": list(SCHEDULES)}
+
+
+def typed(settings):
+    """Settings as one would type them."""
+
+    def option(name, value):
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            return flag if value else f"--no-{flag[2:]}"
+        return f"{flag} {value:.6g}" if isinstance(value, float) else f"{flag} {value}"
+
+    return " ".join(option(name, value) for name, value in settings.items())
 
 
 def recipe_options(command):
@@ -69,6 +81,7 @@ def searched_options(command):
     """The options that fix or narrow what a search chooses."""
     for name in reversed(CHOOSABLE):
         default = getattr(TrainingConfig, name)
+        default = str(default).lower()
         otherwise = default if name in GIVEN else "searched"
         said = f"Fix it, or choose among several, such as {default},...; not given: {otherwise}."
         command = click.option(f"--{name.replace('_', '-')}", type=Values(name), help=said)(command)

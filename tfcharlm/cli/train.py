@@ -22,7 +22,7 @@ import tensorflow as tf
 from tfcharlm import plots
 from tfcharlm.callbacks import Report
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
-from tfcharlm.cli.options import errors_option, recipe_options
+from tfcharlm.cli.options import errors_option, recipe_options, typed
 from tfcharlm.cli.unfinished import Unfinished
 from tfcharlm.distributed import Replicas, strategy_of_environment, workers_of_this_machine
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
@@ -30,7 +30,7 @@ from tfcharlm.export import check_no_pattern, export, next_version
 from tfcharlm.guard import Guard
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.recipe import Corpus, TrainingConfig
-from tfcharlm.suited import measured_speed, suited
+from tfcharlm.suited import SHAPE, SUITED, measured_speed, suited
 from tfcharlm.text import load_corpus
 from tfcharlm.training import TrainingRun
 
@@ -69,8 +69,7 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
     """
     # A worker that is not the chief trains, too, and says nothing.
     with one_line_errors():
-        given = {option: value for option, value in settings.items() if value is not None}
-        config = TrainingConfig(**given)
+        config = TrainingConfig(**(given := {key: value for key, value in settings.items() if value is not None}))
         strategy, chief = _meet()
         text = load_corpus(corpus, errors)
         corpus_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -83,10 +82,12 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
                 return
         checkpoint = Checkpoint(unfinished.directory, checkpoint_seconds)
         data = Corpus.split(text, config.level, config.validation_fraction)
+        chosen = {}
         if config.minutes is not None:
-            speed = _agreed(strategy, unfinished.remembered("speed", measured_speed, chief))
-            size = {option: given[option] for option in ("units", "layers") if option in given}
-            config = TrainingConfig(**suited(60 * config.minutes, speed, len(data.train_ids), **size) | given)
+            sizes = 60 * config.minutes, _speed(strategy), len(data.train_ids), len(data.vocabulary)
+            shape = {option: given[option] for option in SHAPE if option in given}
+            chosen = (unfinished.chosen(SUITED) or suited(*sizes, **shape)) | given
+            config = TrainingConfig(**chosen)
         run = TrainingRun(data, config, strategy=strategy)
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
     console.print(
@@ -94,6 +95,7 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
         f"trains on {len(run.corpus.train_ids):,} tokens, holds out the last {len(run.corpus.validation_ids):,}.",
         f"\n{config.layers} x {config.units} {config.cell}, {run.model.count_params():,} parameters, "
         f"seed {config.seed}.",
+        *([f"\nTo suit: {typed({name: chosen[name] for name in SUITED})}"] if chosen else []),
     )
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its rows of a batch.")
@@ -145,10 +147,10 @@ def _meet():
         return strategy, Replicas().is_chief
 
 
-def _agreed(strategy, number):
-    """The chief's number, for all workers."""
+def _speed(strategy):
+    """Operations a second of all workers together."""
     with strategy.scope():
-        return Replicas().of_all_workers(number)[0]
+        return sum(Replicas().of_all_workers(measured_speed()))
 
 
 def check_writable(directory, name):

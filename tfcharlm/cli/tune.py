@@ -11,7 +11,7 @@ import click
 import rich.console
 
 from tfcharlm import plots
-from tfcharlm.cli.options import errors_option, searched_options
+from tfcharlm.cli.options import errors_option, searched_options, typed
 from tfcharlm.cli.train import check_writable
 from tfcharlm.disk import replace_file
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
@@ -39,7 +39,7 @@ SETTINGS, TABLE, PICTURE = "settings.json", "leaderboard.csv", "trials.png"
 @click.option(
     "--trials",
     type=int,
-    help="Number of models to train, the first with those of TrainingConfig.  [default: 20; grid and hyperband: all]",
+    help="Number of models to train, the first with 256 units and the like.  [default: 20; grid and hyperband: all]",
 )
 @click.option("--minutes", type=float, help="Time to train a model.")
 @click.option("--steps", type=int, help="Updates of a model's weights, instead of --minutes.")
@@ -219,15 +219,11 @@ def _keep(console, trial, done, hypermodel, directory, corpus, errors):
 
 def _options(config):
     """The options of `tfcharlm train` that give this configuration."""
-    return " ".join(
-        _option("--" + name.replace("_", "-"), value)
-        for name, value in vars(config).items()
-        # What minutes would choose has to be said.
-        if value is not None and (value != getattr(TrainingConfig, name) or (config.minutes and name in SUITED))
+    # What minutes would choose has to be said.
+    return typed(
+        {
+            name: value
+            for name, value in vars(config).items()
+            if value is not None and (value != getattr(TrainingConfig, name) or (config.minutes and name in SUITED))
+        }
     )
-
-
-def _option(flag, value):
-    if isinstance(value, bool):
-        return flag if value else f"--no-{flag[2:]}"
-    return f"{flag} {value:.6g}" if isinstance(value, float) else f"{flag} {value}"

@@ -55,22 +55,13 @@ class Unfinished:
             )
         return None
 
-    def remembered(self, name, make, keep):
-        """A number that is the same when the run goes on: what `make` returned when it began.
-
-        Args:
-            name: of its file.
-            make: a function without arguments.
-            keep: whether this process may write.
-        """
-        path = self.directory / name
-        if self.steps() and path.is_file():
-            return json.loads(path.read_text(encoding="utf-8"))
-        number = make()
-        if keep:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            replace_file(path, lambda path: path.write_text(json.dumps(number), encoding="utf-8"))
-        return number
+    def chosen(self, names):
+        """Of the run that goes on, the settings of these names; None if there is none."""
+        for directory in [self.directory, *sorted(self.directory.glob("worker-*"))]:
+            _, tree, _ = CheckpointStore(directory).load_newest()
+            if tree is not None:
+                return {name: tree["identity"]["settings"][name] for name in names}
+        return None
 
     def _finished_model(self):
         finished = json.loads(self._finished.read_text(encoding="utf-8"))

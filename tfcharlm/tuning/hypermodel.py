@@ -25,7 +25,7 @@ CHOICES = {
     "schedule": list(SCHEDULES),
     "clip_norm": [0.25, 1.0, 5.0],
 }
-# They are searched if they are given: runs as short as most trials are better without.
+# They are searched if they are given.
 GIVEN = ("skip_connections", "cap_input_gate", "input_dropout", "weight_drop", "reset_rate", "weight_decay",
          "ema_momentum")  # fmt: skip
 LEARNING_RATES = 1e-3, 3e-2
@@ -134,7 +134,9 @@ class CharLMHyperModel(keras_tuner.HyperModel):
             return hp.Float(name, *LEARNING_RATES, sampling="log", default=default)
         if len(values) == 1:
             return hp.Fixed(name, values[0])
-        return hp.Choice(name, values, default=default if default in values else values[0])
+        chosen = hp.Choice(name, values, default=default if default in values else values[0])
+        # It has numbers in the places of booleans.
+        return bool(chosen) if isinstance(default, bool) else chosen
 
     def build(self, hp):
         """The compiled `CharLM` of these hyperparameters, its output bias set from the frequencies of the tokens."""
