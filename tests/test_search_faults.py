@@ -618,7 +618,7 @@ def overs(directory):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc of Linux to see which processes are left")
 def test_thirty_workers_and_five_chiefs_are_killed(tmp_path, rng):
     trials, kills = 40, rng.permutation(["worker"] * 30 + ["chief"] * 5)
     arguments = (str(trials), "3")

@@ -207,7 +207,7 @@ def assert_same_ids_in_a_graph(texts, level):
     assert codec.decode(ids[:1].to_tensor()).numpy().tolist() == [texts[0].encode()]
 
 
-@pytest.mark.skipif(shutil.which("iconv") is None, reason="what the line says is typed")
+@pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv, which the message says to type")
 @pytest.mark.parametrize(
     "name", ["mark of UTF-16 LE", "mark of UTF-16 BE", "mark of UTF-32 LE", "UTF-16 LE", "UTF-16 BE", "Latin-1"]
 )

@@ -118,7 +118,7 @@ def test_a_save_in_place_would_not_outlive_a_kill(tmp_path, monkeypatch):
     assert torn == 6
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks files up in /proc")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux, where /proc lists open files")
 def test_everything_is_on_the_disk_before_it_has_its_name(tmp_path):
     """What a power cut needs: files and names are brought to the disk before the rename, and that before a removal."""
     directory, events, names = directory_with(tmp_path / "run", 10, 20), [], {}

@@ -80,8 +80,7 @@ class Values(click.ParamType):
 def searched_options(command):
     """The options that fix or narrow what a search chooses."""
     for name in reversed(CHOOSABLE):
-        default = getattr(TrainingConfig, name)
-        default = str(default).lower()
+        default = str(getattr(TrainingConfig, name)).lower()
         otherwise = default if name in GIVEN else "searched"
         said = f"Fix it, or choose among several, such as {default},...; not given: {otherwise}."
         command = click.option(f"--{name.replace('_', '-')}", type=Values(name), help=said)(command)
