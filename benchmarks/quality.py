@@ -93,7 +93,7 @@ def work_off(wanted, results, path, again=False):
         print(f"\n{key}", flush=True)
         try:
             record = wanted[key]()
-        except subprocess.CalledProcessError as error:
+        except (subprocess.CalledProcessError, runs.MissingResultError) as error:
             # The others are worth their hours.
             print(error, file=sys.stderr)
             failed.append(key)

@@ -68,6 +68,10 @@ PINNED = (
 )
 
 
+class MissingResultError(Exception):
+    """What a run is compared with is not there."""
+
+
 def read(path, corpus):
     """The text of a file that must be the corpus that everybody means."""
     content = Path(path).read_bytes()
@@ -214,8 +218,14 @@ def as_options(settings):
 
 
 def leave_out(settings, results, whole, run):
-    """The record of a run like the whole one but for some settings; None if there is none, or it has these itself."""
-    recipe = results[whole]["settings"] if whole in results else settings
+    """The record of a run like the whole one but for some settings; None if that one has these itself.
+
+    Raises:
+        MissingResultError: there is no run of the whole recipe.
+    """
+    if whole not in results:
+        raise MissingResultError(f"There is no {whole} among the results to compare it with.")
+    recipe = results[whole]["settings"]
     if all(recipe[name] == value for name, value in settings.items()):
         return None
     pinned = {name: recipe[name] for name in PINNED}

@@ -82,15 +82,15 @@ def test_states_of_every_kind_of_cell_are_those_of_step(rng, name):
         np.testing.assert_allclose(array, states, atol=1e-5)
 
 
-def test_bfloat16_products_and_float32_states(rng):
-    model = tfcharlm.CharLM(
-        VOCABULARY, [tfcharlm.LSTMCell(5, dtype="mixed_bfloat16")], embedding_dim=2, dtype="mixed_bfloat16"
-    )
-    recorded, (h, c) = activations(model, TEXT), states_by_step(model, TEXT)
-    assert recorded.layers[0]["h"].dtype == np.float32
-    # Sums in another order may round a state to the next bfloat16.
-    np.testing.assert_allclose(recorded.layers[0]["h"], h, atol=1e-2)
-    np.testing.assert_allclose(recorded.layers[0]["c"], c, atol=1e-2)
+@pytest.mark.parametrize("skip", [False, True])
+def test_bfloat16_products_and_float32_states(rng, skip):
+    cells = [tfcharlm.LSTMCell(units, dtype="mixed_bfloat16") for units in ((5, 3) if skip else (5,))]
+    model = tfcharlm.CharLM(VOCABULARY, cells, embedding_dim=2, skip_connections=skip, dtype="mixed_bfloat16")
+    recorded, expected = activations(model, TEXT), states_by_step(model, TEXT)
+    for array, states in zip(recorded_states(recorded), expected, strict=True):
+        assert array.dtype == np.float32
+        # Sums in another order may round a state to the next bfloat16.
+        np.testing.assert_allclose(array, states, atol=1e-2)
 
 
 @pytest.mark.parametrize(

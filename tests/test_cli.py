@@ -315,8 +315,9 @@ def test_a_run_that_has_not_saved_yet_keeps_its_directory(command, tmp_path):
 
 @pytest.mark.parametrize(
     "settings",
-    [["--level", "byte", "--cell", "rnn", "--layers", "2"], pytest.param(["--level", "word"], marks=pytest.mark.slow)],
+    [["--level", "byte", "--cell", "rnn", "--layers", "2"], ["--level", "word"]],
 )
+@pytest.mark.slow
 def test_every_kind_of_model_is_trained_and_writes(command, tmp_path, settings):
     (tmp_path / "barn [old].txt").write_text(TEXT)
     status, output, _ = command("train", "barn [old].txt", "--name", "barn", "--epochs", 1, *SMALL, *settings)
@@ -326,8 +327,11 @@ def test_every_kind_of_model_is_trained_and_writes(command, tmp_path, settings):
     assert (status, output) == (0, model.generate("the old", 20, 0.8, seed=1) + "\n")
 
 
-def test_an_interruption_cannot_stop_the_saving(command, monkeypatch, tmp_path):
+def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(command, monkeypatch, tmp_path):
+    """Of the next version, with a curve and no picture."""
     (tmp_path / "barn.txt").write_text(TEXT)
+    (tmp_path / "saved_models" / "barn" / "9").mkdir(parents=True)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
     def export(*arguments):
         os.kill(os.getpid(), signal.SIGINT)
@@ -335,8 +339,13 @@ def test_an_interruption_cannot_stop_the_saving(command, monkeypatch, tmp_path):
 
     monkeypatch.setattr(cli.train, "export", export)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
-    assert status == 0 and "Model: saved_models/barn/1\n" in output
+    assert status == 0 and 'type pip install "tfcharlm[plots]"\n' in output
+    assert "Model: saved_models/barn/10\n" in output
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    extra = tmp_path / "saved_models" / "barn" / "10" / "assets.extra"
+    assert {path.name for path in extra.iterdir()} == {
+        "config.json", "learning_curve.csv", "manifest.json", "training.json",
+    }  # fmt: skip
 
 
 def test_a_full_disk_is_one_line(trained, command, monkeypatch):
@@ -367,20 +376,7 @@ def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(com
     tfcharlm.load_model(exported[1])
 
 
-def test_the_next_version_without_matplotlib_has_a_curve_and_no_picture(command, monkeypatch, tmp_path):
-    (tmp_path / "barn.txt").write_text(TEXT)
-    (tmp_path / "saved_models" / "barn" / "9").mkdir(parents=True)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
-    assert status == 0 and 'type pip install "tfcharlm[plots]"\n' in output
-    assert "Model: saved_models/barn/10\n" in output
-    extra = tmp_path / "saved_models" / "barn" / "10" / "assets.extra"
-    assert {path.name for path in extra.iterdir()} == {
-        "config.json", "learning_curve.csv", "manifest.json", "training.json",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, pytest.param(np.inf, marks=pytest.mark.slow)])
 def test_a_diverged_run_is_no_result(command, monkeypatch, tmp_path, value):
     (tmp_path / "barn.txt").write_text(TEXT)
     monkeypatch.setattr("tfcharlm.recipe.log_frequencies", lambda ids, size: np.full(size, value))

@@ -336,6 +336,12 @@ SEALED = {
     "no cells": (changed("model", "cells", to=[]), "cells must be a list of 1 to 100"),
     "101 cells": (changed("model", "cells", to=lambda c: c[:1] * 101), "a list of 1 to 100"),
     "10^12 units": (changed(*FIELD, "units", to=10**12), "units must be a whole number from 1 to 65536"),
+    "all outputs left out": (changed("model", "dropout", to=1.0), "dropout must be at least 0 and below 1"),
+    "all vectors left out": (changed("model", "input_dropout", to=1), "input_dropout must be at least 0 and below 1"),
+    "all weights left out": (changed("model", "weight_drop", to=1.0), "weight_drop must be at least 0 and below 1"),
+    "weights left out where there is no kernel": (
+        lambda d: (changed("model", "weight_drop", to=0.5)(d), changed(*FIELD, "activation", to="relu")(d)),
+        "weight_drop must be 0, because"),
     "10^12 dimensions": (changed("model", "embedding_dim", to=10**12), "embedding_dim must be a whole number"),
     "units that are not there": (changed(*FIELD, "units", to=65536), "must be float32 (3, 262144)"),
     "negative units": (changed(*FIELD, "units", to=-5), "units must be"),

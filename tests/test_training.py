@@ -228,6 +228,25 @@ def test_averages_of_no_update_are_no_weights():
         np.testing.assert_array_equal(before, after)
 
 
+def test_averages_are_kept_of_a_run_that_is_interrupted_before_its_first_report():
+    """By hand, from the weights after each of five updates."""
+    config = TrainingConfig(steps=500, units=8, batch_size=4, sequence_length=16, ema_momentum=0.75)
+    run, seen = TrainingRun(TEXT, config), []
+
+    def look(batch, logs):
+        seen.append(run.model.get_weights())
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    result = run.train(callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=look)])
+    assert result.interrupted and not result.history
+    average = seen[0]
+    for weights in seen[1:]:
+        average = [0.75 * a + 0.25 * w for a, w in zip(average, weights, strict=True)]
+    for actual, expected in zip(result.model.get_weights(), average, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-7)
+
+
 def test_the_speed_of_a_machine_counts_the_products_of_all_cores(monkeypatch):
     """By a clock on which the products take a quarter of a second, and once an eighth."""
     ticks = itertools.chain([0, 0.25, 1, 1.125], itertools.count(2, 0.25))

@@ -54,7 +54,7 @@ def test_the_tuners_of_keras_tuner_as_they_are(tuner, tmp_path):
 
 
 def test_a_trial_is_a_run_of_its_configuration():
-    """The same losses as a run by itself; a part of the budget is the same share of everything."""
+    """And the same losses again."""
     hypermodel = CharLMHyperModel(TEXT, steps=12, reports=3, seed=5, **SMALL | {"units": 6})
     hp = keras_tuner.HyperParameters()
     config = hypermodel.config(hp)
@@ -63,6 +63,12 @@ def test_a_trial_is_a_run_of_its_configuration():
     again = hypermodel.fit(hp, hypermodel.build(hp)).history
     assert history["val_loss"] == again["val_loss"] and history["step"] == [4, 8, 12]
     assert history["learning_rate"][-1] < history["learning_rate"][0]
+
+
+@pytest.mark.slow
+def test_a_part_of_the_budget_is_the_same_share_of_everything():
+    hypermodel = CharLMHyperModel(TEXT, steps=12, reports=3, seed=5, **SMALL | {"units": 6})
+    hp = keras_tuner.HyperParameters()
     model = hypermodel.build(hp)
     first = hypermodel.fit(hp, model, epochs=1)
     later = hypermodel.fit(hp, model, epochs=3, initial_epoch=1)

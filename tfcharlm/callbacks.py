@@ -222,6 +222,9 @@ class Reporter(keras.callbacks.Callback):
             self.best, self.best_weights = state["best"]["loss"], state["best"]["weights"]
 
     def restore_best_weights(self):
-        """Gives the model the weights of its best report; those it has, if there was none."""
-        if self.best_weights is not None:
-            self.model.set_weights(self.best_weights)
+        """Gives the model the weights of its best report; if there was none, those it has, or their averages."""
+        best = self.best_weights
+        if best is None:
+            with averaged_weights(self.model):
+                best = self.model.get_weights()
+        self.model.set_weights(best)

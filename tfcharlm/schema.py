@@ -5,8 +5,6 @@ classes by module path and calls registered ones: a class is taken from the tabl
 A parser is a function `(value, where)`: it returns what the value stands for, or raises a ValueError naming `where`.
 """
 
-import math
-
 import keras
 
 from tfcharlm.layers import RNN, LSTMCell, RNNCell
@@ -52,6 +50,12 @@ def number(low=-1e30, high=1e30):
         return value
 
     return parser
+
+
+def share(value, where):
+    if type(value) not in (int, float) or not 0 <= value < 1:
+        refuse(where, "at least 0 and below 1", value)
+    return value
 
 
 def one_of(*values):
@@ -162,7 +166,6 @@ def model(value, where):
 ENVELOPE = {"module": text, "class_name": text, "registered_name": optional(text), "config": anything,
             "build_config": anything}  # fmt: skip
 BOOLEAN, NUMBER, FRACTION, NOT_NEGATIVE = one_of(True, False), number(), number(0.0, 1.0), number(0.0)
-SHARE = number(0.0, math.nextafter(1, 0))
 SEED = optional(whole(-(2**63), 2**63 - 1))
 AXES = optional(axes)
 POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
@@ -224,7 +227,7 @@ STACK = {("keras.layers", "StackedRNNCells"): (
 )}  # fmt: skip
 MODEL = BASE | {
     "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": list_of(built(CELLS | STACK), 100),
-    "dropout": SHARE, "input_dropout": SHARE, "weight_drop": SHARE, "dropout_seed": whole(0, 2**63 - 1),
+    "dropout": share, "input_dropout": share, "weight_drop": share, "dropout_seed": whole(0, 2**63 - 1),
     "skip_connections": BOOLEAN,
 }  # fmt: skip
 # What earlier exports did not know.

@@ -285,12 +285,12 @@ def test_a_few_kills(tmp_path, program, rng):
     arguments = {"cell": "lstm", "policy": "mixed_bfloat16", "steps": 50}
     whole = Run(program, tmp_path / "whole", **arguments).to_the_end()
     killed = Run(program, tmp_path / "killed", **arguments)
-    kills = sum(killed.kill_after(rng.uniform(0, 0.3)) for _ in range(3))
-    for half, places in ((False, 20), (True, 3)):
-        killed.start(place=int(rng.integers(places)), half=half)
-        kills += not killed.wait()
+    kills = sum(killed.kill_after(rng.uniform(0, 0.3)) for _ in range(2))
+    half = bool(rng.integers(2))
+    killed.start(place=int(rng.integers(3 if half else 20)), half=half)
+    kills += not killed.wait()
     assert killed.to_the_end() == whole
-    assert kills > 2
+    assert kills > 1
     killed.assert_no_more_than_an_interval_lost()
 
 
