@@ -9,10 +9,10 @@ READY = $(VENV)/.ready
 
 # Train for two minutes on Shakespeare's plays, then let the model write.
 demo: $(READY)
-	$(BIN)/tfcharlm train shakespeare --minutes $(MINUTES) --name shakespeare
+	$(BIN)/tfcharlm train shakespeare --minutes $(MINUTES) --name demo
 	@echo
-	@echo '$$ tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1'
-	@$(BIN)/tfcharlm sample saved_models/shakespeare --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1
+	@echo '$$ tfcharlm sample saved_models/demo --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1'
+	@$(BIN)/tfcharlm sample saved_models/demo --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1
 
 # The mathematics and everything that stands on it, in ten minutes or so.
 test: $(READY)

@@ -141,8 +141,8 @@ def test_weight_decay_is_of_matrices_alone():
         after.append(run.model.get_weights())
     rate = annealed(0.01, 1e-4)
     for variable, start, plain, decayed in zip(run.model.variables, before, *after, strict=True):
-        lost = 0 if variable.name in ("embeddings", "bias") else 0.5 * rate
-        np.testing.assert_allclose(decayed - plain, -lost * start, atol=1e-7)
+        lost = 0 if variable.name == "bias" else 0.5 * rate
+        np.testing.assert_allclose(decayed - plain, -lost * start, atol=5e-7)
 
 
 def test_reports_do_not_mix_training_with_validation():
@@ -192,7 +192,7 @@ def test_more_weights_to_multiply_mean_fewer_passes():
         shape = {"cell": cell, "layers": layers, "embedding_dim": 16, "skip_connections": skip}
         assert _multiplied(24, size, **shape) == matrices
         share = suited(112, 1e9, 10**5, size, units=24, **shape)["weight_drop"]
-        assert share == pytest.approx(np.clip(np.log2(100 * 1e9 / 6 / matrices / 10**5 / 2) / 10, 0, 0.5), abs=0.0051)
+        assert share == pytest.approx(np.clip(np.log2(100 * 1e9 / 6 / matrices / 10**5 / 6) / 10, 0, 0.5), abs=0.0051)
 
 
 def test_the_schedule_begins_after_start_up_and_the_first_step():

@@ -203,7 +203,7 @@ def test_tune_writes_what_it_promises_and_goes_on(tune, command, tmp_path):
     assert next(row for row in rows if row["trial"] == "0") | {"rank": "", "val_loss": ""} == {
         "rank": "", "trial": "0", "status": "COMPLETED", "val_loss": "", "cell": "rnn", "units": "4", "layers": "1",
         "embedding_dim": "4", "dropout": "0.0", "batch_size": "4", "sequence_length": "16", "schedule": "cosine",
-        "clip_norm": "1.0", "learning_rate": "0.008",
+        "clip_norm": "1.0", "learning_rate": "0.012",
     }, "the first one has the defaults"  # fmt: skip
     assert (search / "trials.png").read_bytes()[1:4] == b"PNG"
     assert list((search / "tensorboard" / "2").glob("events.*"))

@@ -9,8 +9,8 @@ from tfcharlm.kernels import available_cores
 
 # Seconds of importing, tracing, the graphs of reports.
 START_UP = 12
-# Of the two that were tried, 7 and 20, the former was better (docs/recipe.md); these are nearer to it.
-TOKENS_PER_PARAMETER = 9
+# Between the two that were tried, 7 and 20, which gave the same loss (docs/recipe.md).
+TOKENS_PER_PARAMETER = 12
 # A guess: more parameters than this for each token of the text would learn it by heart.
 PARAMETERS_PER_TOKEN = 2.5
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
@@ -43,7 +43,7 @@ def suited(seconds, speed, tokens, vocabulary_size=65, units=None, **shape):
     Example:
 
     >>> [suited(60 * minutes, speed=130e9, tokens=10**6)["units"] for minutes in (1.5, 10, 30)]
-    [288, 512, 672]
+    [256, 480, 640]
 
     Reference: Hoffmann et al. (2022), Training compute-optimal large language models, for the balance of parameters and
     tokens; Gal & Ghahramani (2016) and Merity et al. (2018) for what is left out.
@@ -54,8 +54,8 @@ def suited(seconds, speed, tokens, vocabulary_size=65, units=None, **shape):
     wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_TOKEN * tokens)
     units = min(sizes, key=lambda width: abs(math.log(sizes[width] / wanted)))
     passes = operations / 6 / sizes[units] / tokens
-    # Every doubling of the passes asks for a tenth more.
-    share = round(min(max(0.0, math.log2(passes / 2) / 10), 0.5), 2)
+    # Nothing until a text is read six times; then every doubling of the passes asks for a tenth more.
+    share = round(min(max(0.0, math.log2(passes / 6) / 10), 0.5), 2)
     fewest, most = ROWS
     return {
         "units": units,

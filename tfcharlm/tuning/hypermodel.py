@@ -58,7 +58,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
             schedule, clip_norm, skip_connections, cap_input_gate, input_dropout, weight_drop, reset_rate, weight_decay,
             ema_momentum (`tfcharlm.recipe.TrainingConfig` explains them): one value, which fixes it, or a list of
             values. What is not given is chosen from `tfcharlm.tuning.hypermodel.CHOICES`, the learning rate from 0.001
-            to 0.03 by factors; from skip_connections on, it is off.
+            to 0.03 by factors; from skip_connections on, it is as in a `TrainingConfig`.
 
     Raises:
         ValueError: an argument is out of range, or the text too short for the batches that are asked for.
