@@ -326,6 +326,14 @@ print(len(ids), steps, before, memory())
 """
 
 
+def test_no_thread_tunes_a_data_set(rng):
+    """It sleeps for up to a minute, and a process that ends waits for it."""
+    ids = rng.integers(9, size=100)
+    sets = [stream_dataset(ids, 2, 5), stream_dataset([ids, ids], 2, 5, seed=0, passes=None)]
+    sets += [line_dataset(["ab", "a"], Vocabulary("ab\n"), 2), sets[0].source.starting_at(3)]
+    assert [dataset.options().autotune.enabled for dataset in sets] == [False] * 4
+
+
 @pytest.mark.slow
 def test_two_gigabytes_stream_through_little_memory(tmp_path, rng):
     """The most that the process ever had in memory; `import tensorflow` alone is 600 MB, most of them its libraries."""

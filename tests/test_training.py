@@ -132,7 +132,8 @@ def test_averages_of_the_weights_are_evaluated_and_kept():
 
 
 def test_weight_decay_is_of_matrices_alone():
-    config = TrainingConfig(steps=1, units=8, batch_size=4, sequence_length=16, weight_decay=0.5, learning_rate=0.01)
+    parts = {"cell": "rnn", "units": 8, "batch_size": 4, "sequence_length": 16}
+    config = TrainingConfig(steps=1, **parts, weight_decay=0.5, learning_rate=0.01)
     after = []
     for decay in (0.0, 0.5):
         run = TrainingRun(TEXT, dataclasses.replace(config, weight_decay=decay))

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 # Ids that are hashed at a time.
 PART = 1 << 22
+# Batches that are made ahead.
+AHEAD = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +54,18 @@ def passes_of(passes, steps, plan, batch, description):
         else:
             counter, size = tf.data.Dataset.range(first_pass, passes), max(0, passes * steps - first)
         dataset = counter.flat_map(one_pass).apply(tf.data.experimental.assert_cardinality(size))
-        dataset = dataset.prefetch(tf.data.AUTOTUNE)
+        dataset = dataset.prefetch(AHEAD).with_options(_untuned())
         dataset.source = Source(starting_at, lambda: {"passes": passes, **description()})
         return dataset
 
     return starting_at(0)
+
+
+def _untuned():
+    """There is nothing to tune, and the thread that would do it can keep the end of an iterator waiting a minute."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def sha256_of(arrays):
