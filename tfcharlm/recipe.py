@@ -31,14 +31,14 @@ class TrainingConfig:
         embedding_dim: length of a token's vector.
         skip_connections: whether upper layers read the tokens, too, and the head all layers.
         cap_input_gate: whether an LSTM's input gate is at most 1 - f.
-        dropout: share of the layers' outputs that a row does without for a chunk; it pays from a few passes on.
+        dropout: share of the layers' outputs that a row does without for a chunk; 0, for it harms in a few passes.
         input_dropout: the same for the numbers of the tokens' vectors.
         weight_drop: share of the recurrent weights that a chunk does without.
         batch_size: number of parallel streams.
         sequence_length: tokens in a chunk; gradients reach back that far at most.
         reset_rate: share of the chunks that begin with a zero state although the text goes on.
         learning_rate: the highest value of the schedule, for Adam. 0.012 and 0.02 were better than 0.008 for 256 units;
-            wider layers need less (docs/recipe.md).
+            `suited` gives wider layers less (docs/recipe.md).
         schedule: how the learning rate falls after a short warm-up: "cosine", "linear", both to 0, or "constant", not
             at all.
         clip_norm: limit of the gradients' global norm; 1 keeps rare steep steps from undoing many others
