@@ -183,13 +183,14 @@ def ablation(results):
     """The whole recipe, what is lost without each of its ingredients, and how much seeds differ."""
     key = runs.run_key("tinyshakespeare", runs.ABLATION_MINUTES, runs.ABLATION_SEED)
     parts = {other.split("/")[-1]: results[other] for other in results if other.startswith(f"{key}/")}
-    if key not in results or not parts:
+    whole = parts.get(f"without {runs.NOTHING}")
+    if whole is None:
         return
-    whole = results[key]
     yield f"\n### Without each ingredient: {runs.ABLATION_MINUTES:g} minutes, seed {runs.ABLATION_SEED}\n"
-    yield "Width and whatever else `train` chooses are as in the run of the whole recipe.\n"
+    yield "Width and whatever else `train` chooses are as in the run above. Without nothing: that run again, beside the"
+    yield f"others; it is what they are compared with. {environments(parts.values())}\n"
     yield "| | options | updates | stream | | cold | |\n|---|---|---|---|---|---|---|"
-    for name, record in {"the whole recipe": whole, **parts}.items():
+    for name, record in parts.items():
         losses = [f"{record[loss]:.4f} | {record[loss] - whole[loss]:+.4f}" for loss in PROTOCOLS]
         yield f"| {name} | {record.get('left_out', '')} | {record['updates']:,} | {' | '.join(losses)} |"
     seeds = repeated(results, "tinyshakespeare")[runs.ABLATION_MINUTES]
@@ -207,7 +208,12 @@ def what_was_run(results):
             settings = [record["settings"] for record in records]
             spans = {name: span([one[name] for one in settings]) for name in settings[0] if name not in OUTCOME}
             yield f"  {', '.join(f'{name} {values}' for name, values in spans.items() if values != 'None')}."
-    yield from sorted({f"- {record['environment']}" for record in results.values()})
+            yield f"  {environments(records)}"
+    yield f"- the others: {environments(results[key] for key in BESIDE if key in results)}"
+
+
+def environments(records):
+    return "; or ".join(dict.fromkeys(record["environment"] for record in records)) + "."
 
 
 def plot(results, path):

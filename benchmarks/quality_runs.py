@@ -43,13 +43,18 @@ NANOGPT = """
 MINUTES, SEEDS, NAMES_MINUTES = (1.5, 10.0, 30.0), (0, 1, 2), 10.0
 # One run each, with the settings of the whole recipe but for one ingredient that is left out.
 ABLATION_MINUTES, ABLATION_SEED = 10.0, 0
+# Without nothing it is that run again, on the machine and the day of the others, which are compared with it.
+NOTHING = "nothing"
 WITHOUT = {
+    NOTHING: {},
     "weight drop": {"weight_drop": 0},
     "input dropout": {"input_dropout": 0},
     "dropout": {"dropout": 0},
     "weight decay": {"weight_decay": 0},
     "averaged weights": {"ema_momentum": 0},
     "resets of the state": {"reset_rate": 0},
+    "random offsets": {"random_offset": False},
+    "output bias from frequencies": {"frequency_bias": False},
     "capped input gate": {"cap_input_gate": False},
     "skip connections": {"skip_connections": False},
     "annealing": {"schedule": "constant"},
@@ -221,12 +226,12 @@ def leave_out(settings, results, whole, run):
     """The record of a run like the whole one but for some settings; None if that one has these itself.
 
     Raises:
-        MissingResultError: there is no run of the whole recipe.
+        MissingResultError: there is no run of the whole recipe to take the settings from.
     """
     if whole not in results:
-        raise MissingResultError(f"There is no {whole} among the results to compare it with.")
+        raise MissingResultError(f"There is no {whole} among the results, whose settings are needed.")
     recipe = results[whole]["settings"]
-    if all(recipe[name] == value for name, value in settings.items()):
+    if settings and all(recipe[name] == value for name, value in settings.items()):
         return None
     pinned = {name: recipe[name] for name in PINNED}
     record = run(ABLATION_MINUTES, ABLATION_SEED, list(as_options(pinned | settings)))

@@ -560,11 +560,20 @@ def test_resets_are_drawn_and_change_no_text():
         assert not np.array_equal(one, other)
     late = _collect(stream_dataset(ids, **numbers, reset_rate=0.2).source.starting_at(steps + 2))
     np.testing.assert_array_equal(late[1], resets[1][steps + 2 :])
+    fixed = _collect(stream_dataset(ids, **numbers, reset_rate=0.2, random_offset=False))
+    np.testing.assert_array_equal(fixed[1], resets[1])
+    numbers.pop("seed")
+    np.testing.assert_array_equal(fixed[0], _collect(stream_dataset(ids, **numbers))[0])
     documents = [ids[:900], ids[900:]]
     plain, reset = (
         np.stack([x["start"] for x, *_ in stream_dataset(documents, 5, 3, seed=7, reset_rate=rate).as_numpy_iterator()])
         for rate in (0.0, 0.2)
     )
+    ordered = [
+        np.stack([x["tokens"] for x, *_ in stream_dataset(documents[::-1], 5, 3, **drawn).as_numpy_iterator()])
+        for drawn in ({"seed": 3, "random_offset": False}, {})
+    ]
+    np.testing.assert_array_equal(*ordered)
     assert not np.any(plain & ~reset) and np.mean(reset & ~plain) == pytest.approx(0.2, abs=0.05)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import re
 import types
+from collections import Counter
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from tfcharlm import CharLM, RNNCell
 from tfcharlm.callbacks import AnnealLearningRate, Budget, annealed, averaged_weights
-from tfcharlm.recipe import CELLS, TrainingConfig
+from tfcharlm.recipe import CELLS, Corpus, TrainingConfig, make_model
 from tfcharlm.suited import SUITED, _multiplied, measured_speed, suited
 from tfcharlm.text import Vocabulary, load_corpus
 from tfcharlm.training import TrainingRun
@@ -62,8 +63,11 @@ def test_a_budget_of_steps():
     """It does not end with the text, and every part of the configuration reaches the model."""
     parts = {"units": 7, "layers": 2, "embedding_dim": 5, "dropout": 0.25, "schedule": "linear", "clip_norm": 0.5}
     parts |= {"input_dropout": 0.125, "weight_drop": 0.375, "skip_connections": True, "reset_rate": 0.03125}
+    parts |= {"frequency_bias": False, "random_offset": False}
     config = TrainingConfig(steps=80, batch_size=4, sequence_length=16, cell="rnn", learning_rate=0.003, **parts)
-    result = TrainingRun(TEXT, config).train()
+    run = TrainingRun(TEXT, config)
+    assert not np.any(run.model.head.bias) and not run.train_data.source.description()["random_offset"]
+    result = run.train()
     assert result.steps == 80 and result.history[-1].step == 80 and len(result.history) == 12
     assert [report.learning_rate for report in result.history] == pytest.approx(
         [annealed(0.003, (report.step - 1) / 80, "linear") for report in result.history], rel=1e-5
@@ -76,6 +80,14 @@ def test_a_budget_of_steps():
         and model.dropout.counter.numpy() == 80
     )
     assert model.optimizer.global_clipnorm == 0.5 and model.skip_connections
+
+
+def test_the_softmax_starts_from_the_frequencies_of_what_is_trained_on():
+    corpus = Corpus.split(TEXT, validation_fraction=0.3)
+    model = make_model(corpus, TrainingConfig(steps=1, units=8))
+    counts = Counter(corpus.vocabulary.decode(corpus.train_ids))
+    expected = [(counts[token] + 1) / (counts.total() + len(corpus.vocabulary)) for token in corpus.vocabulary.tokens]
+    np.testing.assert_allclose(keras.ops.softmax(model.head.bias), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

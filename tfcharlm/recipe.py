@@ -46,6 +46,9 @@ class TrainingConfig:
         weight_decay: what a matrix loses of itself in a step, times the learning rate (Loshchilov & Hutter 2019);
             biases lose nothing. Nothing else that was tried does as much against learning by heart (docs/recipe.md).
         ema_momentum: of the average of the weights that reports evaluate and that is exported; 0 for no average.
+        frequency_bias: whether the softmax starts from the frequencies of the tokens: no update is spent on learning
+            them, and no state on keeping the rare ones down. If not, from zeros.
+        random_offset: whether a pass over the text begins at a place of its own, so that windows differ.
         validation_fraction: the last part of the text, held out.
         seed: of the initial weights and of the place where each pass over the text begins; 0 to 2^32 - 1.
     """
@@ -71,6 +74,8 @@ class TrainingConfig:
     clip_norm: float = 1.0
     weight_decay: float = 0.1
     ema_momentum: float = 0.0
+    frequency_bias: bool = True
+    random_offset: bool = True
     validation_fraction: float = 0.1
     seed: int = 0
 
@@ -136,9 +141,8 @@ def make_model(corpus, config):
         weight_drop=config.weight_drop,
         skip_connections=config.skip_connections,
     )
-    # The softmax starts from the frequencies of the symbols: no update is spent on learning them, and no state on
-    # keeping the rare ones down.
-    model.head.bias.assign(log_frequencies(corpus.train_ids, len(corpus.vocabulary)))
+    if config.frequency_bias:
+        model.head.bias.assign(log_frequencies(corpus.train_ids, len(corpus.vocabulary)))
     model.compile(make_optimizer(config))
     return model
 

@@ -72,7 +72,12 @@ class TrainingRun:
         train_ids, validation_ids = text.train_ids, text.validation_ids
         try:
             self.train_data = stream_dataset(
-                train_ids, **chunk, seed=config.seed, passes=config.epochs, reset_rate=config.reset_rate
+                train_ids,
+                **chunk,
+                seed=config.seed,
+                passes=config.epochs,
+                reset_rate=config.reset_rate,
+                random_offset=config.random_offset,
             )
         except ValueError as error:
             held_out, total = len(validation_ids), len(train_ids) + len(validation_ids)

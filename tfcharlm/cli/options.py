@@ -33,6 +33,8 @@ RECIPE = {
     "clip_norm": "Limit of the gradients' global norm.",
     "weight_decay": "What a matrix loses of itself in a step, times the learning rate.",
     "ema_momentum": "Of the average of the weights that is evaluated and exported; 0: none.",
+    "frequency_bias": "The softmax starts from the tokens' frequencies.",
+    "random_offset": "A pass over the text begins at a place of its own.",
 }
 CHOICES = {"cell": list(CELLS), "schedule": list(SCHEDULES)}
 

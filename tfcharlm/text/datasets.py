@@ -9,7 +9,7 @@ from tfcharlm.text.batches import checked_ids, checked_integer, order_of, passes
 
 
 def stream_dataset(
-    ids, batch_size, sequence_length, seed=None, passes=1, drop_remainder=True, reset_rate=0.0
+    ids, batch_size, sequence_length, seed=None, passes=1, drop_remainder=True, reset_rate=0.0, random_offset=True
 ) -> tf.data.Dataset:
     """Windows over one long text or over documents; row i of a batch goes on where row i of the last one ended.
 
@@ -39,6 +39,8 @@ def stream_dataset(
         reset_rate: share of the windows that say `start` although the text goes on, each drawn from (seed, pass, step,
             row), so that a model also learns to begin anywhere; 0.01 is usual (Melis et al. 2018). Default 0; above, it
             needs a seed.
+        random_offset: True (default) draws with the seed where a pass begins, or the order of documents; False leaves
+            both as without one, and the seed to the resets.
 
     Returns:
         A `tf.data.Dataset` of `({"tokens": int32 (B, T), "start": bool (B,)}, targets)`, or with
@@ -73,10 +75,12 @@ def stream_dataset(
             f"seed={seed!r}"
         )
     resets = _Resets(reset_rate, seed, rows)
-    numbers = {"batch_size": rows, "sequence_length": length, "seed": seed, "reset_rate": reset_rate}
+    numbers = {"batch_size": rows, "sequence_length": length, "seed": seed}
+    numbers |= {"reset_rate": reset_rate, "random_offset": bool(random_offset)}
+    drawn_with = seed if random_offset else None
     if isinstance(ids, list | tuple) and not all(isinstance(entry, int | np.integer) for entry in ids):
         documents = [checked_ids(document) for document in ids]
-        windows = _document_windows(documents, rows, length, seed, resets)
+        windows = _document_windows(documents, rows, length, drawn_with, resets)
         return passes_of(passes, *windows, lambda: {**numbers, "corpus_sha256": sha256_of(documents)})
     ids = checked_ids(ids)
 
@@ -84,7 +88,7 @@ def stream_dataset(
         return {**numbers, "drop_remainder": drop_remainder, "corpus_sha256": sha256_of([ids])}
 
     if drop_remainder:
-        return passes_of(passes, *_full_windows(ids, rows, length, seed, resets), description)
+        return passes_of(passes, *_full_windows(ids, rows, length, drawn_with, resets), description)
     if seed is not None:
         raise ValueError(
             f"drop_remainder=False reads every target from the first on; got seed={seed!r}, expected seed=None"

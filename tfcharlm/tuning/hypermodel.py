@@ -27,7 +27,7 @@ CHOICES = {
 }
 # They are searched if they are given.
 GIVEN = ("skip_connections", "cap_input_gate", "input_dropout", "weight_drop", "reset_rate", "weight_decay",
-         "ema_momentum")  # fmt: skip
+         "ema_momentum", "frequency_bias", "random_offset")  # fmt: skip
 LEARNING_RATES = 1e-3, 3e-2
 SEARCHED = (*CHOICES, "learning_rate")
 CHOOSABLE = (*SEARCHED, *GIVEN)
@@ -56,9 +56,9 @@ class CharLMHyperModel(keras_tuner.HyperModel):
             Hyperband, which does so by itself.
         **choices: for any of cell, units, layers, embedding_dim, dropout, batch_size, sequence_length, learning_rate,
             schedule, clip_norm, skip_connections, cap_input_gate, input_dropout, weight_drop, reset_rate, weight_decay,
-            ema_momentum (`tfcharlm.recipe.TrainingConfig` explains them): one value, which fixes it, or a list of
-            values. What is not given is chosen from `tfcharlm.tuning.hypermodel.CHOICES`, the learning rate from 0.001
-            to 0.03 by factors; from skip_connections on, it is as in a `TrainingConfig`.
+            ema_momentum, frequency_bias, random_offset (`tfcharlm.recipe.TrainingConfig` explains them): one value,
+            which fixes it, or a list of values. What is not given is chosen from `tfcharlm.tuning.hypermodel.CHOICES`,
+            the learning rate from 0.001 to 0.03 by factors; from skip_connections on, it is as in a `TrainingConfig`.
 
     Raises:
         ValueError: an argument is out of range, or the text too short for the batches that are asked for.
@@ -139,7 +139,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         return bool(chosen) if isinstance(default, bool) else chosen
 
     def build(self, hp):
-        """The compiled `CharLM` of these hyperparameters, its output bias set from the frequencies of the tokens."""
+        """The compiled `CharLM` of these hyperparameters, as `tfcharlm.recipe.make_model` makes it."""
         return make_model(self.corpus, self.config(hp))
 
     def fit(self, hp, model, callbacks=(), epochs=None, initial_epoch=0, verbose=0):
