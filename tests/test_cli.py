@@ -394,7 +394,8 @@ def shell_commands(text):
 def test_the_commands_of_the_readme(trained, command, tmp_path):
     """`make` has the targets, what trains, tunes and plots parses; what samples is run, on a model of this test."""
     (tmp_path / "saved_models").mkdir()
-    (tmp_path / "saved_models" / "shakespeare").symlink_to(trained[0].parent)
+    for name in ("shakespeare", "plays"):
+        (tmp_path / "saved_models" / name).symlink_to(trained[0].parent)
     model = tfcharlm.load_model(trained[0])
     targets = re.findall(r"^([\w-]+):", (README.parent / "Makefile").read_text(), re.MULTILINE)
     seen = set()

@@ -1,0 +1,81 @@
+"""The models that are committed: what their page says of them, and that they work as they lie there."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+import tfcharlm
+from tfcharlm.cli.train import train
+from tfcharlm.recipe import Corpus
+from tfcharlm.text import load_corpus
+
+MODELS = Path(__file__).parents[1] / "saved_models"
+PAGE = (MODELS / "README.md").read_text()
+COMMANDS = re.findall(r"^tfcharlm train (.*)$", PAGE, re.MULTILINE)
+
+
+def parameters_of(arguments):
+    """What the command makes of its arguments."""
+    return {name: value for name, value in train.make_context("train", arguments).params.items() if value is not None}
+
+
+@pytest.fixture(scope="module", params=COMMANDS, ids=lambda command: shlex.split(command)[0])
+def committed(request):
+    """(the settings that were typed, the directory)."""
+    given = parameters_of(shlex.split(request.param))
+    return given, MODELS / given["name"] / "1"
+
+
+def test_the_page_names_the_models_that_there_are():
+    assert {parameters_of(shlex.split(command))["name"] for command in COMMANDS} == {"shakespeare", "names"}
+
+
+def test_a_committed_model_is_what_its_command_makes(committed):
+    given, directory = committed
+    kept = json.loads((directory / "assets.extra" / "training.json").read_text())
+    assert {name: kept[name] for name in kept.keys() & given.keys()} == {
+        name: value for name, value in given.items() if name in kept
+    }
+    assert not kept["interrupted"]
+    assert f"`{given['name']}/1`: {kept['val_loss']:.4f} nats" in PAGE
+    inspection = tfcharlm.inspect_model(directory)
+    assert inspection.clean, (inspection.differences, inspection.foreign)
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 6_000_000
+    # Nor does anything say where it was made.
+    assert not any(str(Path.home()).encode() in (content := path.read_bytes()) or b"/tmp/" in content for path in files)
+
+
+def test_a_committed_model_writes(committed):
+    """The same with this package and without it."""
+    _, directory = committed
+    model = tfcharlm.load_model(directory)
+    prompts = ["A", "Jo\n"]
+    generate = tf.saved_model.load(str(directory)).signatures["generate"]
+    expected = generate(
+        prompts=tf.constant(prompts),
+        max_length=tf.constant(50),
+        temperature=tf.constant(0.7),
+        top_k=tf.constant(0),
+        top_p=tf.constant(1.0),
+        seed=tf.constant([3, 4], tf.int64),
+    )["text"].numpy()
+    texts = model.generate(prompts, max_length=50, temperature=0.7, seed=[3, 4])
+    assert [text.decode() for text in expected] == texts
+
+
+@pytest.mark.slow
+def test_a_committed_model_has_the_loss_that_its_page_says(committed):
+    given, directory = committed
+    model = tfcharlm.load_model(directory)
+    corpus = Corpus.split(load_corpus(given["corpus"]), validation_fraction=given["validation_fraction"])
+    assert model.vocabulary == corpus.vocabulary
+    ids = corpus.validation_ids
+    data = tfcharlm.text.stream_dataset(ids, batch_size=64, sequence_length=64, drop_remainder=False)
+    model.compile()
+    loss = model.evaluate(data, return_dict=True, verbose=0)["loss"]
+    assert f"`{given['name']}/1`: {loss:.4f} nats" in PAGE
