@@ -130,7 +130,7 @@ def beside(results, corpus):
 
 def page(results):
     """The tables as Markdown."""
-    lines = ["`python benchmarks/quality.py`, shared with others; when and where at the end.", "", INTRODUCTION]
+    lines = ["`python benchmarks/quality.py`, on shared machines; when and where at the end.", "", INTRODUCTION]
     lines += ["### tinyshakespeare", "", *table(results, "tinyshakespeare", ("stream", "cold")), *ablation(results)]
     lines += ["", "### makemore's names: its 1,000 held out, each with the newline that ends it", ""]
     return "\n".join([*lines, *table(results, "names", ("loss",)), *what_was_run(results), ""])
@@ -189,6 +189,8 @@ def ablation(results):
     yield f"\n### Without each ingredient: {runs.ABLATION_MINUTES:g} minutes, seed {runs.ABLATION_SEED}\n"
     yield "Width and whatever else `train` chooses are as in the run above. Without nothing: that run again, beside the"
     yield f"others; it is what they are compared with. {environments(parts.values())}\n"
+    if off := [name for name, settings in runs.WITHOUT.items() if runs.has_none_of(whole, settings)]:
+        yield f"Not in the recipe, and so not to be left out: {', '.join(off)}.\n"
     yield "| | options | updates | stream | | cold | |\n|---|---|---|---|---|---|---|"
     for name, record in parts.items():
         losses = [f"{record[loss]:.4f} | {record[loss] - whole[loss]:+.4f}" for loss in PROTOCOLS]
@@ -205,7 +207,7 @@ def what_was_run(results):
     for corpus in ("tinyshakespeare", "names"):
         for minutes, records in repeated(results, corpus).items():
             yield f"- {corpus}, {minutes:g} minutes: `tfcharlm {' '.join(records[0]['arguments'])}`;"
-            settings = [record["settings"] for record in records]
+            settings = [runs.all_settings(record) for record in records]
             spans = {name: span([one[name] for one in settings]) for name in settings[0] if name not in OUTCOME}
             yield f"  {', '.join(f'{name} {values}' for name, values in spans.items() if values != 'None')}."
             yield f"  {environments(records)}"

@@ -5,6 +5,7 @@ Everything returns a record, a dict that is kept as JSON. Losses are in nats per
 
 import bz2
 import csv
+import dataclasses
 import hashlib
 import json
 import lzma
@@ -21,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from kneser_ney import count_names, count_text
+
+from tfcharlm.recipe import TrainingConfig
 
 SHA256 = {
     "tinyshakespeare": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
@@ -222,6 +225,16 @@ def as_options(settings):
         yield from [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
 
 
+def all_settings(record):
+    """The settings of a run; of options that it did not know yet, the defaults, which leave everything as it was."""
+    return dataclasses.asdict(TrainingConfig(steps=1)) | {"steps": None} | record["settings"]
+
+
+def has_none_of(record, settings):
+    """Whether a run has these settings of a run without an ingredient itself; there is always something of nothing."""
+    return settings != WITHOUT[NOTHING] and all_settings(record) | settings == all_settings(record)
+
+
 def leave_out(settings, results, whole, run):
     """The record of a run like the whole one but for some settings; None if that one has these itself.
 
@@ -230,8 +243,8 @@ def leave_out(settings, results, whole, run):
     """
     if whole not in results:
         raise MissingResultError(f"There is no {whole} among the results, whose settings are needed.")
-    recipe = results[whole]["settings"]
-    if settings and all(recipe[name] == value for name, value in settings.items()):
+    recipe = all_settings(results[whole])
+    if has_none_of(results[whole], settings):
         return None
     pinned = {name: recipe[name] for name in PINNED}
     record = run(ABLATION_MINUTES, ABLATION_SEED, list(as_options(pinned | settings)))

@@ -18,7 +18,9 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import cli
+from tfcharlm.cli.options import RECIPE
 from tfcharlm.disk import lock
+from tfcharlm.errors import OPTIONS
 from tfcharlm.suited import suited
 
 TEXT = "".join(
@@ -315,9 +317,8 @@ def test_a_run_that_has_not_saved_yet_keeps_its_directory(command, tmp_path):
 
 @pytest.mark.parametrize(
     "settings",
-    [["--level", "byte", "--cell", "rnn", "--layers", "2"], ["--level", "word"]],
+    [["--level", "byte", "--cell", "rnn", "--layers", "2"], pytest.param(["--level", "word"], marks=pytest.mark.slow)],
 )
-@pytest.mark.slow
 def test_every_kind_of_model_is_trained_and_writes(command, tmp_path, settings):
     (tmp_path / "barn [old].txt").write_text(TEXT)
     status, output, _ = command("train", "barn [old].txt", "--name", "barn", "--epochs", 1, *SMALL, *settings)
@@ -422,6 +423,11 @@ def test_the_commands_of_the_readme(trained, command, tmp_path):
         "make demo", "make test", "pip install", "saved_model_cli run",
         "tfcharlm train", "tfcharlm sample", "tfcharlm plot", "tfcharlm tune",
     }  # fmt: skip
+
+
+def test_errors_have_the_names_of_options():
+    # But for words that errors use as words.
+    assert set(RECIPE) - set(OPTIONS) == {"cell"}
 
 
 def parsed(arguments):

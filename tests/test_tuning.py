@@ -106,6 +106,7 @@ def test_the_space_holds_the_defaults_and_what_the_user_fixes():
         ({"cell": "gru"}, ValueError, "cell must be one of lstm, rnn; received 'gru'"),
         ({"minutes": 1}, ValueError, "give either minutes or steps of a trial, .* received minutes=1, steps=5"),
         ({"reports": 0}, ValueError, "reports must be a whole number above 0; received 0"),
+        ({"cap_input_gate": [True, False]}, ValueError, r"cell=\"lstm\" with it; received cell=\['lstm', 'rnn'\]"),
         ({"batch_size": 2000}, ValueError, "1,691 tokens to train on, too few for batch_size=2000 with .* type"),
     ],
 )

@@ -12,7 +12,8 @@ from tfcharlm.training import TrainingDivergedError
 OPTIONS = {name: "--" + name.replace("_", "-") for name in (
     "validation_fraction", "batch_size", "sequence_length", "learning_rate", "minutes", "epochs", "steps", "units",
     "layers", "reports", "embedding_dim", "dropout", "input_dropout", "weight_drop", "skip_connections", "reset_rate",
-    "schedule", "clip_norm", "weight_decay", "ema_momentum", "errors", "temperature", "top_k", "top_p", "seed",
+    "cap_input_gate", "schedule", "clip_norm", "weight_decay", "ema_momentum", "frequency_bias", "random_offset",
+    "errors", "temperature", "top_k", "top_p", "seed",
 )} | {"max_length": "--length"}  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class CharLM(TextModel, StreamModel):
         embedding_dim: length of a token's vector. 64 is about the size of a character set: more only costs time.
         dropout: share of each recurrent layer's outputs that a row does without in training, the same ones throughout a
             chunk (Gal & Ghahramani 2016); what a layer hands to itself is not touched.
-            0 by default: it pays from a few passes over a text on.
+            0 by default: it harms until a text has been read some six times (docs/recipe.md).
         dropout_seed: of those choices, which are a function of it and of how many there have been.
         input_dropout: the same for the numbers of the tokens' vectors.
         weight_drop: share of each recurrent kernel that a chunk does without in training (Merity et al. 2018). It needs

@@ -108,6 +108,11 @@ class CharLMHyperModel(keras_tuner.HyperModel):
                 raise ValueError(f"{name} must be a value or a list of some; received {given[name]!r}.")
             for value in values or ():
                 dataclasses.replace(self.base, **{name: value})
+        if "rnn" in choices["cell"] and True in choices.get("cap_input_gate", ()):
+            received = f"cell={choices['cell']}"
+            raise ValueError(
+                f'cap_input_gate is of an LSTM\'s input gate; give cell="lstm" with it; received {received}.'
+            )
         return choices | self._fitting(choices["batch_size"], choices["sequence_length"], given)
 
     def _fitting(self, batch_sizes, lengths, given):
