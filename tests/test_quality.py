@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -430,6 +431,27 @@ def test_tables_have_means_seeds_bits_and_what_was_not_run_here(results):
     assert "| nanoGPT, CPU recipe | 91 |  |  |  |  | 1.8857 | 2.720 |" in page
     assert "| 616 | 1 x 256 to 512 | 1,000 to 1,219,201 | 2,001 |" in page
     assert "units 256 to 512, layers 1, embedding_dim 64, " in page
+
+
+def test_what_is_committed_agrees_with_what_was_measured():
+    """The page, and in the README the losses of every row whose name is there."""
+    results = json.loads((quality.RESULTS / "quality.json").read_text())
+    assert (quality.RESULTS / "quality.md").read_text() == quality.page(results)
+    readme = (Path(__file__).parents[1] / "README.md").read_text().split("## What minutes buy")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| (.*?) \| (.*?) \| (.*?) \|$", readme.replace("*", ""), re.MULTILINE)
+    losses = {name: [number for number in numbers if number] for name, *numbers in rows}
+    runs_of = quality.repeated(results, "tinyshakespeare")
+    for minutes, records in runs_of.items():
+        parameters = "/".join(dict.fromkeys(f"{record['parameters'] / 1e6:.2f} M" for record in records))
+        means = [f"{quality.mean(records, protocol):.4f}" for protocol in quality.PROTOCOLS]
+        assert losses[f"`--minutes {minutes:g}`"] == [parameters, *means]
+    assert set(runs_of) == set(runs.MINUTES) and all(len(records) == 3 for records in runs_of.values())
+    for key, name, record in quality.beside(results, "tinyshakespeare"):
+        if name in losses:
+            assert losses[name] == [
+                f"{record[protocol]:.4f}" for protocol in quality.PROTOCOLS if protocol in record
+            ], key
+    assert {"Kneser-Ney, 7-gram", "bzip2"} < set(losses)
 
 
 def test_a_page_and_a_plot_need_no_runs(tmp_path):
