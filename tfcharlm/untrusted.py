@@ -79,7 +79,7 @@ def _open(path):
         # A FIFO that took a file's place meanwhile would otherwise be waited for.
         return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
-    with open(path, "rb", opener=opener) as file:  # noqa: PTH123: Path.open takes no opener
+    with open(path, "rb", opener=opener) as file:  # Path.open takes no opener.
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{Path(path).name} is no regular file")
         yield file
