@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tfcharlm.cli.options import RECIPE
 from tfcharlm.disk import lock
 from tfcharlm.errors import OPTIONS
 from tfcharlm.suited import suited
+from tfcharlm.text import Vocabulary
 
 TEXT = "".join(
     f"the {size} {animal} said {word} to the {other}\n"
@@ -285,16 +287,22 @@ def test_minutes_choose_what_suits_and_a_resumed_run_keeps_it(command, monkeypat
         update(*arguments, **named)
 
     monkeypatch.setattr(rich.progress.Progress, "update", interrupt)
-    given = ["--layers", 2, "--weight-drop", 0.25]
+    asked = mock.Mock(wraps=suited)
+    monkeypatch.setattr(cli.train, "suited", asked)
+    given = ["--layers", 2, "--weight-drop", 0.25, "--level", "word"]
     run = ["train", "barn.txt", "--minutes", 0.1, "--name", "barn", "--checkpoint-seconds", 1e-6, *given]
     for speed, options, expected in [(1e7, [], 130), (5e12, ["--resume"], 0)]:
         monkeypatch.setattr(cli.train, "measured_speed", lambda speed=speed: speed)
         status, output, _ = command(*run, *options)
         assert status == expected
     assert "the run goes on after step" in output
-    suits = suited(6, 1e7, int(len(TEXT) * 0.9), len(set(TEXT)), layers=2) | {"weight_drop": 0.25}
+    words = Vocabulary.from_text(TEXT, level="word")
+    sizes = {"tokens": int(len(words.encode(TEXT)) * 0.9), "vocabulary_size": len(words), "layers": 2}
+    sizes["characters"] = round(len(TEXT) * 0.9)
+    asked.assert_called_once_with(pytest.approx(6), 1e7, **sizes)
+    suits = suited(6, 1e7, **sizes) | {"weight_drop": 0.25}
     assert f"To suit: --units {suits['units']} " in output
-    assert suits["dropout"] != suited(6, 5e12, int(len(TEXT) * 0.9), len(set(TEXT)), layers=2)["dropout"]
+    assert suits["dropout"] != suited(6, 5e12, **sizes)["dropout"]
     training = json.loads((tmp_path / "saved_models/barn/2/assets.extra/training.json").read_text())
     assert suits.items() <= training.items() and training["layers"] == 2
 

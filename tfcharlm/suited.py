@@ -11,16 +11,18 @@ from tfcharlm.kernels import available_cores
 START_UP = 12
 # Between the two that were tried, 7 and 20, which gave the same loss (docs/recipe.md).
 TOKENS_PER_PARAMETER = 12
-# A guess: more parameters than this for each token of the text would learn it by heart.
-PARAMETERS_PER_TOKEN = 2.5
+# A guess: more parameters than this for each character of the text would learn it by heart.
+PARAMETERS_PER_CHARACTER = 2.5
+# Of 256 units; twice as much was no better (docs/recipe.md), and nothing says that fewer would bear more.
+LEARNING_RATE = 0.012
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
 # What `suited` takes of a configuration, and what it chooses.
 SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections")
 SUITED = ("units", "dropout", "weight_drop", "batch_size", "sequence_length", "reset_rate", "learning_rate")
 
 
-def suited(seconds, speed, tokens, vocabulary_size=65, units=None, **shape):
-    r"""What a model is best trained with in so much time on so much text; measured for an LSTM over characters.
+def suited(seconds, speed, tokens, vocabulary_size=65, characters=None, units=None, **shape):
+    r"""What a model is best trained with in so much time on so much text; measured for one LSTM over characters.
 
     A token costs about six operations a parameter, forward and backward, so that n parameters see
 
@@ -34,6 +36,7 @@ def suited(seconds, speed, tokens, vocabulary_size=65, units=None, **shape):
         speed: floating-point operations a second, as `measured_speed` gives them.
         tokens: of the training text.
         vocabulary_size: number of different ones.
+        characters: of the training text; None: every token is one.
         units: of a layer, if they are given; None chooses them.
         **shape: cell, layers, embedding_dim, skip_connections of a `TrainingConfig`, if they are given.
 
@@ -51,21 +54,22 @@ def suited(seconds, speed, tokens, vocabulary_size=65, units=None, **shape):
     tokens = max(tokens, 1)
     operations = speed * max(seconds - START_UP, 1)
     sizes = {width: _multiplied(width, vocabulary_size, **shape) for width in ([units] if units else WIDTHS)}
-    wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_TOKEN * tokens)
+    wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_CHARACTER * (characters or tokens))
     units = min(sizes, key=lambda width: abs(math.log(sizes[width] / wanted)))
     passes = operations / 6 / sizes[units] / tokens
     # Nothing until a text is read six times; then every doubling of the passes asks for a tenth more.
     share = round(min(max(0.0, math.log2(passes / 6) / 10), 0.5), 2)
     fewest, most = ROWS
+    # A pass over a short text would be over in a few updates of many rows.
+    rows = min(most, max(fewest, 2 ** int(math.log2(1 + tokens / SEQUENCE_LENGTH / 32))))
     return {
         "units": units,
         "dropout": share / 2,
         "weight_drop": share,
-        # A pass over a short text would be over in a few updates.
-        "batch_size": min(most, max(fewest, 2 ** int(math.log2(1 + tokens / SEQUENCE_LENGTH / 32)))),
-        "sequence_length": SEQUENCE_LENGTH,
+        "batch_size": rows,
+        "sequence_length": max(1, min(SEQUENCE_LENGTH, (tokens - 1) // rows)),
         "reset_rate": 0.01,
-        "learning_rate": round(0.012 * math.sqrt(256 / units), 4),
+        "learning_rate": round(LEARNING_RATE * min(1, math.sqrt(256 / units)), 4),
     }
 
 

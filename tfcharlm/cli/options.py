@@ -1,8 +1,13 @@
 """What several commands take."""
 
+import contextlib
+import os
+from pathlib import Path
+
 import click
 
 from tfcharlm.callbacks import SCHEDULES
+from tfcharlm.export import check_no_pattern
 from tfcharlm.recipe import CELLS, TrainingConfig
 from tfcharlm.suited import SUITED
 from tfcharlm.tuning.hypermodel import CHOOSABLE, GIVEN
@@ -37,6 +42,22 @@ RECIPE = {
     "random_offset": "A pass over the text begins at a place of its own.",
 }
 CHOICES = {"cell": list(CELLS), "schedule": list(SCHEDULES)}
+
+
+def check_writable(directory, name):
+    """Raises a ValueError if no model of this name could be written to this directory."""
+    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
+        raise ValueError(f"--name must be a plain name such as shakespeare; received {name!r}.")
+    directory = directory.absolute()
+    if not str(directory).isprintable():
+        raise ValueError(f"--output must be a path of printable characters; received {str(directory)!r}.")
+    # A name that is too long is an error now, and not when there is a model to lose.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        directory.lstat()
+    check_no_pattern(directory)
+    existing = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"{existing} is no directory that can be written to; give another one with --output.")
 
 
 def typed(settings):

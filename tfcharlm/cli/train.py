@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -22,11 +21,11 @@ import tensorflow as tf
 from tfcharlm import plots
 from tfcharlm.callbacks import Report
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
-from tfcharlm.cli.options import errors_option, recipe_options, typed
+from tfcharlm.cli.options import check_writable, errors_option, recipe_options, typed
 from tfcharlm.cli.unfinished import Unfinished
 from tfcharlm.distributed import Replicas, strategy_of_environment, workers_of_this_machine
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
-from tfcharlm.export import check_no_pattern, export, next_version
+from tfcharlm.export import export, next_version
 from tfcharlm.guard import Guard
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.recipe import Corpus, TrainingConfig
@@ -69,7 +68,8 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
     """
     # A worker that is not the chief trains, too, and says nothing.
     with one_line_errors():
-        config = TrainingConfig(**(given := {key: value for key, value in settings.items() if value is not None}))
+        given = {key: value for key, value in settings.items() if value is not None}
+        config = TrainingConfig(**given)
         strategy, chief = _meet()
         text = load_corpus(corpus, errors)
         corpus_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -84,9 +84,12 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
         data = Corpus.split(text, config.level, config.validation_fraction)
         chosen = {}
         if config.minutes is not None:
-            sizes = 60 * config.minutes, _speed(strategy), len(data.train_ids), len(data.vocabulary)
+            # Also of a run that goes on: a worker that had no checkpoint would wait for the others.
+            speed = _speed(strategy)
+            sizes = {"tokens": len(data.train_ids), "vocabulary_size": len(data.vocabulary)}
+            sizes["characters"] = round(len(text) * (1 - config.validation_fraction))
             shape = {option: given[option] for option in SHAPE if option in given}
-            chosen = (unfinished.chosen(SUITED) or suited(*sizes, **shape)) | given
+            chosen = (unfinished.chosen(SUITED) or suited(60 * config.minutes, speed, **sizes, **shape)) | given
             config = TrainingConfig(**chosen)
         run = TrainingRun(data, config, strategy=strategy)
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
@@ -151,21 +154,6 @@ def _speed(strategy):
     """Operations a second of all workers together."""
     with strategy.scope():
         return sum(Replicas().of_all_workers(measured_speed()))
-
-
-def check_writable(directory, name):
-    if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
-        raise ValueError(f"--name must be a plain name such as shakespeare; received {name!r}.")
-    directory = directory.absolute()
-    if not str(directory).isprintable():
-        raise ValueError(f"--output must be a path of printable characters; received {str(directory)!r}.")
-    # A name that is too long is an error now, and not when there is a model to lose.
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        directory.lstat()
-    check_no_pattern(directory)
-    existing = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ValueError(f"{existing} is no directory that can be written to; give another one with --output.")
 
 
 @contextlib.contextmanager

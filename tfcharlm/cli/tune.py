@@ -11,8 +11,7 @@ import click
 import rich.console
 
 from tfcharlm import plots
-from tfcharlm.cli.options import errors_option, searched_options, typed
-from tfcharlm.cli.train import check_writable
+from tfcharlm.cli.options import check_writable, errors_option, searched_options, typed
 from tfcharlm.disk import replace_file
 from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
 from tfcharlm.export import export, next_version
