@@ -188,6 +188,17 @@ def tune(command, tmp_path):
     return lambda *arguments: command(*TUNE, *arguments)
 
 
+def test_a_trial_of_minutes_is_trained_anew_with_as_many_updates(command, tmp_path):
+    (tmp_path / "barn.txt").write_text(TEXT)
+    fixed = [argument if argument != "--steps" else "--minutes" for argument in TUNE if argument != "6"]
+    fixed.insert(fixed.index("--minutes") + 1, "0.02")
+    status, output, error = command(*fixed, "--trials", "1")
+    assert (status, error) == (0, "")
+    *_, last = csv.DictReader((tmp_path / "saved_models/barn/1/assets.extra/learning_curve.csv").open())
+    again = re.search(r"^  (tfcharlm train .*) --name NAME$", output, re.MULTILINE)[1]
+    assert f" --steps {float(last['step']):.0f} " in f"{again} " and "--minutes" not in again
+
+
 def test_tune_writes_what_it_promises_and_goes_on(tune, command, tmp_path):
     """Two trials, then a third by --resume; the table is that of the oracle, the model that of the table."""
     assert tune("--trials", "2")[0] == 0

@@ -1,5 +1,7 @@
 """`tfcharlm tune`: a search, in this process or in several, that goes on where it was interrupted."""
 
+import csv
+import dataclasses
 import hashlib
 import json
 import math
@@ -207,6 +209,9 @@ def _keep(console, trial, done, hypermodel, directory, corpus, errors):
     curve = Path(done.project_dir, f"trial_{trial.trial_id}", CURVE)
     if curve.exists():
         records[CURVE] = curve.read_bytes()
+        # By updates, because start-up and reports cost nothing of a trial's minutes, but of a training's.
+        *_, last = csv.DictReader(records[CURVE].decode().splitlines())
+        config = dataclasses.replace(config, minutes=None, steps=round(float(last["step"])))
     exported = export(model, next_version(directory), records)
     console.print(
         f"\nThe best, trial {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
