@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tfcharlm
+from tfcharlm.cli.tune import _by_updates
 from tfcharlm.recipe import TrainingConfig
 from tfcharlm.text import stream_dataset
 from tfcharlm.tuning import CharLMHyperModel
@@ -197,6 +198,18 @@ def test_a_trial_of_minutes_is_trained_anew_with_as_many_updates(command, tmp_pa
     *_, last = csv.DictReader((tmp_path / "saved_models/barn/1/assets.extra/learning_curve.csv").open())
     again = re.search(r"^  (tfcharlm train .*) --name NAME$", output, re.MULTILINE)[1]
     assert f" --steps {float(last['step']):.0f} " in f"{again} " and "--minutes" not in again
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        (b"epoch,val_loss,step\n0,2.5,3.0\n1,9.9,\n", {"steps": 3}),
+        (b"epoch,val_loss\n0,9.9\n", {"minutes": 1}),
+        (b"", {"minutes": 1}),
+    ],
+)
+def test_a_trial_that_diverged_has_the_updates_that_it_made(curve, expected):
+    assert _by_updates(TrainingConfig(minutes=1, units=9), curve) == TrainingConfig(**expected, units=9)
 
 
 def test_tune_writes_what_it_promises_and_goes_on(tune, command, tmp_path):

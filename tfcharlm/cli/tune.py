@@ -209,16 +209,25 @@ def _keep(console, trial, done, hypermodel, directory, corpus, errors):
     curve = Path(done.project_dir, f"trial_{trial.trial_id}", CURVE)
     if curve.exists():
         records[CURVE] = curve.read_bytes()
-        # By updates, because start-up and reports cost nothing of a trial's minutes, but of a training's.
-        *_, last = csv.DictReader(records[CURVE].decode().splitlines())
-        config = dataclasses.replace(config, minutes=None, steps=round(float(last["step"])))
     exported = export(model, next_version(directory), records)
     console.print(
         f"\nThe best, trial {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
         f"{measured['bits_per_character']:.4f} bits per character.\nModel: {exported}\nTrain it anew with"
     )
+    if config.minutes is not None and "tuner/trial_id" not in trial.hyperparameters.values:
+        config = _by_updates(config, records.get(CURVE, b""))
     read = "" if errors == "strict" else f" --errors {errors}"
     console.print(f"  tfcharlm train {shlex.quote(str(corpus))}{read} {_options(config)} --name NAME")
+
+
+def _by_updates(config, curve):
+    """With the updates of a trial that did not go on with another one, if its curve has them, for its minutes.
+
+    Start-up and reports cost nothing of a trial's minutes, but of a training's.
+    """
+    # The row of a loss that is no number has no step.
+    steps = [row["step"] for row in csv.DictReader(curve.decode().splitlines()) if row.get("step")]
+    return dataclasses.replace(config, minutes=None, steps=round(float(steps[-1]))) if steps else config
 
 
 def _options(config):
