@@ -5,7 +5,6 @@ Everything returns a record, a dict that is kept as JSON. Losses are in nats per
 
 import bz2
 import csv
-import dataclasses
 import hashlib
 import json
 import lzma
@@ -20,16 +19,15 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 from kneser_ney import count_names, count_text
+from protocols import WINDOW, score_names, score_text
 
-from tfcharlm.recipe import TrainingConfig
+from tfcharlm.suited import SUITED
 
 SHA256 = {
     "tinyshakespeare": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     "names": "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
 }
-WINDOW = 256
 # Of the training text, for the reports by which a run chooses its best weights: `train` asks for some.
 REPORTED_ON = 0.005
 COMPRESSORS = {
@@ -51,29 +49,14 @@ NOTHING = "nothing"
 WITHOUT = {
     NOTHING: {},
     "weight drop": {"weight_drop": 0},
-    "input dropout": {"input_dropout": 0},
     "dropout": {"dropout": 0},
     "weight decay": {"weight_decay": 0},
-    "averaged weights": {"ema_momentum": 0},
     "resets of the state": {"reset_rate": 0},
     "random offsets": {"random_offset": False},
     "output bias from frequencies": {"frequency_bias": False},
-    "capped input gate": {"cap_input_gate": False},
-    "skip connections": {"skip_connections": False},
     "annealing": {"schedule": "constant"},
     "clipping": {"clip_norm": 1_000_000},
 }
-# What `train` chooses by the speed that it finds, or may: without an ingredient it must be as with all of them.
-PINNED = (
-    "units",
-    "layers",
-    "batch_size",
-    "sequence_length",
-    "learning_rate",
-    "dropout",
-    "input_dropout",
-    "weight_drop",
-)
 
 
 class MissingResultError(Exception):
@@ -134,57 +117,6 @@ def train(corpus, text, score, minutes, seed, options=()):
         }
 
 
-def score_text(model, text):
-    """The losses of both protocols, each of all characters of the text but the first, which is only read."""
-    ids = model.vocabulary.encode(text)
-    return {"stream": evaluate_stream(model, ids), "cold": evaluate_cold(model, ids)}
-
-
-def score_names(model, names):
-    """The loss of every character and of the newline that ends a name, each from a fresh state after a newline."""
-    scores = model.score([f"{name}\n" for name in names])
-    return {"loss": float(-scores["log_probability"].sum() / scores["tokens"].sum())}
-
-
-def evaluate_stream(model, ids, chunk=2_000):
-    """One pass over a text from a zero state, which is carried on; the chunk is only what is read at once."""
-    losses, states = _losses_of(model), model.initial_state(1)
-    total = 0.0
-    for begin in range(0, len(ids) - 1, chunk):
-        window = ids[None, begin : begin + chunk + 1]
-        nats, states = losses(window[:, :-1], window[:, 1:], states)
-        total += float(nats)
-    return total / (len(ids) - 1)
-
-
-def evaluate_cold(model, ids, window=WINDOW, rows=64):
-    """Windows of so many characters, each from a zero state; the last one is shorter."""
-    losses, total = _losses_of(model), 0.0
-    targets = len(ids) - 1
-    whole = targets // window
-    begins = window * np.arange(whole)
-    batches = [begins[i : i + rows, None] + np.arange(window) for i in range(0, whole, rows)]
-    if whole * window < targets:
-        batches.append(np.arange(whole * window, targets)[None])
-    for places in batches:
-        nats, _ = losses(ids[places], ids[places + 1], model.initial_state(len(places)))
-        total += float(nats)
-    return total / targets
-
-
-def _losses_of(model):
-    import tensorflow as tf
-
-    @tf.function
-    def losses(tokens, targets, states):
-        """The sum over all targets, and the states after them."""
-        logits, states = model.step(tokens, states)
-        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        return tf.reduce_sum(tf.cast(nats, tf.float64)), states
-
-    return lambda tokens, targets, states: losses(tf.constant(tokens), tf.constant(targets), states)
-
-
 def compress(name, training, validation):
     """What the validation text adds to the size of the compressed training text."""
     compressed, began = COMPRESSORS[name], time.perf_counter()
@@ -225,28 +157,16 @@ def as_options(settings):
         yield from [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
 
 
-def all_settings(record):
-    """The settings of a run; of options that it did not know yet, the defaults, which leave everything as it was."""
-    return dataclasses.asdict(TrainingConfig(steps=1)) | {"steps": None} | record["settings"]
-
-
-def has_none_of(record, settings):
-    """Whether a run has these settings of a run without an ingredient itself; there is always something of nothing."""
-    return settings != WITHOUT[NOTHING] and all_settings(record) | settings == all_settings(record)
-
-
 def leave_out(settings, results, whole, run):
-    """The record of a run like the whole one but for some settings; None if that one has these itself.
+    """The record of a run like the whole one but for some settings.
 
     Raises:
         MissingResultError: there is no run of the whole recipe to take the settings from.
     """
     if whole not in results:
         raise MissingResultError(f"There is no {whole} among the results, whose settings are needed.")
-    recipe = all_settings(results[whole])
-    if has_none_of(results[whole], settings):
-        return None
-    pinned = {name: recipe[name] for name in PINNED}
+    # What `train` chooses by the speed that it finds: without an ingredient it must be as with all of them.
+    pinned = {name: results[whole]["settings"][name] for name in SUITED}
     record = run(ABLATION_MINUTES, ABLATION_SEED, list(as_options(pinned | settings)))
     return record | {"left_out": " ".join(as_options(settings))}
 

@@ -22,11 +22,15 @@ from tfcharlm import reference
 from tfcharlm.cli.train import train
 from tfcharlm.export import export
 from tfcharlm.recipe import TrainingConfig
+from tfcharlm.suited import SUITED
 from tfcharlm.text import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import protocols
 import quality
+import quality_page as tables
+import quality_plot
 import quality_runs as runs
 from kneser_ney import KneserNey, best_order, count_names, count_text
 
@@ -34,6 +38,7 @@ TEXT = "".join(random.Random(0).choices("abcdefg \n", weights=range(1, 10), k=2_
 TRAINING, VALIDATION = TEXT[:1_800], TEXT[1_800:]
 SETTINGS = {"corpus": "tinyshakespeare.txt", "units": 7, "layers": 1, "seed": 0, "val_loss": 1.0, "clip_norm": 1.0}
 SETTINGS["val_bits_per_character"] = 1.4
+AVX2 = quality.RESULTS.with_name("quality-avx2.json")
 
 
 def brute_force(documents, order, size):
@@ -161,11 +166,11 @@ def nats(parameters, ids):
 @pytest.mark.parametrize("length", [2, 15, 39])
 def test_losses_are_those_of_the_reference(model, parameters, rng, length):
     ids = rng.integers(len(model.vocabulary), size=length).astype(np.int32)
-    assert runs.evaluate_stream(model, ids, chunk=5) == pytest.approx(nats(parameters, ids).mean(), rel=1e-6)
+    assert protocols.evaluate_stream(model, ids, chunk=5) == pytest.approx(nats(parameters, ids).mean(), rel=1e-6)
     windows = [nats(parameters, ids[begin : begin + 8]) for begin in range(0, length - 1, 7)]
     assert sum(map(len, windows)) == length - 1
     expected = np.concatenate(windows).mean()
-    assert runs.evaluate_cold(model, ids, window=7, rows=3) == pytest.approx(expected, rel=1e-6)
+    assert protocols.evaluate_cold(model, ids, window=7, rows=3) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_name_is_scored_with_its_end_and_from_a_fresh_state(model, parameters):
@@ -173,7 +178,7 @@ def test_a_name_is_scored_with_its_end_and_from_a_fresh_state(model, parameters)
     losses = [nats(parameters, model.vocabulary.encode(f"\n{name}\n")) for name in names]
     expected = np.concatenate(losses)
     assert len(expected) == 4 + 1 + 4 + 3
-    assert runs.score_names(model, names)["loss"] == pytest.approx(expected.mean(), rel=1e-6)
+    assert protocols.score_names(model, names)["loss"] == pytest.approx(expected.mean(), rel=1e-6)
 
 
 def test_a_text_is_cut_behind_nine_tenths():
@@ -255,8 +260,8 @@ def test_a_run_is_a_process_that_has_the_training_text_alone(commands, model):
 def test_a_sitting_keeps_what_it_has_and_another_goes_on(commands, model, monkeypatch, tmp_path, capsys):
     (tmp_path / "text.txt").write_text(TEXT)
     monkeypatch.setitem(runs.SHA256, "tinyshakespeare", hashlib.sha256(TEXT.encode()).hexdigest())
-    monkeypatch.setattr(quality, "RESULTS", tmp_path)
-    sitting = ["quality.py", str(tmp_path / "text.txt"), "--minutes", "1.5", "--minutes", "2", "--seeds", "1"]
+    command = ["quality.py", "--results", str(tmp_path / "quality.json")]
+    sitting = [*command, str(tmp_path / "text.txt"), "--minutes", "1.5", "--minutes", "2", "--seeds", "1"]
 
     def results():
         return json.loads((tmp_path / "quality.json").read_text())
@@ -268,8 +273,8 @@ def test_a_sitting_keeps_what_it_has_and_another_goes_on(commands, model, monkey
     assert [files for _, files in commands] == 2 * [{"tinyshakespeare.txt": TRAINING}]
     ids = model.vocabulary.encode(VALIDATION)
     record = results()["tinyshakespeare/2/seed1"]
-    assert record["stream"] == pytest.approx(runs.evaluate_stream(model, ids))
-    assert record["cold"] == pytest.approx(runs.evaluate_cold(model, ids))
+    assert record["stream"] == pytest.approx(protocols.evaluate_stream(model, ids))
+    assert record["cold"] == pytest.approx(protocols.evaluate_cold(model, ids))
     assert "tensorflow" in record["environment"]
     assert str(tmp_path) not in json.dumps(results())
     assert f"cold {record['cold']:.4f}" in capsys.readouterr().out
@@ -284,7 +289,7 @@ def test_a_sitting_keeps_what_it_has_and_another_goes_on(commands, model, monkey
     monkeypatch.setattr(sys, "argv", [*sitting, "--again"])
     quality.main()
     assert len(commands) == 6
-    monkeypatch.setattr(sys, "argv", ["quality.py", "--table"])
+    monkeypatch.setattr(sys, "argv", [*command, "--table"])
     quality.main()
     assert len(commands) == 6
     assert results()["tinyshakespeare/2/seed1"]["cold"] == 2.0
@@ -300,7 +305,6 @@ def test_what_fails_does_not_end_a_sitting_and_what_is_killed_keeps_the_rest(tmp
         "old": lambda: failing(AssertionError("it is there already")),
         "failing": lambda: failing(subprocess.CalledProcessError(2, ["tfcharlm"])),
         "new": lambda: {"loss": 1.0},
-        "nothing": lambda: None,
         "killed": lambda: failing(KeyboardInterrupt()),
     }
     with pytest.raises(KeyboardInterrupt):
@@ -312,12 +316,11 @@ def test_what_fails_does_not_end_a_sitting_and_what_is_killed_keeps_the_rest(tmp
     assert [file.name for file in tmp_path.iterdir()] == ["quality.json"]
 
 
-def recipe(**settings):
+def recipe():
     """Of a run: none of its numbers is that of a run without an ingredient."""
     return dataclasses.asdict(TrainingConfig(minutes=10)) | {
         "units": 480, "dropout": 0.13, "input_dropout": 0.07, "weight_drop": 0.25, "weight_decay": 0.01,
-        "ema_momentum": 0.99, "reset_rate": 0.02, "cap_input_gate": True, "skip_connections": True,
-        "random_offset": True, "frequency_bias": True, **settings,
+        "reset_rate": 0.02, "random_offset": True, "frequency_bias": True,
     }  # fmt: skip
 
 
@@ -337,9 +340,7 @@ def test_the_ablation_leaves_out_one_ingredient_at_a_time(monkeypatch):
     for work in left_out.values():
         with pytest.raises(runs.MissingResultError, match=f"no {whole} among"):
             work()
-    # What a run of an older version did not write down is as by default.
-    unknown = {"random_offset", "frequency_bias"}
-    results[whole] = {"settings": {name: value for name, value in recipe().items() if name not in unknown}}
+    results[whole] = {"settings": recipe()}
 
     def parsed(options):
         """What the command makes of its options."""
@@ -354,14 +355,9 @@ def test_the_ablation_leaves_out_one_ingredient_at_a_time(monkeypatch):
         record = runs.leave_out(*arguments, lambda *received, given=given: given.append(received) or {"loss": 1.0})
         [(minutes, seed, options)] = given
         assert (minutes, seed, record["loss"]) == (10, 0, 1.0)
-        pinned = {option: recipe()[option] for option in runs.PINNED}
+        pinned = {option: recipe()[option] for option in SUITED}
         assert parsed(options) == nothing | pinned | runs.WITHOUT[name]
         assert parsed(record["left_out"].split()) == nothing | runs.WITHOUT[name]
-        # A recipe that has no such ingredient is not run again, but for what the others are compared with.
-        if name != runs.NOTHING:
-            results[whole] = {"settings": recipe(**runs.WITHOUT[name])}
-            assert work() is None
-        results[whole] = {"settings": recipe()}
 
 
 def test_runs_on_names_learn_the_others(monkeypatch):
@@ -406,7 +402,7 @@ def results():
 
 
 def test_tables_have_means_seeds_bits_and_what_was_not_run_here(results):
-    page = quality.page(results)
+    page = tables.page(results)
     ten = "| `tfcharlm train`, 10 minutes | 616 | 1 x 512 | 1,219,201 | 2,001 | **1.4550** (1.4500, 1.4600) "
     assert f"{ten}| **1.4750** (1.4700, 1.4800) | {1.455 / math.log(2):.3f} / {1.475 / math.log(2):.3f} |" in page
     assert page.index("10 minutes |") < page.index("30 minutes |") < page.index("Kneser-Ney, 7-gram")
@@ -416,53 +412,71 @@ def test_tables_have_means_seeds_bits_and_what_was_not_run_here(results):
         f"| `tfcharlm train`, 10 minutes | 615 | 1 x 512 | 1,219,201 | 2,000 | 1.8750 | {1.875 / math.log(2):.3f} |"
         in page
     )
-    assert "are compared with. a new processor; or a processor." in page
-    assert "not to be left out: weight drop, input dropout, dropout, averaged weights, resets of the state, cap" in page
-    assert "| without nothing |  | 2,000 | 1.4510 | +0.0000 | 1.4710 | +0.0000 |" in page
+    assert "which are compared with it. a new processor; or a processor." in page
+    assert "| the whole recipe |  | 2,000 | 1.4510 | +0.0000 | 1.4710 | +0.0000 |" in page
     assert "| without dropout | --dropout 0 | 2,000 | 1.4813 | +0.0303 | 1.5013 | +0.0303 |" in page
     assert "2 seeds lie within 0.0100 (stream) and 0.0100 (cold)" in page
-    assert "cell lstm, units 512, layers 1, embedding_dim 64, " in page
+    assert "cell lstm, units 512, layers 1, embedding_dim 64, " in page and "frequency_bias True, " in page
     assert "  a processor.\n" in page
     assert "- the others: another processor.\n" in page
     results["tinyshakespeare/nanogpt"] = {"cold": 1.8857, "seconds": 91.2, "environment": "a processor"}
     results["tinyshakespeare/10/seed2"] = run_of(1.46, seed=2, units=256) | {"parameters": 1_000}
-    page = quality.page(results)
+    page = tables.page(results)
     assert "| nanoGPT, CPU recipe | 91 |  |  |  |  | 1.8857 | 2.720 |" in page
     assert "| 616 | 1 x 256 to 512 | 1,000 to 1,219,201 | 2,001 |" in page
-    assert "units 256 to 512, layers 1, embedding_dim 64, " in page
+    assert "cell lstm, units 256 to 512, layers 1, embedding_dim 64, " in page
 
 
 def test_what_is_committed_agrees_with_what_was_measured():
     """The page, and in the README the losses of every row whose name is there."""
-    results = json.loads((quality.RESULTS / "quality.json").read_text())
-    assert (quality.RESULTS / "quality.md").read_text() == quality.page(results)
+    results = json.loads(quality.RESULTS.read_text())
+    avx2 = json.loads(AVX2.read_text())
+    for path, some in ((quality.RESULTS, results), (AVX2, avx2)):
+        assert path.with_suffix(".md").read_text() == tables.page(some)
     readme = (Path(__file__).parents[1] / "README.md").read_text().split("## What minutes buy")[1].split("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.replace("*", "").splitlines()]
+    described = Path(__file__).parents[1].joinpath("docs", "recipe.md").read_text()
     losses = {name: [number for number in numbers if number] for name, *numbers in rows}
-    runs_of = quality.repeated(results, "tinyshakespeare")
-    for minutes, records in runs_of.items():
-        parameters = "/".join(dict.fromkeys(f"{record['parameters'] / 1e6:.2f} M" for record in records))
-        means = [f"{quality.mean(records, protocol):.4f}" for protocol in quality.PROTOCOLS]
-        assert losses[f"`--minutes {minutes:g}`"] == [parameters, *means]
-    assert set(runs_of) == set(runs.MINUTES) and all(len(records) == 3 for records in runs_of.values())
-    for key, name, record in quality.beside(results, "tinyshakespeare"):
+    for some, processor, all_minutes in ((results, "", runs.MINUTES), (avx2, ", AVX2", (1.5, 10.0))):
+        runs_of = tables.repeated(some, "tinyshakespeare")
+        for minutes, records in runs_of.items():
+            parameters = dict.fromkeys(f"{record['parameters'] / 1e6:.2f}" for record in records)
+            means = [f"{tables.mean(records, protocol):.4f}" for protocol in tables.PROTOCOLS]
+            assert losses[f"`--minutes {minutes:g}`{processor}"] == [f"{' to '.join(sorted(parameters))} M", *means]
+            sizes = [tables.span([record["settings"]["units"] for record in records])]
+            sizes += [tables.span([record["parameters"] for record in records])]
+            sizes += [tables.span([tables.mean(records, "updates")]), *means]
+            assert f"| {processor.strip(', ') or 'AVX-512'} | {minutes:g} | {' | '.join(sizes)} |" in described
+        assert set(runs_of) == set(all_minutes) and all(len(records) == 3 for records in runs_of.values())
+    for key, name, record in tables.beside(results, "tinyshakespeare"):
         if name in losses:
-            assert losses[name] == [
-                f"{record[protocol]:.4f}" for protocol in quality.PROTOCOLS if protocol in record
-            ], key
+            assert losses[name] == [f"{record[protocol]:.4f}" for protocol in tables.PROTOCOLS if protocol in record], (
+                key
+            )
     assert {"Kneser-Ney, 7-gram", "bzip2"} < set(losses)
+    parts = tables.ablation_runs(results)
+    whole = parts.pop(f"without {runs.NOTHING}")
+    expected = {name: [f"{record['stream'] - whole['stream']:+.4f}"] for name, record in parts.items()}
+    assert {name: numbers for name, numbers in losses.items() if name.startswith("without")} == expected
+    assert len(expected) == 8
+    of_ten = [record["stream"] for record in tables.repeated(results, "tinyshakespeare")[runs.ABLATION_MINUTES]]
+    assert f"lie within {max(of_ten) - min(of_ten):.4f}" in readme
+    names = tables.repeated(results, "names")[runs.NAMES_MINUTES]
+    assert len(names) == 3
+    assert f"**{tables.mean(names, 'loss'):.4f}** nats" in readme and f"**{tables.mean(names, 'loss'):.4f}**" in described
+    assert f"Kneser-Ney 6-gram {results['names/kneser-ney']['loss']:.4f}" in readme
 
 
 def test_a_page_and_a_plot_need_no_runs(tmp_path):
-    assert "nanoGPT" in quality.page({})
-    quality.plot({}, tmp_path / "plot.png")
+    assert "nanoGPT" in tables.page({})
+    quality_plot.plot({}, tmp_path / "plot.png")
     assert not list(tmp_path.iterdir())
 
 
 def test_names_of_lines_make_room_for_each_other():
     axes = Figure().add_subplot()
     lines = [(loss, f"at {loss}", "red", ":") for loss in (1.52, 1.51, 1.53, 1.88)]
-    quality.reference_lines(axes, lines)
+    quality_plot.reference_lines(axes, lines)
     names = {text.get_text(): text.xyann[1] for text in axes.texts}
     assert list(names) == ["at 1.51", "at 1.52", "at 1.53", "at 1.88"]
     assert np.diff(list(names.values())).min() > 0.015

@@ -13,7 +13,7 @@ START_UP = 12
 TOKENS_PER_PARAMETER = 12
 # A guess: more parameters than this for each character of the text would learn it by heart.
 PARAMETERS_PER_CHARACTER = 2.5
-# Of 256 units; twice as much was no better (docs/recipe.md), and nothing says that fewer would bear more.
+# Of 256 units (docs/recipe.md). Fewer were not tried; nothing says that they would bear more.
 LEARNING_RATE = 0.012
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
 # What `suited` takes of a configuration, and what it chooses.

@@ -1,0 +1,57 @@
+"""The picture of benchmarks/quality.py: minutes against losses."""
+
+import math
+
+from quality_page import beside, digits, mean, repeated
+
+# In the plot: colour, dashes of what stands beside, on which side of a falling curve its numbers are.
+LOOKS = {
+    "stream": ("tab:blue", "--", {"xytext": (-3, -9), "ha": "right"}),
+    "cold": ("tab:red", ":", {"xytext": (3, 9), "ha": "left"}),
+}
+NUMBERS = {"textcoords": "offset points", "va": "center", "fontsize": 9, "bbox": {"fc": "white", "lw": 0, "pad": 0}}
+DRAWN = [f"tinyshakespeare/{name}" for name in ("nanogpt", "nanogpt-gpu", "kneser-ney", "bzip2")]
+
+
+def plot(results, path):
+    """Minutes on a logarithmic axis against both losses; lines for what stands beside, named at the right."""
+    from matplotlib.figure import Figure
+
+    if not (grouped := repeated(results, "tinyshakespeare")):
+        return
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.add_subplot(xscale="log")
+    axes.set(xlabel="minutes of the whole command", ylabel="validation loss, nats per character")
+    minutes = [mean(records, "seconds") / 60 for records in grouped.values()]
+    for protocol, (colour, _, side) in LOOKS.items():
+        losses = [mean(records, protocol) for records in grouped.values()]
+        axes.plot(minutes, losses, color=colour, label=f"tfcharlm train, {protocol}")
+        for records, *mean_point in zip(grouped.values(), minutes, losses, strict=True):
+            axes.scatter([r["seconds"] / 60 for r in records], [r[protocol] for r in records], s=14, color=colour)
+            axes.annotate(f"{mean_point[1]:.3f}", mean_point, **side, **NUMBERS, color=colour)
+    lines = []
+    for key, name, record in beside(results, "tinyshakespeare"):
+        if key in DRAWN:
+            name = name.removesuffix(" recipe") + ("" if "environment" in record else " (its README)")
+            lines += [(record[p], f"{name} {digits(record, p)}", *LOOKS[p][:2]) for p in LOOKS if p in record]
+    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 30, 60, 120) if min(minutes) / 1.3 < t < max(minutes) * 1.3]
+    axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.margins(0.1, 0.06)
+    reference_lines(axes, lines)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.92))
+    figure.savefig(path, dpi=120)
+
+
+def reference_lines(axes, lines):
+    """Horizontal lines `(loss, name, colour, dashes)`, named at the right, where names make room for each other."""
+    for loss, _, colour, dashes in lines:
+        axes.axhline(loss, color=colour, linestyle=dashes, linewidth=1)
+    lowest, highest = axes.get_ylim()
+    place = -math.inf
+    for loss, name, colour, _ in sorted(lines):
+        place = max(loss, place + (highest - lowest) / 22)
+        pointer = {"arrowstyle": "-", "color": colour, "linewidth": 0.7}
+        where = {"xy": (1, loss), "xytext": (1.03, place), "xycoords": ("axes fraction", "data"), "va": "center"}
+        axes.annotate(name, **where, fontsize=9, color=colour, arrowprops=pointer)
