@@ -13,8 +13,8 @@ START_UP = 12
 TOKENS_PER_PARAMETER = 12
 # A guess: more parameters than this for each character of the text would learn it by heart.
 PARAMETERS_PER_CHARACTER = 2.5
-# Of 256 units (docs/recipe.md). Fewer were not tried; nothing says that they would bear more.
-LEARNING_RATE = 0.012
+# Of 256 units, and the highest that was tried (docs/recipe.md).
+LEARNING_RATE, HIGHEST_RATE = 0.012, 0.02
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
 # What `suited` takes of a configuration, and what it chooses.
 SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections")
@@ -69,7 +69,7 @@ def suited(seconds, speed, tokens, vocabulary_size=65, characters=None, units=No
         "batch_size": rows,
         "sequence_length": max(1, min(SEQUENCE_LENGTH, (tokens - 1) // rows)),
         "reset_rate": 0.01,
-        "learning_rate": round(LEARNING_RATE * min(1, math.sqrt(256 / units)), 4),
+        "learning_rate": round(min(LEARNING_RATE * math.sqrt(256 / units), HIGHEST_RATE), 4),
     }
 
 
