@@ -463,7 +463,8 @@ def test_what_is_committed_agrees_with_what_was_measured():
     assert f"lie within {max(of_ten) - min(of_ten):.4f}" in readme
     names = tables.repeated(results, "names")[runs.NAMES_MINUTES]
     assert len(names) == 3
-    assert f"**{tables.mean(names, 'loss'):.4f}** nats" in readme and f"**{tables.mean(names, 'loss'):.4f}**" in described
+    of_names = f"**{tables.mean(names, 'loss'):.4f}**"
+    assert f"{of_names} nats" in readme and of_names in described
     assert f"Kneser-Ney 6-gram {results['names/kneser-ney']['loss']:.4f}" in readme
 
 
