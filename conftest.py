@@ -47,11 +47,11 @@ def command(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture(autouse=True)
 def _names_for_doctests(doctest_namespace):
-    from tfcharlm.dropout import SequenceDropout
-    from tfcharlm.export import next_version
-    from tfcharlm.recipe import Corpus, TrainingConfig, log_frequencies
-    from tfcharlm.suited import suited
-    from tfcharlm.training import TrainingRun
+    from tfcharlm.model.dropout import SequenceDropout
+    from tfcharlm.artefact.export import next_version
+    from tfcharlm.training.config import Corpus, TrainingConfig, log_frequencies
+    from tfcharlm.training.sizing import suited
+    from tfcharlm.training.run import TrainingRun
     from tfcharlm.tuning.pruning import is_behind
 
     public = {name: getattr(tfcharlm, name) for name in tfcharlm.__all__}

@@ -34,8 +34,8 @@ def run_of(units):
     import numpy as np
 
     import tfcharlm
-    from tfcharlm.callbacks import Budget, Reporter
-    from tfcharlm.checkpoint.run import Run
+    from tfcharlm.training.evaluation import Budget, Reporter
+    from tfcharlm.checkpoint.progress import Run
 
     vocabulary = tfcharlm.text.Vocabulary([chr(48 + i) for i in range(SYMBOLS)])
     model = tfcharlm.CharLM(vocabulary, [tfcharlm.LSTMCell(units)], EMBEDDING, dropout=0.1)

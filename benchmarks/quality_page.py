@@ -7,7 +7,7 @@ import statistics
 import quality_runs as runs
 from protocols import WINDOW
 
-from tfcharlm.recipe import TrainingConfig
+from tfcharlm.training.config import TrainingConfig
 
 # What stands beside the runs, in this order; where it was not run here, with the figures that its authors publish.
 BESIDE = {

@@ -4,7 +4,7 @@ import math
 
 from quality_page import beside, digits, mean, repeated
 
-# In the plot: colour, dashes of what stands beside, on which side of a falling curve its numbers are.
+# In the plot: color, dashes of what stands beside, on which side of a falling curve its numbers are.
 LOOKS = {
     "stream": ("tab:blue", "--", {"xytext": (-3, -9), "ha": "right"}),
     "cold": ("tab:red", ":", {"xytext": (3, 9), "ha": "left"}),
@@ -23,12 +23,12 @@ def plot(results, path):
     axes = figure.add_subplot(xscale="log")
     axes.set(xlabel="minutes of the whole command", ylabel="validation loss, nats per character")
     minutes = [mean(records, "seconds") / 60 for records in grouped.values()]
-    for protocol, (colour, _, side) in LOOKS.items():
+    for protocol, (color, _, side) in LOOKS.items():
         losses = [mean(records, protocol) for records in grouped.values()]
-        axes.plot(minutes, losses, color=colour, label=f"tfcharlm train, {protocol}")
+        axes.plot(minutes, losses, color=color, label=f"tfcharlm train, {protocol}")
         for records, *mean_point in zip(grouped.values(), minutes, losses, strict=True):
-            axes.scatter([r["seconds"] / 60 for r in records], [r[protocol] for r in records], s=14, color=colour)
-            axes.annotate(f"{mean_point[1]:.3f}", mean_point, **side, **NUMBERS, color=colour)
+            axes.scatter([r["seconds"] / 60 for r in records], [r[protocol] for r in records], s=14, color=color)
+            axes.annotate(f"{mean_point[1]:.3f}", mean_point, **side, **NUMBERS, color=color)
     lines = []
     for key, name, record in beside(results, "tinyshakespeare"):
         if key in DRAWN:
@@ -45,13 +45,13 @@ def plot(results, path):
 
 
 def reference_lines(axes, lines):
-    """Horizontal lines `(loss, name, colour, dashes)`, named at the right, where names make room for each other."""
-    for loss, _, colour, dashes in lines:
-        axes.axhline(loss, color=colour, linestyle=dashes, linewidth=1)
+    """Horizontal lines `(loss, name, color, dashes)`, named at the right, where names make room for each other."""
+    for loss, _, color, dashes in lines:
+        axes.axhline(loss, color=color, linestyle=dashes, linewidth=1)
     lowest, highest = axes.get_ylim()
     place = -math.inf
-    for loss, name, colour, _ in sorted(lines):
+    for loss, name, color, _ in sorted(lines):
         place = max(loss, place + (highest - lowest) / 22)
-        pointer = {"arrowstyle": "-", "color": colour, "linewidth": 0.7}
+        pointer = {"arrowstyle": "-", "color": color, "linewidth": 0.7}
         where = {"xy": (1, loss), "xytext": (1.03, place), "xycoords": ("axes fraction", "data"), "va": "center"}
-        axes.annotate(name, **where, fontsize=9, color=colour, arrowprops=pointer)
+        axes.annotate(name, **where, fontsize=9, color=color, arrowprops=pointer)

@@ -22,7 +22,7 @@ from pathlib import Path
 from kneser_ney import count_names, count_text
 from protocols import WINDOW, score_names, score_text
 
-from tfcharlm.suited import SUITED
+from tfcharlm.training.sizing import SUGGESTED
 
 SHA256 = {
     "tinyshakespeare": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
@@ -51,9 +51,9 @@ WITHOUT = {
     "weight drop": {"weight_drop": 0},
     "dropout": {"dropout": 0},
     "weight decay": {"weight_decay": 0},
-    "resets of the state": {"reset_rate": 0},
-    "random offsets": {"random_offset": False},
-    "output bias from frequencies": {"frequency_bias": False},
+    "resets of the state": {"state_reset_probability": 0},
+    "random offsets": {"random_start": False},
+    "output bias from frequencies": {"unigram_output_bias": False},
     "annealing": {"schedule": "constant"},
     "clipping": {"clip_norm": 1_000_000},
 }
@@ -166,7 +166,7 @@ def leave_out(settings, results, whole, run):
     if whole not in results:
         raise MissingResultError(f"There is no {whole} among the results, whose settings are needed.")
     # What `train` chooses by the speed that it finds: without an ingredient it must be as with all of them.
-    pinned = {name: results[whole]["settings"][name] for name in SUITED}
+    pinned = {name: results[whole]["settings"][name] for name in SUGGESTED}
     record = run(ABLATION_MINUTES, ABLATION_SEED, list(as_options(pinned | settings)))
     return record | {"left_out": " ".join(as_options(settings))}
 

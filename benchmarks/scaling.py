@@ -67,7 +67,7 @@ class Crew:
 def serve():
     """What a process does: it reads a kind of work, its size and how many times, and writes seconds."""
     import tfcharlm
-    from tfcharlm.distributed import strategy_of_environment
+    from tfcharlm.model.replicas import strategy_of_environment
 
     tfcharlm.configure_threads(cores=1)
     strategy, ready = strategy_of_environment(), {}

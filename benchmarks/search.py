@@ -24,9 +24,9 @@ def train(settings, seed):
     """Loss in nats per token on the second half of the held-out text, and the number of updates."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     from tfcharlm import configure_threads
-    from tfcharlm.recipe import TrainingConfig
+    from tfcharlm.training.config import TrainingConfig
     from tfcharlm.text import load_corpus, stream_dataset
-    from tfcharlm.training import REPORT_CHUNKS, TrainingRun
+    from tfcharlm.training.run import REPORT_CHUNKS, TrainingRun
 
     configure_threads()
     names = {field.name for field in dataclasses.fields(TrainingConfig)}

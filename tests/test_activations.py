@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
-from tfcharlm.activations import FEATURES, Activations, activations, gradient_norms, unit_tracks
+from tfcharlm.analysis import FEATURES, Activations, activations, gradient_norms, correlate_units
 from tfcharlm.text import Vocabulary
 
 VOCABULARY = Vocabulary("\n abcdefgh")
@@ -197,7 +197,7 @@ def test_scores_are_correlations_and_the_best_come_first(rng):
     arrays["c"][:, 1] = 0.1  # of which the mean is another number
     assert arrays["c"].mean(axis=0)[1] != 0.1
     recorded = Activations(("a",) * length, ({"h": rng.normal(size=(length, 2))}, arrays))
-    tracks = unit_tracks(recorded, {"planted": feature, "never": np.zeros(length)}, count=100)
+    tracks = correlate_units(recorded, {"planted": feature, "never": np.zeros(length)}, count=100)
     best = tracks["planted"]
     assert len(best) == 2 + units  # of an LSTM the cell state alone, unless told otherwise
     assert best[0][:3] == (1, "c", 4) and best[0].score < -0.9
@@ -209,7 +209,7 @@ def test_scores_are_correlations_and_the_best_come_first(rng):
             assert score == pytest.approx(np.corrcoef(values, feature)[0, 1], abs=1e-12)
     assert [abs(track.score) for track in best] == sorted((abs(track.score) for track in best), reverse=True)
     assert {track.score for track in tracks["never"]} == {0.0}
-    found = unit_tracks(recorded, {"planted": feature}, kinds=("h", "i"), layers=[1], count=100)["planted"]
+    found = correlate_units(recorded, {"planted": feature}, kinds=("h", "i"), layers=[1], count=100)["planted"]
     assert {track[:2] for track in found} == {(1, "h")} and len(found) == units
 
 
@@ -224,7 +224,7 @@ def test_a_unit_planted_in_a_model_is_found(rng):
     kernel[:, 3], recurrent_kernel[:, 3] = (0, 0, 1), 0
     cells[0].set_weights([kernel, recurrent_kernel, bias])
     text = "".join(rng.choice(list(vocabulary.tokens), size=200))
-    tracks = unit_tracks(activations(model, text), {"vowel": lambda text: [character in "aeu" for character in text]})
+    tracks = correlate_units(activations(model, text), {"vowel": lambda text: [character in "aeu" for character in text]})
     assert tracks["vowel"][0][:3] == (0, "h", 3) and tracks["vowel"][0].score > 0.999
 
 
@@ -235,20 +235,20 @@ def test_a_feature_of_characters_is_compared_at_the_last_byte(rng):
     ends = np.cumsum([len(character.encode()) for character in text]) - 1
     values[ends, 2] = feature
     pieces = tuple(piece for character in text for piece in [""] * (len(character.encode()) - 1) + [character])
-    tracks = unit_tracks(Activations(pieces, ({"h": values},)), {"wide": feature}, count=1)
+    tracks = correlate_units(Activations(pieces, ({"h": values},)), {"wide": feature}, count=1)
     assert tracks["wide"][0][2:] == (2, pytest.approx(1.0))
 
 
 def test_features_that_do_not_fit(rng):
     recorded = Activations(("a", "b"), ({"h": rng.normal(size=(2, 3))},))
     with pytest.raises(ValueError, match=r"feature 'x' must have a finite number for each of 2 characters.*\(3,\)"):
-        unit_tracks(recorded, {"x": [1, 0, 1]})
+        correlate_units(recorded, {"x": [1, 0, 1]})
     with pytest.raises(ValueError, match="finite"):
-        unit_tracks(recorded, {"x": [1, np.nan]})
+        correlate_units(recorded, {"x": [1, np.nan]})
     with pytest.raises(ValueError, match=r"kinds must be some of h; received \('c',\)"):
-        unit_tracks(recorded, kinds=("c",))
+        correlate_units(recorded, kinds=("c",))
     with pytest.raises(ValueError, match=r"layer 1 is none of 0 to 0"):
-        unit_tracks(recorded, layers=[1])
+        correlate_units(recorded, layers=[1])
 
 
 def marked(name, text):

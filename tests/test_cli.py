@@ -20,9 +20,9 @@ import tensorflow as tf
 import tfcharlm
 from tfcharlm import cli
 from tfcharlm.cli.options import RECIPE
-from tfcharlm.disk import lock
-from tfcharlm.errors import OPTIONS
-from tfcharlm.suited import suited
+from tfcharlm.atomic_files import lock
+from tfcharlm.cli.errors import OPTIONS
+from tfcharlm.training.sizing import suited
 from tfcharlm.text import Vocabulary
 
 TEXT = "".join(
@@ -131,7 +131,7 @@ BAD_TRAIN = {
     "no cell": (["barn.txt", "--cell", "gru"], r"'gru' is not one of 'lstm', 'rnn'"),
     "all held out": (["barn.txt", "--validation-fraction", "1"], r"--validation-fraction must be between 0 and 1"),
     "a name that is a path": (["barn.txt", "--name", "../up"], r"--name must be a plain name"),
-    "unknown option": (["barn.txt", "--colour", "red"], r"No such option.*--colour"),
+    "unknown option": (["barn.txt", "--color", "red"], r"No such option.*--color"),
     "output is a file": (["barn.txt", "--output", "barn.txt"], r"barn.txt is no directory that can be written to"),
 }
 
@@ -344,7 +344,7 @@ def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(comma
 
     def export(*arguments):
         os.kill(os.getpid(), signal.SIGINT)
-        return tfcharlm.export.export(*arguments)
+        return tfcharlm.artefact.export.export(*arguments)
 
     monkeypatch.setattr(cli.train, "export", export)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
@@ -376,7 +376,7 @@ def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(com
         exported.append(directory)
         if len(exported) == 1:
             raise OSError("No space left on device")
-        return tfcharlm.export.export(model, directory, records)
+        return tfcharlm.artefact.export.export(model, directory, records)
 
     monkeypatch.setattr(cli.train, "export", export)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
@@ -388,7 +388,7 @@ def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(com
 @pytest.mark.parametrize("value", [np.nan, pytest.param(np.inf, marks=pytest.mark.slow)])
 def test_a_diverged_run_is_no_result(command, monkeypatch, tmp_path, value):
     (tmp_path / "barn.txt").write_text(TEXT)
-    monkeypatch.setattr("tfcharlm.recipe.log_frequencies", lambda ids, size: np.full(size, value))
+    monkeypatch.setattr("tfcharlm.training.config.log_frequencies", lambda ids, size: np.full(size, value))
     status, _, error = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
     assert status == 2
     assert re.fullmatch(r"tfcharlm: the training diverged within \d+ batches; give a lower --learning-rate .*\n", error)

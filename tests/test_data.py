@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tfcharlm
-from tfcharlm.novelty import novelty_report
+from tfcharlm.analysis.novelty import novelty_report
 from tfcharlm.text import Vocabulary, encode_file, files, line_dataset, read_chunks, stream_dataset
-from tfcharlm.text.batches import _forget
+from tfcharlm.text.batches import release_pages
 from tfcharlm.text.codec import GraphCodec
 
 SEEDS = st.none() | st.integers(0, 2**40)
@@ -154,8 +154,8 @@ def test_lines_of_like_length_are_together_and_orders_differ(rng):
 @pytest.mark.parametrize(
     ("lines", "vocabulary", "message"),
     [
-        (["a", "b\n"], Vocabulary("ab\n"), r"got 'b\\n' at place 1"),
-        (["a", 7], Vocabulary("ab\n"), "got 7 at place 1"),
+        (["a", "b\n"], Vocabulary("ab\n"), r"received 'b\\n' at position 1"),
+        (["a", 7], Vocabulary("ab\n"), "received 7 at position 1"),
         ([], Vocabulary("ab\n"), "one or more"),
         (["a"], Vocabulary("ab"), "needs the newline"),
         (["a", "bz"], Vocabulary("ab\n"), r"'z' \(U\+007A\) at position 3 \(line 2, column 2\)"),
@@ -297,7 +297,7 @@ def test_changes_of_a_private_mapping_are_not_forgotten(tmp_path):
     np.save(tmp_path / "ids.npy", np.zeros(10, np.uint8))
     mapped = np.load(tmp_path / "ids.npy", mmap_mode="c")
     mapped[3] = 7
-    _forget(mapped[1:])
+    release_pages(mapped[1:])
     assert mapped[3] == 7
 
 

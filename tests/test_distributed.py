@@ -191,7 +191,7 @@ def test_only_the_chief_prints_and_its_clock_goes_round(job):
 
 def test_every_replica_needs_a_row(job):
     assert [worker["too few rows"] for worker in job[1]] == [
-        "a batch must have a row for each of 2 replicas or more; got 1."
+        "a batch must have a row for each of 2 replicas or more; received 1."
     ] * 2
 
 

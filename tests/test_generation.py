@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
-from tfcharlm.sampling import sample, threefry, truncate_logits, uniform
+from tfcharlm.generation.sampling import sample, threefry, truncate_logits, uniform
 from tfcharlm.text import Vocabulary
 
 VOCABULARY = Vocabulary("\n abcdefghé")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tfcharlm
 from tfcharlm import reference
-from tfcharlm.kernels import chains, in_chains, precision, sequence
+from tfcharlm.kernels import chains, map_shards, precision, sequence
 
 INPUT, UNITS = 3, 5
 CELLS = {"rnn": tfcharlm.RNNCell, "lstm": tfcharlm.LSTMCell}
@@ -68,7 +68,7 @@ class Compiled:
 @pytest.fixture(scope="module")
 def compiled():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chains, "chain_count", lambda rows: 3)
+        patch.setattr(chains, "shard_count", lambda rows: 3)
         patch.setattr(sequence, "STEPS_PER_TURN", 4)  # the graphs are smaller, and the turns more
         yield Compiled()
 
@@ -138,7 +138,7 @@ def test_static_shapes_eager_compiled_and_under_xla_agree(rng, monkeypatch, kind
     states, d_states = (list(tf.constant(rng.normal(size=(STATES[kind], batch, UNITS)))) for _ in range(2))
     mask = tf.constant(make_mask(rng, "holes", batch, length))
     eager = differentiate(layer, x, states, mask, d_outputs, d_states)
-    monkeypatch.setattr(chains, "chain_count", lambda rows: 2)
+    monkeypatch.setattr(chains, "shard_count", lambda rows: 2)
 
     def again(**arguments):
         return tf.function(differentiate, autograph=False, **arguments)(layer, x, states, mask, d_outputs, d_states)
@@ -252,17 +252,17 @@ def test_why_the_plain_loop_runs():
             return super().call(2 * inputs, states, training=training)
 
     relu, hard = tfcharlm.RNNCell(4, "relu", name="a"), tfcharlm.LSTMCell(4, "tanh", "hard_sigmoid", name="b")
-    assert tfcharlm.RNN([lstm, tfcharlm.RNNCell(2)]).loop_reason is None
-    assert tfcharlm.RNN([lstm, gru]).loop_reason == "GRUCell has no kernel"
-    assert tfcharlm.RNN(Changed(4)).loop_reason == "Changed has no kernel"
-    assert tfcharlm.RNN(relu).loop_reason == "activation of a is not tanh"
-    assert tfcharlm.RNN(hard).loop_reason == "recurrent_activation of b is not sigmoid"
+    assert tfcharlm.RNN([lstm, tfcharlm.RNNCell(2)]).fallback_reason is None
+    assert tfcharlm.RNN([lstm, gru]).fallback_reason == "GRUCell has no kernel"
+    assert tfcharlm.RNN(Changed(4)).fallback_reason == "Changed has no kernel"
+    assert tfcharlm.RNN(relu).fallback_reason == "activation of a is not tanh"
+    assert tfcharlm.RNN(hard).fallback_reason == "recurrent_activation of b is not sigmoid"
 
 
 @pytest.mark.parametrize("native", [False, True])
 def test_bfloat16_rounds_operands_and_nothing_else(rng, monkeypatch, native):
     monkeypatch.setattr(precision, "_processor_has_bfloat16", lambda: native)
-    products = precision.Products(tf.bfloat16)
+    products = precision.MatMul(tf.bfloat16)
     a, b = (rng.normal(size=shape).astype(np.float32) for shape in [(5, 70), (70, 3)])
     rounded = [tf.cast(tf.cast(array, tf.bfloat16), tf.float64) for array in (a, b)]
     actual = products(products.operand(tf.constant(a)), products.operand(tf.constant(b)))
@@ -311,13 +311,13 @@ def test_step_by_step_is_the_sequence_also_in_bfloat16(rng, monkeypatch, kind, n
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 @pytest.mark.parametrize("known", [True, False])
 def test_chains_keep_rows_in_their_places(rng, monkeypatch, count, known):
-    monkeypatch.setattr(chains, "chain_count", lambda rows: count)
+    monkeypatch.setattr(chains, "shard_count", lambda rows: count)
     a, b = rng.normal(size=(4, 3)), rng.normal(size=(4,))
     shapes = [tf.TensorSpec((4 if known else None, *array.shape[1:]), tf.float64) for array in (a, b)]
 
     @tf.function(autograph=False, input_signature=shapes)
     def both(a, b):
-        return in_chains(lambda a, nothing, b: {"sum": a + b[0][:, None], "none": b[0]}, a, None, (b,))
+        return map_shards(lambda a, nothing, b: {"sum": a + b[0][:, None], "none": b[0]}, a, None, (b,))
 
     result = both(a, b)
     np.testing.assert_array_equal(result["sum"], a + b[:, None])
@@ -330,8 +330,8 @@ tfcharlm.configure_threads(3)
 counts = []
 @tf.function
 def f(x):
-    from tfcharlm.kernels.chains import chain_count
-    counts.extend(chain_count(rows) for rows in (1, 7, 8, 64, None))
+    from tfcharlm.kernels.shards import shard_count
+    counts.extend(shard_count(rows) for rows in (1, 7, 8, 64, None))
     return x + 1
 f(1)
 print(counts, tf.config.threading.get_intra_op_parallelism_threads())

@@ -223,7 +223,7 @@ def test_arguments_stand_in_the_order_of_the_keras_cell(kind):
 
 
 @kinds
-def test_initial_weights_follow_the_initialisers(rng, kind):
+def test_initial_weights_follow_the_initializers(rng, kind):
     initializers = {
         "kernel_initializer": keras.initializers.GlorotUniform(seed=3),
         "recurrent_initializer": keras.initializers.Orthogonal(seed=5),

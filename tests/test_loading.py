@@ -21,9 +21,9 @@ from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleH
 
 import tfcharlm
 from tfcharlm import bundle, expected, export, loading, operations, schema
-from tfcharlm.inspection import inspect_model
+from tfcharlm.artefact.inspection import inspect_model
 from tfcharlm.text import Vocabulary
-from tfcharlm.untrusted import parse_json
+from tfcharlm.artefact.safe_files import parse_json
 
 TEXT = "To be, or not to be: that is the question.\n\tÉ ☃ 1 2\n"
 CONFIG, MANIFEST = "assets.extra/config.json", "assets.extra/manifest.json"
@@ -57,7 +57,7 @@ def directory(exported, tmp_path):
 
 
 def seal(directory):
-    """Writes the manifest that agrees with the directory, as a stranger can; independent of `tfcharlm.manifest`."""
+    """Writes the manifest that agrees with the directory, as a stranger can; independent of `tfcharlm.artefact.manifest`."""
     sums = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
@@ -237,7 +237,7 @@ def many_files(directory):
         (directory / f"file{i}").touch()
 
 
-def serialised(module, name, registered=None, config=None):
+def serialized(module, name, registered=None, config=None):
     return {"module": module, "class_name": name, "registered_name": registered, "config": config or {}}
 
 
@@ -263,13 +263,13 @@ class Bomb:
 
 
 def stack(*cells):
-    return serialised("keras.layers", "StackedRNNCells", None, {"cells": list(cells)})
+    return serialized("keras.layers", "StackedRNNCells", None, {"cells": list(cells)})
 
 
 LAMBDA = {"class_name": "__lambda__", "config": {"value": [marshal.dumps(compile("1", "", "eval")).hex(), None, None]}}
 CELL = ("model", "cells", 0)
 FIELD = (*CELL, "config")
-POLICY = serialised("keras", "DTypePolicy", config={"name": "float32"})
+POLICY = serialized("keras", "DTypePolicy", config={"name": "float32"})
 
 # Spoilt, with a manifest that does not know it.
 CHANGED = {
@@ -348,43 +348,43 @@ SEALED = {
     "units true": (changed(*FIELD, "units", to=True), "units must be a whole number from"),
     "units 5.0": (changed(*FIELD, "units", to=5.0), "units must be a whole number from"),
     "units a list": (changed(*FIELD, "units", to=[5]), "units must be"),
-    "units an object": (changed(*FIELD, "units", to=serialised("builtins", "int")), "units must be"),
+    "units an object": (changed(*FIELD, "units", to=serialized("builtins", "int")), "units must be"),
     "a lambda for a cell": (changed(*CELL, to=LAMBDA), "cells[0] has no key 'module'"),
-    "a layer Lambda": (changed(*CELL, to=serialised("keras.layers", "Lambda", None, {"function": LAMBDA})),
+    "a layer Lambda": (changed(*CELL, to=serialized("keras.layers", "Lambda", None, {"function": LAMBDA})),
                        "cells[0] must be one of"),
-    "a function of Python": (changed(*CELL, to=serialised("os", "function", "system", "system")), "must be one of"),
+    "a function of Python": (changed(*CELL, to=serialized("os", "function", "system", "system")), "must be one of"),
     "a module of Python": (changed(*CELL, "module", to="subprocess"), "must be one of"),
     "a module of this package": (changed(*CELL, "module", to="tfcharlm.layers.base"), "must be one of"),
     "a registered cell": (
-        changed(*CELL, to=serialised(__name__, "RegisteredCell", "stranger>Cell", {"units": 5})), "must be one of"),
+        changed(*CELL, to=serialized(__name__, "RegisteredCell", "stranger>Cell", {"units": 5})), "must be one of"),
     "a registered name on a known class": (changed(*CELL, "registered_name", to="stranger>Cell"), "must be one of"),
     "no registered name": (changed(*CELL, "registered_name", to=None), "must be one of"),
-    "a layer for a cell": (changed(*CELL, to=serialised("keras.layers", "Dense", None, {"units": 5})), "one of"),
+    "a layer for a cell": (changed(*CELL, to=serialized("keras.layers", "Dense", None, {"units": 5})), "one of"),
     "a stack without a name": (
-        changed(*CELL, to=lambda c: serialised("keras.layers", "StackedRNNCells", None, {"cells": [c]}) | {"x": 1}),
+        changed(*CELL, to=lambda c: serialized("keras.layers", "StackedRNNCells", None, {"cells": [c]}) | {"x": 1}),
         "unknown key 'x'"),
     "a stack in a stack": (changed(*CELL, to=lambda c: stack(stack(c))), "cells[0].config.cells[0] must be one of"),
     "a stack of nothing": (changed(*CELL, to=lambda c: stack()), "cells must be a list of 1 to 100"),
     "a stranger's cell in a stack": (
-        changed(*CELL, to=lambda c: stack(c, serialised(__name__, "RegisteredCell", "stranger>Cell", {"units": 5}))),
+        changed(*CELL, to=lambda c: stack(c, serialized(__name__, "RegisteredCell", "stranger>Cell", {"units": 5}))),
         "cells[1] must be one of"),
     "a stack of other weights": (changed(*CELL, to=lambda c: stack(c, c)), "must be float32 (5, 20)"),
     "a class that is a list": (changed(*CELL, "class_name", to=["LSTMCell"]), "class_name must be"),
     "a lambda for an activation": (changed(*FIELD, "activation", to=LAMBDA), "activation must be one of"),
     "a registered activation": (changed(*FIELD, "activation", to="stranger>function"), "activation must be one of"),
     "a function for an activation": (
-        changed(*FIELD, "activation", to=serialised("os", "function", "system", "system")), "activation must be"),
+        changed(*FIELD, "activation", to=serialized("os", "function", "system", "system")), "activation must be"),
     "a tensor for an initializer": (
         changed(*FIELD, "kernel_initializer", to={"class_name": "__tensor__", "config": {"value": 1}}), "no key"),
     "a tensor in an initializer": (
-        changed(*FIELD, "kernel_initializer", to=serialised(
+        changed(*FIELD, "kernel_initializer", to=serialized(
             "keras.initializers", "Constant", None, {"value": {"class_name": "__numpy__", "config": {}}})),
         "value must be a number"),
     "a seed that is an object": (
-        changed(*FIELD, "kernel_initializer", "config", "seed", to=serialised("keras.random", "SeedGenerator")),
+        changed(*FIELD, "kernel_initializer", "config", "seed", to=serialized("keras.random", "SeedGenerator")),
         "seed must be a whole number"),
     "an initializer that cannot make a vector": (
-        changed(*FIELD, "bias_initializer", to=serialised("keras.initializers", "Identity")),
+        changed(*FIELD, "bias_initializer", to=serialized("keras.initializers", "Identity")),
         "cells[0] cannot be built"),
     "an initializer with axes that are not there": (
         changed(*FIELD, "kernel_initializer", "config", to={"input_axes": [4], "output_axes": [0]}),
@@ -393,11 +393,11 @@ SEALED = {
         changed(*FIELD, "dtype", "config", "name", to="mixed_bfloat16"),
         "a cell that computes in float32, as its model; received 'bfloat16'"),
     "a regularizer from elsewhere": (
-        changed(*FIELD, "kernel_regularizer", to=serialised("os", "system")), "must be one of"),
+        changed(*FIELD, "kernel_regularizer", to=serialized("os", "system")), "must be one of"),
     "a constraint from elsewhere": (
-        changed(*FIELD, "bias_constraint", to=serialised("keras.layers", "Lambda")), "must be one of"),
+        changed(*FIELD, "bias_constraint", to=serialized("keras.layers", "Lambda")), "must be one of"),
     "a policy of another kind": (
-        changed("model", "dtype", to=serialised("keras.dtype_policies", "DTypePolicyMap")), "must be one of"),
+        changed("model", "dtype", to=serialized("keras.dtype_policies", "DTypePolicyMap")), "must be one of"),
     "a policy of complex numbers": (changed("model", "dtype", "config", "name", to="complex64"), "must be one of"),
     "another policy": (
         changed("model", "dtype", "config", "name", to="float64"), "must be a cell that computes in float64"),
@@ -798,10 +798,10 @@ def needed_operations(directory):
 
 @pytest.mark.parametrize("name", OWN)
 def test_own_exports_are_clean_and_come_back(own_export, name):
-    """Says which operations are missing in `tfcharlm.operations.ALLOWED`."""
+    """Says which operations are missing in `tfcharlm.artefact.graph_operations.ALLOWED`."""
     directory = own_export(name)
     missing = needed_operations(directory) - operations.ALLOWED
-    assert sorted(missing) == [], "add these to tfcharlm.operations.ALLOWED"
+    assert sorted(missing) == [], "add these to tfcharlm.artefact.graph_operations.ALLOWED"
     inspection = inspect_model(directory)
     assert inspection.clean, (inspection.differences, inspection.foreign)
     original, again = ALL_OWN[name](), tfcharlm.load_model(directory)
@@ -885,11 +885,11 @@ def test_every_one_of_300_foreign_operations_is_found_in_every_place(graph, rng)
     chosen = rng.permutation(names)[:300]
     assert {"ReadFile", "WriteFile", "PyFunc"} <= set(names) and len(chosen) == 300
     places = hidden_places(graph)
-    assert operations.foreign_operations(graph) == []
+    assert operations.disallowed_operations(graph) == []
     for number, nodes in enumerate(places.values()):
         for operation in chosen:
             nodes.add(name=f"node{number}", op=operation)
-    found = operations.foreign_operations(graph)
+    found = operations.disallowed_operations(graph)
     assert len(found) == len(set(found)) == 300 * len(places) == 2400
     assert set(found) == {
         (operation, f"node{number}", where.removesuffix(" of another"))
@@ -925,11 +925,11 @@ def test_files_are_for_the_saver_alone(proto):
     for way, spoil in ways.items():
         graph = SavedModel.FromString(proto.SerializeToString())
         spoil(graph)
-        found = {foreign.operation for foreign in operations.foreign_operations(graph)}
+        found = {foreign.operation for foreign in operations.disallowed_operations(graph)}
         assert found == {"MergeV2Checkpoints", "SaveV2", "ShardedFilename"}, way
     graph = SavedModel.FromString(proto.SerializeToString())
     next(n for n in function_named(graph, restoring).node_def if n.op == "RestoreV2").input[0] = "elsewhere:output:0"
-    assert [foreign.operation for foreign in operations.foreign_operations(graph)] == ["RestoreV2"]
+    assert [foreign.operation for foreign in operations.disallowed_operations(graph)] == ["RestoreV2"]
     elsewhere = {
         "SaveV2": lambda node: node.input.__setitem__(0, "num_shards:output:0"),
         "ShardedFilename": lambda node: node.input.__setitem__(0, "Const:output:0"),
@@ -945,15 +945,15 @@ def test_files_are_for_the_saver_alone(proto):
     for way, spoil in elsewhere.items():
         graph = SavedModel.FromString(proto.SerializeToString())
         spoil(next(n for n in function_named(graph, saving).node_def if n.op == way.partition(",")[0]))
-        assert operations.foreign_operations(graph), way
+        assert operations.disallowed_operations(graph), way
     graph = SavedModel.FromString(proto.SerializeToString())
     nodes = function_named(graph, saving).node_def
     nodes.add(name="ShardedFilename", op="Identity", input=["Const:output:0"])
-    assert {foreign.operation for foreign in operations.foreign_operations(graph)} >= {"SaveV2", "MergeV2Checkpoints"}
+    assert {foreign.operation for foreign in operations.disallowed_operations(graph)} >= {"SaveV2", "MergeV2Checkpoints"}
     for function in (saving, restoring):
         graph = SavedModel.FromString(proto.SerializeToString())
         function_named(graph, function).node_def.add(name="n", op="SaveV2" if function == restoring else "RestoreV2")
-        assert len(operations.foreign_operations(graph)) == 1
+        assert len(operations.disallowed_operations(graph)) == 1
 
 
 def test_a_function_that_is_not_there_is_foreign(graph):
@@ -963,7 +963,7 @@ def test_a_function_that_is_not_there_is_foreign(graph):
     call.attr["f"].func.attr["g"].list.func.add().name = "RemoteCall"
     graph.meta_graphs[0].graph_def.library.gradient.add(function_name="f", gradient_func="PyFunc")
     graph.meta_graphs[0].graph_def.library.function[0].attr["x"].func.name = "ReadFile"
-    assert {f.operation for f in operations.foreign_operations(graph)} == {
+    assert {f.operation for f in operations.disallowed_operations(graph)} == {
         "WriteFile",
         "RemoteCall",
         "PyFunc",

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
-from tfcharlm.dropout import SequenceDropout
+from tfcharlm.model.dropout import SequenceDropout
 from tfcharlm.kernels import chains
-from tfcharlm.metrics import BitsPerCharacter
+from tfcharlm.model.metrics import BitsPerCharacter
 from tfcharlm.text import Vocabulary, stream_dataset
 
 VOCABULARY = Vocabulary("abcdefghijk")
@@ -226,7 +226,7 @@ RUNS = {
 @pytest.mark.parametrize("kind", RUNS)
 def test_fit_is_the_training_loop_in_numpy(kind, rng):
     """200 updates over parallel streams, three passes: the same loss at every step, and clipping has work to do."""
-    make_optimizer, update, clip = RUNS[kind]
+    build_optimizer, update, clip = RUNS[kind]
     cell = {"rnn": tfcharlm.RNNCell, "lstm": tfcharlm.LSTMCell}[kind](7, dtype="float64")
     model = tfcharlm.CharLM(VOCABULARY, [cell], embedding_dim=EMBEDDING, dtype="float64")
     parameters = reference.random_parameters(rng, SIZE, EMBEDDING, [(kind, 7)])
@@ -249,7 +249,7 @@ def test_fit_is_the_training_loop_in_numpy(kind, rng):
         parameters = keras.tree.pack_sequence_as(parameters, list(updated))
         losses.append(loss)
 
-    model.compile(make_optimizer())
+    model.compile(build_optimizer())
     seen = []
     record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(float(logs["loss"])))
     model.fit(data, verbose=0, callbacks=[record])
@@ -365,7 +365,7 @@ def test_bits_per_character_of_nothing_is_zero():
     assert float(BitsPerCharacter().result()) == 0
 
 
-def test_regularisation_is_in_the_loss_and_not_in_the_bits(rng):
+def test_regularization_is_in_the_loss_and_not_in_the_bits(rng):
     cell = tfcharlm.LSTMCell(5, kernel_regularizer=keras.regularizers.L2(0.1))
     model = tfcharlm.CharLM(VOCABULARY, [cell], embedding_dim=EMBEDDING)
     model.compile()
@@ -404,7 +404,7 @@ def test_weight_drop_needs_kernels():
 
 def test_dropout_of_keras_cells_is_drawn_anew_for_every_batch(rng, monkeypatch):
     """Batches of other sizes and chains of unequal lengths: masks of an earlier one would not fit."""
-    monkeypatch.setattr(chains, "chain_count", lambda rows: 2)
+    monkeypatch.setattr(chains, "shard_count", lambda rows: 2)
     model = tfcharlm.CharLM(VOCABULARY, [keras.layers.GRUCell(4, dropout=0.5, recurrent_dropout=0.5)])
     model.compile(keras.optimizers.Adam(0.01))
     for batch in (3, 5):

@@ -18,15 +18,15 @@ import test_reference
 import test_signatures
 
 from tfcharlm import reference
-from tfcharlm.carried import CarriedState
+from tfcharlm.model.carried_state import CarriedState
 from tfcharlm.generation import beams
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.loop import TokenLoop
-from tfcharlm.generation.writer import Continuation
+from tfcharlm.generation.streaming import TextStreamer
 from tfcharlm.kernels import chains, lstm_step, precision, recurrences, rnn_step, sequence
 from tfcharlm.layers import RNN
-from tfcharlm.model import CharLM
-from tfcharlm.novelty import _Index
+from tfcharlm.model.char_lm import CharLM
+from tfcharlm.analysis.novelty import _Index
 from tfcharlm.reference import lstm as reference_lstm
 from tfcharlm.text import datasets, line_dataset
 
@@ -117,7 +117,7 @@ MUTANTS = {
     "gate blocks g and o swapped": (lstm_step, "z_i, z_f, z_g, z_o =", "z_i, z_f, z_o, z_g =", [cell_test, keras_test]),
     "no forget path": (lstm_step, "f * tf.cast(c, z_i.dtype) + i", "i", [cell_test, keras_test]),
     "output not squashed": (lstm_step, "o * activation(c_next)", "o * c_next", [cell_test, keras_test]),
-    "arithmetic in bfloat16": (precision.widen, "tf.cast(tensor, tf.float32)", "tensor", [precision_test]),
+    "arithmetic in bfloat16": (precision.at_least_float32, "tf.cast(tensor, tf.float32)", "tensor", [precision_test]),
     "rnn forgets": (rnn_step, "x, h)), h.dtype", "x, h * 0)), h.dtype", [lambda rng: cell_test(rng, "rnn")]),
     "kernel: output gate derived by the cell": (
         recurrences._lstm_backward, "dy=d_h * tanh_c", "dy=d_h * after[0]", [kernel_test],
@@ -132,7 +132,7 @@ MUTANTS = {
         [kernel_test],
     ),
     "kernel: gradient of one turn only": (sequence.backward, "d_matrix +=", "d_matrix =", [kernel_test]),
-    "chains: a row lost": (chains.in_chains, "rows * k // count for", "rows * k // count - 1 for", [chain_test]),
+    "chains: a row lost": (chains.map_shards, "rows * k // count for", "rows * k // count - 1 for", [chain_test]),
     "gates swapped in NumPy": (reference_lstm._gates, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [cell_test]),
     "no forget path back": (reference_lstm._step_backward, "d_c * f\n", "d_c\n", [finite_difference_test]),
     "output gate derived by the cell": (
@@ -144,7 +144,7 @@ MUTANTS = {
         "(new_logits, _), new_states = self._stateless_step(values, own[:, None], states), states", [sampling_test],
     ),
     "padding of a prompt read": (TokenLoop._tile, "(t < lengths)", "(t >= 0)", [batch_test]),
-    "noise of every piece the same": (TokenLoop._tile, "position + tf.range(BLOCK)", "tf.range(BLOCK)", [batch_test]),
+    "noise of every piece the same": (TokenLoop._tile, "position + tf.range(DECODE_BLOCK)", "tf.range(DECODE_BLOCK)", [batch_test]),
     "prompt begins no line": (
         TextGraph._read, "tf.concat([start, tokens], axis=1)", "tf.concat([tokens, start], axis=1)", [sampling_test],
     ),
@@ -155,7 +155,7 @@ MUTANTS = {
     "tokens scored by themselves": (
         TextGraph._shifted, "tf.concat([first, targets[:, :-1]], axis=1)", "targets", [score_test],
     ),
-    "half a stop string shown": (Continuation._possible_stop, "default=0)", "default=0) * 0", [stop_test]),
+    "half a stop string shown": (TextStreamer._possible_stop, "default=0)", "default=0) * 0", [stop_test]),
     "beams forget their past": (beams._search, "scores[:, None] +", "0 * scores[:, None] +", [beam_test]),
     "beams keep their state": (beams._search, "tf.gather(state, parents)", "state", [beam_test]),
     "state not advanced in NumPy": (

@@ -1,4 +1,4 @@
-"""Pictures show the numbers they are given, coloured text is the text, and `tfcharlm plot` writes both."""
+"""Pictures show the numbers they are given, colored text is the text, and `tfcharlm plot` writes both."""
 
 import dataclasses
 import functools
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import tfcharlm
 from tfcharlm import export, plots
-from tfcharlm.activations import Activations, Track, activations, gradient_norms, unit_tracks
-from tfcharlm.callbacks import Report
-from tfcharlm.plots import coloured
+from tfcharlm.analysis import Activations, UnitCorrelation, activations, gradient_norms, correlate_units
+from tfcharlm.training.evaluation import Report
+from tfcharlm.plots import colored
 from tfcharlm.text import Vocabulary
 
 TEXT = 'KENT:\nI said "a < b" & went;\n\tthen $x$\n' * 4
@@ -134,7 +134,7 @@ def test_a_diverged_model_has_a_picture(rng):
     recorded.layers[0]["c"][2, :] = np.inf
     plots.image(plots.activation_heatmap(recorded))
     plots.image(plots.gate_heatmap(recorded))
-    assert text_of(plots.coloured_text(recorded, [(0, "h", 0), (0, "c", 0)])) == [recorded.text] * 2
+    assert text_of(plots.colored_text(recorded, [(0, "h", 0), (0, "c", 0)])) == [recorded.text] * 2
 
 
 def test_without_matplotlib_the_error_says_what_to_type(rng, monkeypatch):
@@ -148,7 +148,7 @@ def test_without_matplotlib_the_error_says_what_to_type(rng, monkeypatch):
     ):
         with pytest.raises(ImportError, match=r'pip install "tfcharlm\[plots\]"'):
             draw()
-    assert plots.coloured_text(recorded, [(0, "h", 0)])
+    assert plots.colored_text(recorded, [(0, "h", 0)])
 
 
 class Page(HTMLParser):
@@ -184,22 +184,22 @@ def text_of(page):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), st.integers(0, 2**32))
-def test_coloured_text_is_the_text(text, seed):
+def test_colored_text_is_the_text(text, seed):
     values = np.random.default_rng(seed).normal(size=(len(text), 2))
     recorded = Activations(tuple(text), ({"h": values},))
-    assert text_of(plots.coloured_text(recorded, [(0, "h", 1), (0, "h", 0)])) == [text, text]
+    assert text_of(plots.colored_text(recorded, [(0, "h", 1), (0, "h", 0)])) == [text, text]
 
 
 def test_a_carriage_return_is_written_so_that_browsers_keep_it(rng):
     text = "a\r\nb\rc"
-    page = plots.coloured_text(recorded_of(rng, text), [(0, "h", 1)])
+    page = plots.colored_text(recorded_of(rng, text), [(0, "h", 1)])
     assert "\r" not in page and page.count("&#13;") == 2 and text_of(page) == [text]
 
 
-def test_colours_follow_the_activations(rng):
+def test_colors_follow_the_activations(rng):
     recorded = recorded_of(rng)
     values, gate = recorded.layers[0]["c"][:, 2], recorded.layers[0]["i"][:, 3]
-    page = Page(plots.coloured_text(recorded, [(0, "c", 2), (0, "i", 3)]))
+    page = Page(plots.colored_text(recorded, [(0, "c", 2), (0, "i", 3)]))
     for classes, expected in zip(page.classes, (values / np.abs(values).max(), 2 * gate - 1), strict=True):
         levels = [int(re.match(r"v(\d+)", name)[1]) for name in classes]
         assert levels == np.rint(10 * (expected + 1)).tolist()
@@ -208,27 +208,27 @@ def test_colours_follow_the_activations(rng):
         assert marked == [character == name for character in TEXT]
 
 
-def test_a_constant_unit_is_coloured_too(rng):
+def test_a_constant_unit_is_colored_too(rng):
     recorded = recorded_of(rng)
     recorded.layers[0]["h"][:, 1] = 0
-    classes = Page(plots.coloured_text(recorded, [(0, "h", 1)])).classes[0]
+    classes = Page(plots.colored_text(recorded, [(0, "h", 1)])).classes[0]
     assert {name.split()[0] for name in classes} == {"v10"}
 
 
-def test_every_colour_can_be_read_on_both_backgrounds():
-    light, dark = re.split("@media", coloured._style())
+def test_every_color_can_be_read_on_both_backgrounds():
+    light, dark = re.split("@media", colored._style())
     for style, page in ((light, "#ffffff"), (dark, "#1e1e1e")):
         rules = re.findall(r"\.v(\d+)\{background:#(\w+);color:#(\w+)\}", style)
         assert [int(level) for level, *_ in rules] == list(range(21))
-        for _, *colours in rules:
-            assert coloured.contrast(*([int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colours)) >= 4.5
+        for _, *colors in rules:
+            assert colored.contrast(*([int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colors)) >= 4.5
         assert "#" + rules[10][1] == page
-    assert coloured.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert colored.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
 
 
 def test_the_page_needs_nothing_and_says_what_it_shows(rng):
-    units = {"in <quotes>": Track(0, "c", 2, -0.625), "plain": (1, "h", 0)}
-    page = plots.coloured_text(recorded_of(rng), units, title="A & B")
+    units = {"in <quotes>": UnitCorrelation(0, "c", 2, -0.625), "plain": (1, "h", 0)}
+    page = plots.colored_text(recorded_of(rng), units, title="A & B")
     assert "<title>A &amp; B</title>" in page
     assert "<h2>in &lt;quotes&gt;: c 2 of layer 0, correlation -0.62</h2>" in page
     assert "<h2>plain: h 0 of layer 1</h2>" in page
@@ -236,7 +236,7 @@ def test_the_page_needs_nothing_and_says_what_it_shows(rng):
     (scale, _) = Page(page, "scale").texts
     assert scale.startswith("-") and scale.count("0.00") == 1
     with pytest.raises(ValueError, match=r"units must have at least one \(layer, kind, unit\).*received \[\]"):
-        plots.coloured_text(recorded_of(rng), [])
+        plots.colored_text(recorded_of(rng), [])
 
 
 @pytest.fixture(scope="module")
@@ -267,12 +267,12 @@ def test_plot_units_shows_those_that_track_best(saved, plot, tmp_path):
     status, output, error = plot("units", saved, "--corpus", "text.txt")
     assert (status, error) == (0, "")
     recorded = activations(tfcharlm.load_model(saved), TEXT)
-    tracks = unit_tracks(recorded, layers=[0], count=3)
+    tracks = correlate_units(recorded, layers=[0], count=3)
     named = {name: [f"c {track.unit} ({track.score:+.2f})" for track in found] for name, found in tracks.items()}
     assert output == "".join(f"{name}: {', '.join(found)}\n" for name, found in named.items()) + "Written: units.html\n"
     page = (tmp_path / "units.html").read_text()
     best = {name: found[0] for name, found in tracks.items() if abs(found[0].score) >= 0.1}
-    assert page == plots.coloured_text(recorded, best, title=f"Units of {saved}")
+    assert page == plots.colored_text(recorded, best, title=f"Units of {saved}")
     assert text_of(page) == [TEXT] * len(best)
 
 
@@ -293,7 +293,7 @@ def test_plot_gates_shows_a_unit(saved, plot, tmp_path):
     recorded = activations(tfcharlm.load_model(saved), TEXT)
     assert (tmp_path / "gates.png").read_bytes() == plots.image(plots.gate_heatmap(recorded.part(0, 30), unit=2))
     status, output, _ = plot("gates", saved, "--text", TEXT, "--output", "gates.html")
-    best = max((found[0] for found in unit_tracks(recorded, layers=[0]).values()), key=lambda track: abs(track.score))
+    best = max((found[0] for found in correlate_units(recorded, layers=[0]).values()), key=lambda track: abs(track.score))
     assert output.startswith(f"Unit {best.unit} of layer 0\n")
     assert len(text_of((tmp_path / "gates.html").read_text())) == 6
 

@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 import tfcharlm
 from tfcharlm import reference
 from tfcharlm.cli.train import train
-from tfcharlm.export import export
-from tfcharlm.recipe import TrainingConfig
-from tfcharlm.suited import SUITED
+from tfcharlm.artefact.export import export
+from tfcharlm.training.config import TrainingConfig
+from tfcharlm.training.sizing import SUGGESTED
 from tfcharlm.text import Vocabulary
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -320,7 +320,7 @@ def recipe():
     """Of a run: none of its numbers is that of a run without an ingredient."""
     return dataclasses.asdict(TrainingConfig(minutes=10)) | {
         "units": 480, "dropout": 0.13, "input_dropout": 0.07, "weight_drop": 0.25, "weight_decay": 0.01,
-        "reset_rate": 0.02, "random_offset": True, "frequency_bias": True,
+        "state_reset_probability": 0.02, "random_start": True, "unigram_output_bias": True,
     }  # fmt: skip
 
 
@@ -355,7 +355,7 @@ def test_the_ablation_leaves_out_one_ingredient_at_a_time(monkeypatch):
         record = runs.leave_out(*arguments, lambda *received, given=given: given.append(received) or {"loss": 1.0})
         [(minutes, seed, options)] = given
         assert (minutes, seed, record["loss"]) == (10, 0, 1.0)
-        pinned = {option: recipe()[option] for option in SUITED}
+        pinned = {option: recipe()[option] for option in SUGGESTED}
         assert parsed(options) == nothing | pinned | runs.WITHOUT[name]
         assert parsed(record["left_out"].split()) == nothing | runs.WITHOUT[name]
 
@@ -416,7 +416,7 @@ def test_tables_have_means_seeds_bits_and_what_was_not_run_here(results):
     assert "| the whole recipe |  | 2,000 | 1.4510 | +0.0000 | 1.4710 | +0.0000 |" in page
     assert "| without dropout | --dropout 0 | 2,000 | 1.4813 | +0.0303 | 1.5013 | +0.0303 |" in page
     assert "2 seeds lie within 0.0100 (stream) and 0.0100 (cold)" in page
-    assert "cell lstm, units 512, layers 1, embedding_dim 64, " in page and "frequency_bias True, " in page
+    assert "cell lstm, units 512, layers 1, embedding_dim 64, " in page and "unigram_output_bias True, " in page
     assert "  a processor.\n" in page
     assert "- the others: another processor.\n" in page
     results["tinyshakespeare/nanogpt"] = {"cold": 1.8857, "seconds": 91.2, "environment": "a processor"}

@@ -38,7 +38,7 @@ stacks = pytest.mark.parametrize("stack", STACKS)
 def _short_turns(monkeypatch):
     """Three turns of a kernel's loop and a single step after them; compiled, rows in two chains."""
     monkeypatch.setattr(sequence, "STEPS_PER_TURN", 2)
-    monkeypatch.setattr(chains, "chain_count", lambda rows: 1 if tf.executing_eagerly() else 2)
+    monkeypatch.setattr(chains, "shard_count", lambda rows: 1 if tf.executing_eagerly() else 2)
 
 
 def make_layer(way, arrays, cap=True):
@@ -117,7 +117,7 @@ def test_the_cap_is_part_of_the_config(cap):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(cell))
     assert again.cap_input_gate is cap and again.get_config() == cell.get_config()
     copy = tfcharlm.RNN.from_config(tfcharlm.RNN(cell).get_config())
-    assert copy.cell.cap_input_gate is cap and copy.loop_reason is None
+    assert copy.cell.cap_input_gate is cap and copy.fallback_reason is None
     assert tfcharlm.LSTMCell(UNITS).get_config()["cap_input_gate"] is False
 
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm.cli.train import train
-from tfcharlm.recipe import BUDGETS, Corpus, TrainingConfig
-from tfcharlm.suited import SUITED
+from tfcharlm.training.config import BUDGETS, Corpus, TrainingConfig
+from tfcharlm.training.sizing import SUGGESTED
 from tfcharlm.text import load_corpus
 
 MODELS = Path(__file__).parents[1] / "saved_models"
@@ -42,7 +42,7 @@ def test_a_committed_model_is_what_its_command_makes(committed):
     assert not kept["interrupted"]
     budget = dict.fromkeys(BUDGETS) | {name: given[name] for name in BUDGETS if name in given}
     for name, default in dataclasses.asdict(TrainingConfig(steps=1)).items():
-        if name in given or name not in SUITED:
+        if name in given or name not in SUGGESTED:
             assert kept[name] == (budget | given).get(name, default), name
     assert f"`{given['name']}/1`: {kept['val_loss']:.4f} nats" in PAGE
     inspection = tfcharlm.inspect_model(directory)

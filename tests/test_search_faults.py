@@ -28,12 +28,12 @@ import pytest
 from keras_tuner.engine.trial import Trial
 
 from tfcharlm.tuning import workers as workers_module
-from tfcharlm.tuning.connection import Connection
-from tfcharlm.tuning.leases import claim
-from tfcharlm.tuning.oracles import KINDS, make_oracle
-from tfcharlm.tuning.run import search
-from tfcharlm.tuning.tuner import as_history
-from tfcharlm.tuning.workers import Workers
+from tfcharlm.tuning.fault_tolerance.connection import Connection
+from tfcharlm.tuning.fault_tolerance.leases import claim
+from tfcharlm.tuning.fault_tolerance.oracles import KINDS, make_oracle
+from tfcharlm.tuning.search import search
+from tfcharlm.tuning.fault_tolerance.tuner import as_history
+from tfcharlm.tuning.fault_tolerance.workers import Workers
 
 CELLS, RATES = ["lstm", "rnn", "gru"], [0.5, 0.25, 0.125]
 
@@ -451,7 +451,7 @@ class Client:
 
 
 def test_a_worker_asks_again_when_the_chief_was_away(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr("tfcharlm.tuning.connection.time", type("Time", (), {"sleep": staticmethod(lambda s: None)}))
+    monkeypatch.setattr("tfcharlm.tuning.fault_tolerance.connection.time", type("Time", (), {"sleep": staticmethod(lambda s: None)}))
     oracle = begin(tmp_path / "search")
     connection = Connection(Client(oracle, rng), "worker0")
     while (trial := connection.create_trial("worker0")).status != "STOPPED":

@@ -17,7 +17,7 @@ from test_generation import PROMPTS, VOCABULARY, make_model, parameters_of, run
 import tfcharlm
 from tfcharlm import reference
 from tfcharlm.generation.limits import MAX_BYTES, MAX_ROWS, MAX_TOKENS
-from tfcharlm.generation.writer import Continuation
+from tfcharlm.generation.streaming import TextStreamer
 from tfcharlm.text import Vocabulary
 
 LETTERS = Vocabulary("ab\n")
@@ -168,7 +168,7 @@ def test_where_a_text_is_cut_into_pieces_changes_nothing(rng):
         stops = [vocabulary.decode(rng.integers(0, 3, n)) for n in rng.integers(1, 5, rng.integers(1, 4))]
         places = [place for place in map(text.find, stops) if place >= 0]
         cuts = [0, *np.flatnonzero(rng.integers(0, 2, 8)) + 1, 9]
-        continuation = Continuation(vocabulary, stops)
+        continuation = TextStreamer(vocabulary, stops)
         pieces = [
             continuation.add(vocabulary.encode(text[begin:end]), final=end == 9)
             for begin, end in itertools.pairwise(cuts)

@@ -160,7 +160,7 @@ def test_imports_follow_the_table(path):
         ("kernels", "def f():\n    import keras"),
         ("model", "from tfcharlm import reference"),
         ("layers", "from keras.src import backend"),
-        ("sampling", "import tfcharlm.model"),
+        ("sampling", "import tfcharlm.model.char_lm"),
         ("cli", "import requests"),
     ],
 )

@@ -106,7 +106,7 @@ def trace_of(cell):
     return cell.get_config(), variables, attributes, keras.config.dtype_policy().name, random.getstate()
 
 
-# The like of which are among the others.
+# The reference_cell of which are among the others.
 SLOW = {"keras GRUCell, reset before", "keras LSTMCell, dropout", "keras, stacked", "a stack of somebody's"}
 
 
@@ -114,11 +114,11 @@ SLOW = {"keras GRUCell, reset before", "keras LSTMCell, dropout", "keras, stacke
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SOUND]
 )
 def test_a_sound_cell_passes_and_is_left_alone(name, capsys):
-    cell, like = SOUND[name]()
+    cell, reference_cell = SOUND[name]()
     before = trace_of(cell)
-    report = check_cell(cell, like=like)
+    report = check_cell(cell, reference_cell=reference_cell)
     assert trace_of(cell) == before
-    assert report.names("ok") == [name for name in CHECKS if name != "like" or like is not None]
+    assert report.names("ok") == [name for name in CHECKS if name != "reference_cell" or reference_cell is not None]
     assert capsys.readouterr().out == ""
 
 
@@ -355,7 +355,7 @@ class FixedBatch(Leaky):
 
 
 FAULTS = {
-    SwappedGates: "like",
+    SwappedGates: "reference_cell",
     WrongGradient: "gradients",
     OldState: "state returned",
     OldSecondState: "state returned",
@@ -416,8 +416,8 @@ def only(monkeypatch):
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_is_caught_by_its_check(only, fault):
     only(FAULTS[fault])
-    like = keras.layers.LSTMCell(UNITS) if issubclass(fault, tfcharlm.LSTMCell) else None
-    report = report_of(planted(fault), like=like)
+    reference_cell = keras.layers.LSTMCell(UNITS) if issubclass(fault, tfcharlm.LSTMCell) else None
+    report = report_of(planted(fault), reference_cell=reference_cell)
     assert report.failed == [FAULTS[fault]]
 
 
@@ -503,7 +503,7 @@ def test_the_seed_and_the_size_of_the_input_are_the_callers(only):
     [
         ({"cell": "LSTM"}, TypeError, r"cell must be a keras.layers.Layer with state_size, such as .*received 'LSTM'"),
         ({"cell": keras.layers.LSTM(3)}, TypeError, r"received the layer LSTM\. Give its cell: layer\.cell"),
-        ({"cell": tfcharlm.RNNCell(3), "like": keras.layers.Dense(3)}, TypeError, "like must be a keras.layers.Layer"),
+        ({"cell": tfcharlm.RNNCell(3), "reference_cell": keras.layers.Dense(3)}, TypeError, "reference_cell must be a keras.layers.Layer"),
         ({"cell": built(tfcharlm.RNNCell(3)), "input_dim": 5}, ValueError, "of size 3; received input_dim=5"),
     ],
 )
@@ -513,6 +513,6 @@ def test_what_is_no_cell_is_refused(arguments, error, message):
 
 
 def test_a_cell_of_another_layout_is_no_likeness(only):
-    only("like")
-    result = report_of(tfcharlm.LSTMCell(UNITS), like=keras.layers.GRUCell(UNITS))["like"]
+    only("reference_cell")
+    result = report_of(tfcharlm.LSTMCell(UNITS), reference_cell=keras.layers.GRUCell(UNITS))["reference_cell"]
     assert "(7, 16)" in result.error.received and "as in GRUCell" in result.error.expected

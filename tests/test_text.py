@@ -107,15 +107,15 @@ def test_lone_surrogate_is_named(level):
     ("tokens", "level", "message"),
     [
         ([], "char", "at least one token"),
-        (["a", "b", "a"], "char", "'a' again at place 2"),
-        (["a", "bc"], "char", "one code point; got 'bc' at place 1"),
-        (["a", ""], "char", "one code point; got '' at place 1"),
-        (["a", 7], "char", "must be a str; got 7"),
+        (["a", "b", "a"], "char", "'a' again at position 2"),
+        (["a", "bc"], "char", "one code point; received 'bc' at position 1"),
+        (["a", ""], "char", "one code point; received '' at position 1"),
+        (["a", 7], "char", "must be a str; received 7"),
         (["\udc00"], "char", "surrogate"),
-        (["a b"], "word", "'a b' at place 0"),
+        (["a b"], "word", "'a b' at position 0"),
         ([" a", " a"], "word", "' a' again"),
         (["a"], "byte", r"chr\(0\) to chr\(255\)"),
-        (["a"], "letter", "char, byte, word; got 'letter'"),
+        (["a"], "letter", "char, byte, word; received 'letter'"),
     ],
 )
 def test_bad_tokens(tokens, level, message):
@@ -130,13 +130,13 @@ def test_bad_arguments():
             Vocabulary.from_text(text)
     with pytest.raises(ValueError, match="level must be one of"):
         Vocabulary.from_text("a", "bytes")
-    with pytest.raises(ValueError, match="expects a str; got bytes"):
+    with pytest.raises(ValueError, match="expects a str; received bytes"):
         vocabulary.encode(b"ab")
-    with pytest.raises(ValueError, match="got 'replace'"):
+    with pytest.raises(ValueError, match="received 'replace'"):
         vocabulary.encode("ab", errors="replace")
     for ids, message in [
-        ([0, 2], "2 at place 1"),
-        ([-1], "-1 at place 0"),
+        ([0, 2], "2 at position 1"),
+        ([-1], "-1 at position 0"),
         ([[0]], "length"),
         ([0.5], "float64"),
     ]:
@@ -469,11 +469,11 @@ def test_bad_choices_about_damage(tmp_path):
     (tmp_path / "text.txt").write_text("ab")
     vocabulary, ids = Vocabulary("ab"), tmp_path / "ids.npy"
     for errors in ("ignore", None):
-        with pytest.raises(ValueError, match=f'must be "strict" or "replace"; got {errors!r}'):
+        with pytest.raises(ValueError, match=f'must be "strict" or "replace"; received {errors!r}'):
             load_corpus(tmp_path / "text.txt", errors)
-        with pytest.raises(ValueError, match=f'must be "strict" or "replace"; got {errors!r}'):
+        with pytest.raises(ValueError, match=f'must be "strict" or "replace"; received {errors!r}'):
             encode_file(tmp_path / "text.txt", vocabulary, ids, decode_errors=errors)
-    with pytest.raises(ValueError, match="got 'replace'; of bytes that are not UTF-8, type decode_errors"):
+    with pytest.raises(ValueError, match="received 'replace'; of bytes that are not UTF-8, type decode_errors"):
         encode_file(tmp_path / "text.txt", vocabulary, ids, errors="replace")
     assert not ids.exists()
 
@@ -551,8 +551,8 @@ def test_stream_is_a_cut_of_the_text(shape, passes, seed):
 
 def test_resets_are_drawn_and_change_no_text():
     ids, numbers = _text(2000), {"batch_size": 5, "sequence_length": 3, "seed": 7, "passes": 4}
-    resets = _collect(stream_dataset(ids, **numbers, reset_rate=0.2))
-    again = _collect(stream_dataset(ids, **numbers, reset_rate=0.2))
+    resets = _collect(stream_dataset(ids, **numbers, state_reset_probability=0.2))
+    again = _collect(stream_dataset(ids, **numbers, state_reset_probability=0.2))
     tokens, _, targets = _collect(stream_dataset(ids, **numbers))
     for one, other in zip(resets, again, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -565,20 +565,20 @@ def test_resets_are_drawn_and_change_no_text():
         # Neither passes, nor steps, nor rows are alike.
         one, other = np.take(drawn[:, 1:], 0, axis), np.take(drawn[:, 1:], 1, axis)
         assert not np.array_equal(one, other)
-    late = _collect(stream_dataset(ids, **numbers, reset_rate=0.2).source.starting_at(steps + 2))
+    late = _collect(stream_dataset(ids, **numbers, state_reset_probability=0.2).source.starting_at(steps + 2))
     np.testing.assert_array_equal(late[1], resets[1][steps + 2 :])
-    fixed = _collect(stream_dataset(ids, **numbers, reset_rate=0.2, random_offset=False))
+    fixed = _collect(stream_dataset(ids, **numbers, state_reset_probability=0.2, random_start=False))
     np.testing.assert_array_equal(fixed[1], resets[1])
     numbers.pop("seed")
     np.testing.assert_array_equal(fixed[0], _collect(stream_dataset(ids, **numbers))[0])
     documents = [ids[:900], ids[900:]]
     plain, reset = (
-        np.stack([x["start"] for x, *_ in stream_dataset(documents, 5, 3, seed=7, reset_rate=rate).as_numpy_iterator()])
+        np.stack([x["start"] for x, *_ in stream_dataset(documents, 5, 3, seed=7, state_reset_probability=rate).as_numpy_iterator()])
         for rate in (0.0, 0.2)
     )
     ordered = [
         np.stack([x["tokens"] for x, *_ in stream_dataset(np.split(ids, 8), 5, 3, **drawn).as_numpy_iterator()])
-        for drawn in ({"seed": 3, "random_offset": False}, {})
+        for drawn in ({"seed": 3, "random_start": False}, {})
     ]
     np.testing.assert_array_equal(*ordered)
     assert not np.any(plain & ~reset) and np.mean(reset & ~plain) == pytest.approx(0.2, abs=0.05)
@@ -668,14 +668,14 @@ def test_ids_must_be_flat_integers(ids):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be an integer from 1 on; got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer from 1 on; received 0"),
         ({"batch_size": 2.0}, "batch_size"),
         ({"batch_size": True}, "batch_size"),
         ({"sequence_length": -1}, "sequence_length"),
         ({"passes": 0}, "passes"),
         ({"seed": -1}, "seed must be an integer from 0 on"),
         ({"seed": 2**63}, "seed"),
-        ({"seed": 1, "drop_remainder": False}, "got seed=1, expected seed=None"),
+        ({"seed": 1, "drop_remainder": False}, "received seed=1, expected seed=None"),
         ({"ids": np.arange(1)}, "2 tokens or more"),
         ({"ids": np.arange(1), "drop_remainder": False}, "2 tokens or more"),
     ],

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from tfcharlm import CharLM, RNNCell
-from tfcharlm.callbacks import AnnealLearningRate, Budget, annealed, averaged_weights
-from tfcharlm.recipe import CELLS, Corpus, TrainingConfig, make_model
-from tfcharlm.suited import SUITED, _multiplied, measured_speed, suited
+from tfcharlm.training.evaluation import AnnealLearningRate, Budget, learning_rate_at, averaged_weights
+from tfcharlm.training.config import CELLS, Corpus, TrainingConfig, make_model
+from tfcharlm.training.sizing import SUGGESTED, _multiplied, measured_speed, suited
 from tfcharlm.text import Vocabulary, load_corpus
-from tfcharlm.training import TrainingRun
+from tfcharlm.training.run import TrainingRun
 
 TEXT = "the cat said why to the cow\nan old dog said no\n" * 40
 
@@ -37,24 +37,24 @@ def test_held_out_text_is_never_trained_on():
 def test_the_schedule_is_fitted_to_the_minutes(monkeypatch):
     """By a clock that goes on by 50 ms whenever somebody looks at it."""
     clock = itertools.count(1000.0, 0.05)
-    monkeypatch.setattr("tfcharlm.distributed.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     config = TrainingConfig(minutes=0.5, units=8, batch_size=4, sequence_length=16)
     history = TrainingRun(TEXT, config).train().history
     assert [round(report.seconds / 10, 1) for report in history] == [1, 2, 3]
-    expected = [annealed(config.learning_rate, report.seconds / 30) for report in history]
+    expected = [learning_rate_at(config.learning_rate, report.seconds / 30) for report in history]
     actual = [report.learning_rate for report in history]
     np.testing.assert_allclose(actual, expected, atol=0.02 * config.learning_rate)
 
 
 def test_annealing():
-    rates = [annealed(1.0, spent) for spent in np.linspace(0, 1, 101)]
+    rates = [learning_rate_at(1.0, spent) for spent in np.linspace(0, 1, 101)]
     assert rates[0] == 0 and rates[-1] < 1e-12 and max(rates) > 0.99
     assert all(np.diff(rates[2:]) <= 0), "after the warm-up it only falls"
 
 
 @pytest.mark.parametrize(("schedule", "half"), [("cosine", 0.5), ("linear", 0.5), ("constant", 1.0)])
 def test_schedules(schedule, half):
-    rates = [annealed(2.0, spent, schedule) for spent in np.linspace(0, 1, 101)]
+    rates = [learning_rate_at(2.0, spent, schedule) for spent in np.linspace(0, 1, 101)]
     assert rates[0] == 0 and rates[50] == pytest.approx(2 * half) and max(rates) > 1.95
     assert rates[-1] == pytest.approx(0 if half < 1 else 2) and all(np.diff(rates[2:]) <= 0)
 
@@ -62,15 +62,15 @@ def test_schedules(schedule, half):
 def test_a_budget_of_steps():
     """It does not end with the text, and every part of the configuration reaches the model."""
     parts = {"units": 7, "layers": 2, "embedding_dim": 5, "dropout": 0.25, "schedule": "linear", "clip_norm": 0.5}
-    parts |= {"input_dropout": 0.125, "weight_drop": 0.375, "skip_connections": True, "reset_rate": 0.03125}
-    parts |= {"frequency_bias": False, "random_offset": False}
+    parts |= {"input_dropout": 0.125, "weight_drop": 0.375, "skip_connections": True, "state_reset_probability": 0.03125}
+    parts |= {"unigram_output_bias": False, "random_start": False}
     config = TrainingConfig(steps=80, batch_size=4, sequence_length=16, cell="rnn", learning_rate=0.003, **parts)
     run = TrainingRun(TEXT, config)
-    assert not np.any(run.model.head.bias) and not run.train_data.source.description()["random_offset"]
+    assert not np.any(run.model.head.bias) and not run.train_data.source.description()["random_start"]
     result = run.train()
     assert result.steps == 80 and result.history[-1].step == 80 and len(result.history) == 12
     assert [report.learning_rate for report in result.history] == pytest.approx(
-        [annealed(0.003, (report.step - 1) / 80, "linear") for report in result.history], rel=1e-5
+        [learning_rate_at(0.003, (report.step - 1) / 80, "linear") for report in result.history], rel=1e-5
     )
     model = result.model
     assert [type(layer.cell).__name__ for layer in model.recurrent] == ["RNNCell", "RNNCell"]
@@ -152,7 +152,7 @@ def test_weight_decay_is_of_matrices_alone():
         before = run.model.get_weights()
         run.fit(run.budget(), reports=1)
         after.append(run.model.get_weights())
-    rate = annealed(0.01, 1e-4)
+    rate = learning_rate_at(0.01, 1e-4)
     for variable, start, plain, decayed in zip(run.model.variables, before, *after, strict=True):
         lost = 0 if variable.name == "bias" else 0.5 * rate
         np.testing.assert_allclose(decayed - plain, -lost * start, atol=5e-7)
@@ -193,7 +193,7 @@ def test_what_suits_more_time_or_more_text(tokens):
         assert config.batch_size * config.sequence_length < max(tokens, 5)
         text, longer = (suited(1800, 1e11, length, units=run["units"]) for length in (tokens, 10 * tokens))
         assert longer["units"] == run["units"] and longer["weight_drop"] <= text["weight_drop"]
-    assert set(runs[0]) == set(SUITED)
+    assert set(runs[0]) == set(SUGGESTED)
 
 
 def test_more_weights_to_multiply_mean_fewer_passes():
@@ -271,6 +271,6 @@ def test_the_speed_of_a_machine_counts_the_products_of_all_cores(monkeypatch):
     """By a clock on which the products take a quarter of a second, and once an eighth."""
     ticks = itertools.chain([0, 0.25, 1, 1.125], itertools.count(2, 0.25))
     clock = types.SimpleNamespace(monotonic=itertools.count().__next__, perf_counter=ticks.__next__)
-    monkeypatch.setattr("tfcharlm.suited.time", clock)
-    monkeypatch.setattr("tfcharlm.suited.tf.config.threading.get_inter_op_parallelism_threads", lambda: 3)
+    monkeypatch.setattr("tfcharlm.training.sizing.time", clock)
+    monkeypatch.setattr("tfcharlm.training.sizing.tf.config.threading.get_inter_op_parallelism_threads", lambda: 3)
     assert measured_speed(seconds=5) == pytest.approx(3 * 2 * 512**3 / 0.125)

@@ -17,7 +17,7 @@ import pytest
 
 import tfcharlm
 from tfcharlm.cli.tune import _by_updates
-from tfcharlm.recipe import TrainingConfig
+from tfcharlm.training.config import TrainingConfig
 from tfcharlm.text import stream_dataset
 from tfcharlm.tuning import CharLMHyperModel
 from tfcharlm.tuning.hypermodel import SEARCHED, VALIDATION_SHAPE
@@ -82,8 +82,8 @@ def test_the_space_holds_the_defaults_and_what_the_user_fixes():
     long = TEXT * 20
     assert CharLMHyperModel(long, steps=5).config(hp) == TrainingConfig(steps=5)
     assert {p.name for p in hp.space} == set(SEARCHED)
-    regularised = CharLMHyperModel(long, steps=5, weight_drop=[0.25, 0.5], skip_connections=[True], layers=2)
-    config = regularised.config(hp := keras_tuner.HyperParameters())
+    regularized = CharLMHyperModel(long, steps=5, weight_drop=[0.25, 0.5], skip_connections=[True], layers=2)
+    config = regularized.config(hp := keras_tuner.HyperParameters())
     assert (config.weight_drop, config.skip_connections) == (0.25, True) and "weight_drop" in hp
     both = CharLMHyperModel(long, steps=5, cap_input_gate=[True, False], cell="lstm")
     assert both.config(keras_tuner.HyperParameters()).cap_input_gate is False, "a boolean, the default"
@@ -129,7 +129,7 @@ def test_a_diverged_trial_is_worse_than_guessing_and_no_failure():
 def test_evaluations_cost_nothing_of_a_budget_of_minutes(monkeypatch, seconds_a_step):
     """By a clock that only steps and evaluations move. Steps longer than the time between reports stand for several."""
     clock = types.SimpleNamespace(now=1000.0)
-    monkeypatch.setattr("tfcharlm.distributed.time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: clock.now))
     hypermodel = CharLMHyperModel(TEXT, minutes=0.2, reports=4, prune=False, **SMALL | {"units": 3})
     hp = keras_tuner.HyperParameters()
     model, evaluate = hypermodel.build(hp), tfcharlm.CharLM.evaluate
@@ -292,7 +292,7 @@ def test_a_role_needs_three_variables(missing, tune, tmp_path, monkeypatch):
 
 
 def test_a_search_in_which_all_diverges_has_no_model(tune, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfcharlm.recipe.log_frequencies", lambda ids, size: np.full(size, np.nan))
+    monkeypatch.setattr("tfcharlm.training.config.log_frequencies", lambda ids, size: np.full(size, np.nan))
     status, _, error = tune("--trials", "1")
     assert status == 2 and error == (
         "tfcharlm: every trial diverged, and there is no model to keep; give a lower --learning-rate.\n"

@@ -1,17 +1,17 @@
 """Recurrent character language models in Keras 3 and TensorFlow. Start with README.md, then docs/architecture.md."""
 
+from importlib.metadata import version
+
 from tfcharlm import testing, text
+from tfcharlm.analysis import novelty_report
+from tfcharlm.artefact import export_litert, export_onnx, inspect_model
 from tfcharlm.checkpoint import Checkpoint
-from tfcharlm.edge import export_litert, export_onnx
-from tfcharlm.guard import Guard, NonFiniteError
-from tfcharlm.inspection import inspect_model
 from tfcharlm.kernels import configure_threads
 from tfcharlm.layers import RNN, LSTMCell, RNNCell
-from tfcharlm.loading import load_model
-from tfcharlm.model import CharLM
-from tfcharlm.novelty import novelty_report
+from tfcharlm.model import CharLM, Guard, NonFiniteError, load_model
 from tfcharlm.tuning import CharLMHyperModel
-from tfcharlm.version import __version__
+
+__version__ = version("tfcharlm")
 
 __all__ = [
     "RNN",

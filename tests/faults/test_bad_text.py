@@ -20,7 +20,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import cli
-from tfcharlm.errors import UserError, one_line_errors
+from tfcharlm.cli.errors import UserError, one_line_errors
 from tfcharlm.text import Vocabulary, encode_file, files, load_corpus, read_chunks, text_file
 from tfcharlm.text.codec import GraphCodec
 

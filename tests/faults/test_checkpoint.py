@@ -17,7 +17,7 @@ from failing_calls import Calls, Killed, killed_at, refused
 
 import tfcharlm
 from tfcharlm.checkpoint import Checkpoint, CheckpointError, CheckpointStore, store
-from tfcharlm.disk import lock
+from tfcharlm.atomic_files import lock
 from tfcharlm.text import Vocabulary, line_dataset, stream_dataset
 
 VOCABULARY = Vocabulary("\nabcdefg")

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import tfcharlm
-from tfcharlm.guard import Guard, NonFiniteError, with_guard
+from tfcharlm.model.guard import Guard, NonFiniteError, with_guard
 from tfcharlm.text import Vocabulary
 
 VOCABULARY = Vocabulary("abcdefghijk")
@@ -135,9 +135,9 @@ class Faults(keras.callbacks.Callback):
         own = copies(among[self.rng.integers(len(among))])
         copy = own[self.rng.integers(len(own))]
         good = copy.numpy()
-        bad, place = good.copy(), self.rng.integers(good.size)
-        bad.flat[-1 if kind == "unused weight" else place] = value
-        copy.assign(bad)
+        nonfinite_flags, place = good.copy(), self.rng.integers(good.size)
+        nonfinite_flags.flat[-1 if kind == "unused weight" else place] = value
+        copy.assign(nonfinite_flags)
         self.undo = lambda: copy.assign(good)
 
     def on_train_batch_end(self, batch, logs=None):

@@ -23,15 +23,15 @@ import numpy as np
 import pytest
 from failing_calls import Calls, Killed
 
-from tfcharlm.callbacks import AnnealLearningRate, Reporter
+from tfcharlm.training.evaluation import AnnealLearningRate, Reporter
 from tfcharlm.checkpoint import Checkpoint, CheckpointStore, run, state
-from tfcharlm.recipe import TrainingConfig
-from tfcharlm.training import TrainingRun
+from tfcharlm.training.config import TrainingConfig
+from tfcharlm.training.run import TrainingRun
 
 # The held-out end is unlike the rest: the first report is the best one.
 TEXT = "abcd efg\n" * 150 + "".join(np.random.default_rng(0).choice(list("abcd efg\n"), 150))
 SMALL = {"units": 11, "embedding_dim": 5, "batch_size": 3, "sequence_length": 8, "dropout": 0.3, "learning_rate": 0.03}
-SMALL |= {"weight_drop": 0.2, "input_dropout": 0.1, "reset_rate": 0.1, "weight_decay": 0.01, "ema_momentum": 0.9}
+SMALL |= {"weight_drop": 0.2, "input_dropout": 0.1, "state_reset_probability": 0.1, "weight_decay": 0.01, "ema_momentum": 0.9}
 COMBINATIONS = [(cell, policy) for cell in ("rnn", "lstm") for policy in ("float32", "mixed_bfloat16")]
 # Steps between saves: at most so many are lost.
 INTERVAL = 4
@@ -90,7 +90,7 @@ class Subject:
             if round(spent * self.training.config.steps) == dies_after:
                 raise Killed
 
-        with contextlib.suppress(Killed), mock.patch("tfcharlm.training.REPORTS", 5):
+        with contextlib.suppress(Killed), mock.patch("tfcharlm.training.run.REPORTS", 5):
             return digests_of(self.training, silent(directory, steps), die)
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import keras
 
-from tfcharlm.checkpoint.run import Run
-from tfcharlm.checkpoint.state import check_same, identity
+from tfcharlm.atomic_files import lock
+from tfcharlm.checkpoint.progress import FitProgress
+from tfcharlm.checkpoint.state import check_same, run_fingerprint
 from tfcharlm.checkpoint.store import CheckpointError, CheckpointStore
-from tfcharlm.disk import lock
+from tfcharlm.checks import POSITIVE
 
 # Half a minute's work is the most that a kill costs; a save takes less than a hundredth of that.
 SECONDS = 30
@@ -66,11 +67,11 @@ class Checkpoint(keras.callbacks.Callback):
             raise ValueError(f"give seconds or steps between saves, not both; received {seconds=} and {steps=}.")
         self.seconds, self.interval = SECONDS if seconds is None and steps is None else seconds, steps
         for name, value in (("seconds", self.seconds), ("steps", steps)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0; received {value!r}.")
+            if value is not None:
+                POSITIVE.check(name, value)
         self.directory, self.settings, self.notify, self._run = Path(directory), settings, notify, None
 
-    def fit(self, model, fit, data, options):
+    def run_fit(self, model, fit, data, options):
         """What `CharLM.fit` does with this callback among its own.
 
         Args:
@@ -88,37 +89,42 @@ class Checkpoint(keras.callbacks.Callback):
                 raise ValueError(
                     f"Checkpoint cannot go on with what {type(other).__name__} does; leave one of them out."
                 )
-        run = Run(model, data, {**options, "callbacks": others})
+        run = FitProgress(model, data, {**options, "callbacks": others})
         # Every worker saves what its rows carry, on a disk of its own or on one that all of them share.
-        worker = model.replicas.worker
+        self._replicas = model.run_state.replicas
+        worker = self._replicas.worker
         self.store = CheckpointStore(self.directory if worker is None else self.directory / f"worker-{worker}")
-        with contextlib.closing(_locked(self.store.directory)):
-            self._begin(run, {**identity(model, data, self.settings), **run.shape})
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock(self.store.directory, "another run"))
+            except (ValueError, OSError) as error:
+                raise CheckpointError(str(error)) from error
+            self._start(run, {**run_fingerprint(model.run_state, data, self.settings), **run.shape})
             while run.left():
                 fit(callbacks=[self], **run.next_call())
             if run.progress != self._saved:
                 self._save()
         return run.history()
 
-    def _begin(self, run, identity_):
-        self._run, self._identity, self._saved = run, identity_, None
+    def _start(self, run, fingerprint):
+        self._run, self._fingerprint, self._saved = run, fingerprint, None
         for callback in run.callbacks:
             callback.set_model(run.model)
-        step, tree = self._newest(run.model.replicas)
+        step, tree = self._newest()
         if tree is not None:
-            check_same(tree["identity"], identity_)
+            check_same(tree["run_fingerprint"], fingerprint)
             run.restore(tree)
             self._saved = dict(run.progress)
             done = "goes on after" if run.left() else "had ended at"
             self.notify(f"{self.store.directory}: the run {done} step {step:,}.")
-        self._saved_at = run.model.replicas.clock()
+        self._saved_at = self._replicas.clock()
 
-    def _newest(self, replicas):
+    def _newest(self):
         """The newest checkpoint that all workers have, and its step; None and None if none has any."""
         step, tree, damages = self.store.load_newest()
         for damage in damages:
             self.notify(f"{damage}; it is left out.")
-        steps = replicas.of_all_workers(-1 if step is None else step)
+        steps = self._replicas.all_gather(-1 if step is None else step)
         if min(steps) < 0 <= max(steps):
             raise CheckpointError(
                 f"the workers have checkpoints of the steps {', '.join('none' if s < 0 else str(s) for s in steps)}; "
@@ -151,7 +157,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._run.begin_epoch(epoch)
         self._save_if_due()
         self._tell("on_epoch_begin", epoch, logs)
-        self._run.go_on()
+        self._run.undo_epoch_begin()
 
     def on_train_batch_begin(self, batch, logs=None):
         # Between what callbacks do after a batch and before the next one; in its middle they would do that twice.
@@ -187,7 +193,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _save_if_due(self):
         progress = self._run.progress
         if self.interval is None:
-            due = self._run.model.replicas.clock() - self._saved_at >= self.seconds
+            due = self._replicas.clock() - self._saved_at >= self.seconds
         else:
             due = progress["step"] - (self._saved or {"step": 0})["step"] >= self.interval
         if due and progress != self._saved:
@@ -197,14 +203,7 @@ class Checkpoint(keras.callbacks.Callback):
         run = self._run
         step = run.progress["step"]
         try:
-            self.store.save(step, {"identity": self._identity, **run.tree()})
+            self.store.save(step, {"run_fingerprint": self._fingerprint, **run.tree()})
         except (OSError, ValueError) as error:
             self.notify(f"The checkpoint of step {step:,} is not written ({error}); the run goes on without.")
-        self._saved, self._saved_at = dict(run.progress), run.model.replicas.clock()
-
-
-def _locked(directory):
-    try:
-        return lock(directory, "another run")
-    except (ValueError, OSError) as error:
-        raise CheckpointError(str(error)) from error
+        self._saved, self._saved_at = dict(run.progress), self._replicas.clock()

@@ -16,19 +16,9 @@ KERAS_CALLBACKS = {
 }
 
 
-def variables_of(model):
-    """The variables of a run by what they are for, each on every device of this process.
-
-    "weights" has the counters of Keras's random generators too; "states" is what the rows carry from chunk to chunk,
-    "random" counts the masks of dropout.
-    """
-    groups = {
-        "weights": model.variables,
-        "optimizer": model.optimizer.variables,
-        "metrics": model.metrics_variables,
-        "states": model.carried_variables,
-        "random": [model.dropout.counter],
-    }
+def variables_of(run_state):
+    """The groups of variables of a run, each variable on every device of this process."""
+    groups = run_state.variables
     return {name: [piece for variable in group for piece in _pieces(variable)] for name, group in groups.items()}
 
 
@@ -38,17 +28,17 @@ def _pieces(variable):
     return tf.distribute.get_strategy().experimental_local_results(variable)
 
 
-def values_of(model):
+def values_of(run_state):
     """The values of `variables_of`, as NumPy arrays."""
-    with model.replicas.scope():
-        return {name: [piece.numpy() for piece in pieces] for name, pieces in variables_of(model).items()}
+    with run_state.replicas.scope():
+        return {name: [piece.numpy() for piece in pieces] for name, pieces in variables_of(run_state).items()}
 
 
-def assign(model, values, but=()):
-    """Gives the variables the values that `values_of` had, but those of some groups."""
-    with model.replicas.scope():
-        for name, pieces in variables_of(model).items():
-            if name not in but:
+def assign(run_state, values, exclude=()):
+    """Gives the variables the values that `values_of` returned, except those of the groups in `exclude`."""
+    with run_state.replicas.scope():
+        for name, pieces in variables_of(run_state).items():
+            if name not in exclude:
                 if len(pieces) != len(values[name]):
                     raise CheckpointError(f"the run had {len(values[name])} {name} and has {len(pieces)}.")
                 for piece, value in zip(pieces, values[name], strict=True):
@@ -94,24 +84,20 @@ def _attributes(callback):
     return {name: value for name, value in values.items() if not isinstance(value, float) or np.isfinite(value)}
 
 
-def identity(model, data, settings):
-    """What must be the same when a run goes on, as a tree of which two can be compared."""
-    config = model.get_config()
+def run_fingerprint(run_state, data, settings):
+    """What must be the same when a run continues, as a tree of which two can be compared."""
     source = getattr(data, "source", None)
-    with model.replicas.scope():
+    with run_state.replicas.scope():
         shapes = {
             name: [[*map(str, piece.shape), piece.dtype.name] for piece in pieces]
-            for name, pieces in variables_of(model).items()
+            for name, pieces in variables_of(run_state).items()
             if name in ("weights", "optimizer")
         }
     return {
         "settings": dict(settings or {}),
-        "vocabulary": {"size": len(model.vocabulary), "fingerprint": model.vocabulary.fingerprint},
-        "model": _without_names({name: value for name, value in config.items() if name != "vocabulary"}),
-        "optimizer": _without_names(keras.optimizers.serialize(model.optimizer)),
+        **_without_names(run_state.description()),
         "data": None if source is None else source.description(),
         "variables": shapes,
-        "replicas": model.replicas.strategy.num_replicas_in_sync if model.replicas else 1,
     }
 
 
@@ -128,7 +114,7 @@ def _is_rate(name, value):
 
 
 def check_same(before, now):
-    """Raises if two trees of `identity` differ, and names what does."""
+    """Raises if two trees of `run_fingerprint` differ, and names what does."""
     now = json.loads(json.dumps(now))
     # An architecture that differs because a setting does is one difference.
     settings = _differences(before.pop("settings"), now.pop("settings"), "")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfcharlm.disk import remove_directory, replace_directory
+from tfcharlm.atomic_files import remove_directory, replace_directory
 
 # One before the newest, for damage that comes from elsewhere.
 KEPT = 2

@@ -1,18 +1,18 @@
-"""The command line: `tfcharlm train` makes a model, `tune` searches for a better one, `sample` lets it write,
-`score`, `inspect`, `plot` look at it."""
+"""The command line: `tfcharlm train` makes a model, `tune` searches for a better one, `sample` generates text with it,
+and `score`, `inspect` and `plot` look at it."""
 
 import sys
+from importlib.metadata import version
 
 import click
 
 from tfcharlm.cli import models, plot, train, tune
-from tfcharlm.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(__version__)
+@click.version_option(version("tfcharlm"))
 def commands():
-    """Character language models: train one on a text, let it write."""
+    """Recurrent character language models: train one on a text file, then generate text in its style."""
 
 
 for command in (train.train, tune.tune, models.sample, models.score, models.inspect, plot.plot):
@@ -20,13 +20,13 @@ for command in (train.train, tune.tune, models.sample, models.score, models.insp
 
 
 def main(began=None):
-    """Runs the command line; says what is wrong in one line on standard error.
+    """Runs the command line. Errors are one line on standard error.
 
     Args:
-        began: what `time.monotonic()` was when the process began.
+        began: `time.monotonic()` at the start of the process.
     """
     for stream in (sys.stdout, sys.stderr):
-        # The name of a file may be something that no encoding has.
+        # The name of a file may not be valid in any encoding.
         stream.reconfigure(errors="backslashreplace")
     try:
         commands(standalone_mode=False, obj=began)
@@ -34,7 +34,7 @@ def main(began=None):
         sys.exit(done.exit_code)
     except click.ClickException as error:
         message = error.format_message()
-        # Of a group without a command click makes the whole help the message.
+        # For a group without a command, click makes the whole help the message.
         click.echo(message if message.startswith("Usage:") else f"tfcharlm: {message}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):

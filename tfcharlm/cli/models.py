@@ -1,4 +1,4 @@
-"""`tfcharlm sample`, `score` and `inspect`: what to do with a model that is there."""
+"""`tfcharlm sample`, `score` and `inspect`: what to do with an exported model."""
 
 import os
 import sys
@@ -6,31 +6,34 @@ from pathlib import Path
 
 import click
 
+from tfcharlm.analysis import novelty_report
+from tfcharlm.artefact import inspect_model
+from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.options import errors_option
-from tfcharlm.errors import one_line_errors
-from tfcharlm.inspection import inspect_model
-from tfcharlm.loading import load_model
-from tfcharlm.novelty import novelty_report
-from tfcharlm.text import load_corpus
-from tfcharlm.text.vocabulary import UnknownTokenError
+from tfcharlm.model import load_model
+from tfcharlm.text import UnknownTokenError, load_corpus
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--prompt", default="", help="Text to go on from; empty: the start of a line.")
-@click.option("--length", default=400, help="Number of tokens to write.")
-@click.option("--temperature", default=0.8, help="0: always the most likely token; 1: as the model has learned.")
-@click.option("--top-k", default=0, help="Draw among the k most likely tokens; 0: all.")
-@click.option("--top-p", default=1.0, help="Draw among the likeliest tokens with this much probability; 1: all.")
-@click.option("--seed", type=int, help="An integer, for the same text again.  [default: a new one each time]")
+@click.option("--prompt", default="", help="Text to continue; empty for the start of a line.")
+@click.option("--length", default=400, help="Number of tokens to generate.")
+@click.option("--temperature", default=0.8, help="0: always the most likely token. 1: the model's distribution.")
+@click.option("--top-k", default=0, help="Sample from the k most likely tokens; 0: from all.")
+@click.option(
+    "--top-p", default=1.0, help="Sample from the most likely tokens with this total probability; 1: from all."
+)
+@click.option("--seed", type=int, help="Integer that makes the text repeatable.  [default: a new one each time]")
 @click.option("--count", default=1, help="Number of samples.")
-@click.option("--novelty", metavar="CORPUS", help="Say how much of the samples is copied from CORPUS, as for train.")
+@click.option(
+    "--novelty", metavar="CORPUS", help="Report how much of the samples is copied from CORPUS, given as for train."
+)
 @errors_option
 def sample(model, prompt, length, temperature, top_k, top_p, seed, count, novelty, errors):
-    """Let MODEL write: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
+    """Generate text with MODEL: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
     with one_line_errors():
-        if count < 1:
-            raise ValueError(f"--count must be a whole number from 1 up; received {count}.")
+        POSITIVE_INTEGER.check("--count", count)
         if prompt != prompt.encode("utf-8", "ignore").decode():
             raise ValueError(f"--prompt must be UTF-8; received {os.fsencode(prompt)!r}.")
         corpus = None if novelty is None else load_corpus(novelty, errors)
@@ -50,19 +53,19 @@ def sample(model, prompt, length, temperature, top_k, top_p, seed, count, novelt
                 written[row] += piece
             click.echo()
         if corpus is not None:
-            # Not among the samples, which may go to a file.
+            # Not on standard output, where the samples may go to a file.
             click.echo(novelty_report(written, corpus), err=True)
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("corpora", nargs=-1)
-@click.option("--text", "texts", multiple=True, help="A text itself; may be given several times.")
+@click.option("--text", "texts", multiple=True, help="A text to score; may be given several times.")
 @errors_option
 def score(model, corpora, texts, errors):
-    """Say how well MODEL predicts texts: CORPORA, as for train (mostly paths of UTF-8 files), or --text.
+    """Measure how well MODEL predicts texts: CORPORA, given as for train (usually paths of UTF-8 files), or --text.
 
-    The fewer bits per character, the better; each text is taken as the beginning of a line.
+    Fewer bits per character are better. Each text is scored as the beginning of a line.
     """
     with one_line_errors():
         if not corpora and not texts:
@@ -75,7 +78,7 @@ def score(model, corpora, texts, errors):
             try:
                 scores = language_model.score(text)
             except UnknownTokenError as error:
-                raise ValueError(f"{name}: {error.what}; a model scores only what its corpus has.") from error
+                raise ValueError(f"{name}: {error.what}; a model scores only what its corpus contains.") from error
             click.echo(
                 f"{name}: {scores['bits_per_character']:.4f} bits per character, perplexity "
                 f"{scores['perplexity']:.2f}, log-probability {scores['log_probability']:.2f} nats of "
@@ -86,22 +89,21 @@ def score(model, corpora, texts, errors):
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 def inspect(model):
-    """Say what MODEL is, without loading or running it: any SavedModel, or saved_models/NAME (its latest version).
+    """Describe MODEL without loading or running it: any SavedModel, or saved_models/NAME (its latest version).
 
-    Exit status 0: a whole model of tfcharlm with nothing foreign in it; 1: something is wrong or foreign; 2: no
-    SavedModel.
+    Exit status 0: a plain export of tfcharlm. 1: something differs from one or is disallowed. 2: not a SavedModel.
     """
     with one_line_errors():
         inspection = inspect_model(model)
     for line in _described(inspection):
         click.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
-    sys.exit(int(not inspection.clean))
+    sys.exit(int(not inspection.is_plain_export))
 
 
 def _described(inspection):
     vocabulary = inspection.vocabulary
     if vocabulary is None:
-        yield f"{inspection.directory}: a SavedModel, but no tfcharlm model that can be read"
+        yield f"{inspection.directory}: a SavedModel, but not a readable tfcharlm model"
     else:
         yield f"{inspection.directory}: a model of tfcharlm {inspection.version}"
         yield (
@@ -110,14 +112,16 @@ def _described(inspection):
     yield "Signatures:" if inspection.signatures else "Signatures: none"
     for signature in inspection.signatures:
         yield f"  {signature.name}({_listed(signature.inputs)}) -> {_listed(signature.outputs)}"
-    yield "Files: " + ("wrong" if inspection.differences else "every file has the sum that it was exported with")
+    yield "Files: " + ("changed" if inspection.differences else "every checksum is the one that was exported")
     yield from (f"  {difference}" for difference in inspection.differences)
     size = f"{inspection.operations:,} in the graph and its {inspection.functions:,} functions"
-    if not inspection.foreign:
-        yield f"Operations: {size}, none that a tfcharlm model does not need"
+    if not inspection.disallowed:
+        yield f"Operations: {size}, all of them needed by a tfcharlm model"
         return
-    yield f"Operations: {size}; {len(inspection.foreign):,} that no tfcharlm model needs:"
-    yield from (f"  {foreign.operation}, {foreign.name} in {foreign.where}" for foreign in inspection.foreign)
+    yield f"Operations: {size}; {len(inspection.disallowed):,} disallowed, because no tfcharlm model needs them:"
+    yield from (
+        f"  {disallowed.operation}, {disallowed.name} in {disallowed.where}" for disallowed in inspection.disallowed
+    )
 
 
 def _listed(tensors):

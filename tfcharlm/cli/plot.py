@@ -1,4 +1,4 @@
-"""`tfcharlm plot`: pictures of how a model has learned and of what it does inside."""
+"""`tfcharlm plot`: pictures of how a model learned and of what its units, gates and gradients do."""
 
 import functools
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from tfcharlm import plots
-from tfcharlm.activations import activations, gradient_norms, unit_tracks
+from tfcharlm.analysis import correlate_units, record_activations, state_gradient_norms
+from tfcharlm.artefact import EXTRA, LEARNING_CURVE, latest_version
+from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.options import errors_option
-from tfcharlm.errors import one_line_errors
-from tfcharlm.loading import latest_version, load_model
-from tfcharlm.text import load_corpus
-from tfcharlm.text.vocabulary import UnknownTokenError
+from tfcharlm.model import load_model
+from tfcharlm.text import UnknownTokenError, load_corpus
 
-CURVE = Path("assets.extra", "learning_curve.csv")
+CURVE = Path(EXTRA, LEARNING_CURVE)
 IMAGES, PAGE = (".png", ".svg"), ".html"
 # Tokens that a picture shows unless told otherwise.
 SHOWN_IN_TEXT, SHOWN_IN_HEAT_MAP = 2000, 120
@@ -25,10 +25,10 @@ NAMED, CHANCE = 3, 0.1
 
 @click.group()
 def plot():
-    """Draw how a model has learned and what it does inside: curve, units, gates, gradients.
+    """Plot how a model learned and what its units, gates and gradients do.
 
-    The ending of --output says what is drawn: .png or .svg is a picture (it needs matplotlib), .html coloured text. No
-    file is overwritten.
+    The suffix of --output chooses the format: .png or .svg is a picture (it needs matplotlib), .html is colored text.
+    No file is overwritten.
     """
 
 
@@ -55,7 +55,7 @@ def _picks_units(multiple, help):
         click.option(
             "--show",
             type=click.IntRange(min=1),
-            help=f"Tokens to show.  [default: {SHOWN_IN_TEXT:,} as coloured text, {SHOWN_IN_HEAT_MAP} in a picture]",
+            help=f"Tokens to show.  [default: {SHOWN_IN_TEXT:,} as colored text, {SHOWN_IN_HEAT_MAP} in a picture]",
         ),
     )
     return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
@@ -79,7 +79,7 @@ def curve(model, output):
 @_reads_a_text(length=20_000)
 @_picks_units(multiple=True, help="A unit to show; may be given several times.  [default: those that track best]")
 @click.option("--kind", help="What of a unit: c, h, i, f, g or o.  [default: c of an LSTM, h of an RNN]")
-@_output("units.html", "What to write: .html for coloured text, .png or .svg for a heat map.")
+@_output("units.html", "What to write: .html for colored text, .png or .svg for a heat map.")
 def units(model, corpus, errors, text, begin, length, layer, unit, show, kind, output):
     """Show units of MODEL over a text, and say which of them track quotation marks, lines and speakers.
 
@@ -90,7 +90,7 @@ def units(model, corpus, errors, text, begin, length, layer, unit, show, kind, o
         _check_output(output, (*IMAGES, PAGE))
         recorded = _recorded(model, _read(corpus, errors, text, begin, length))
         kind = _checked_kind(recorded, layer, kind)
-        tracks = unit_tracks(recorded, kinds=(kind,), layers=(layer,), count=NAMED)
+        tracks = correlate_units(recorded, kinds=(kind,), layers=(layer,), count=NAMED)
         best = {name: found[0] for name, found in tracks.items() if abs(found[0].score) >= CHANCE}
         _check_units(recorded, layer, kind, unit)
         chosen = [(layer, kind, number) for number in unit] if unit else best
@@ -98,7 +98,7 @@ def units(model, corpus, errors, text, begin, length, layer, unit, show, kind, o
             raise ValueError("nothing in this text is tracked; give a longer one, or --unit.")
         shown = recorded.part(0, _tokens_to_show(show, output))
         if output.suffix == PAGE:
-            picture = plots.coloured_text(shown, chosen, title=f"Units of {model}")
+            picture = plots.colored_text(shown, chosen, title=f"Units of {model}")
         else:
             numbers = unit or dict.fromkeys(track.unit for track in best.values())
             picture = plots.activation_heatmap(shown, layer, kind, list(numbers))
@@ -110,7 +110,7 @@ def units(model, corpus, errors, text, begin, length, layer, unit, show, kind, o
 @click.argument("model", type=click.Path(path_type=Path))
 @_reads_a_text(length=20_000)
 @_picks_units(multiple=False, help="The unit to show.  [default: the one that tracks best]")
-@_output("gates.png", "What to write: .png or .svg for heat maps, .html for coloured text.")
+@_output("gates.png", "What to write: .png or .svg for heat maps, .html for colored text.")
 def gates(model, corpus, errors, text, begin, length, layer, unit, show, output):
     """Show the gates and states of one unit of MODEL, an LSTM, over a text."""
     with one_line_errors():
@@ -119,12 +119,12 @@ def gates(model, corpus, errors, text, begin, length, layer, unit, show, output)
         kind = _checked_kind(recorded, layer, None)
         _check_units(recorded, layer, kind, () if unit is None else (unit,))
         if unit is None:
-            tracks = unit_tracks(recorded, layers=(layer,), count=1)
+            tracks = correlate_units(recorded, layers=(layer,), count=1)
             unit = max((found[0] for found in tracks.values()), key=lambda track: abs(track.score)).unit
         shown = recorded.part(0, _tokens_to_show(show, output))
         if output.suffix == PAGE:
             chosen = [(layer, kind, unit) for kind in ("i", "f", "g", "o", "c", "h")]
-            picture = plots.coloured_text(shown, chosen, title=f"Unit {unit} of {model}")
+            picture = plots.colored_text(shown, chosen, title=f"Unit {unit} of {model}")
         else:
             picture = plots.gate_heatmap(shown, layer, unit)
         click.echo(f"Unit {unit} of layer {layer}")
@@ -169,7 +169,7 @@ def _read(corpus, errors, text, begin, length):
 
 
 def _recorded(directory, text):
-    return activations(*_readable(directory, text))
+    return record_activations(*_readable(directory, text))
 
 
 def _norms(directory, text, window):
@@ -177,7 +177,7 @@ def _norms(directory, text, window):
     tokens = len(model.vocabulary.encode(text))
     if window > tokens:
         raise ValueError(f"--window must be at most the {tokens:,} tokens of the text; received {window}.")
-    return gradient_norms(model, text, window)
+    return state_gradient_norms(model, text, window)
 
 
 def _readable(directory, text):
@@ -186,7 +186,7 @@ def _readable(directory, text):
     try:
         model.vocabulary.encode(text)
     except UnknownTokenError as error:
-        raise ValueError(f"{directory}: {error.what}; a model reads only what its corpus has.") from error
+        raise ValueError(f"{directory}: {error.what}; a model reads only what its corpus contains.") from error
     return model, text
 
 

@@ -19,99 +19,103 @@ import rich.progress
 import tensorflow as tf
 
 from tfcharlm import plots
-from tfcharlm.callbacks import Report
+from tfcharlm.artefact import (
+    EXTRA,
+    LEARNING_CURVE,
+    LEARNING_CURVE_IMAGE,
+    TRAINING,
+    export_saved_model,
+    next_version,
+)
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
-from tfcharlm.cli.options import check_writable, errors_option, recipe_options, typed
-from tfcharlm.cli.unfinished import Unfinished
-from tfcharlm.distributed import Replicas, strategy_of_environment, workers_of_this_machine
-from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
-from tfcharlm.export import export, next_version
-from tfcharlm.guard import Guard
+from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
+from tfcharlm.cli.options import as_options, check_writable, config_option, config_options, errors_option
+from tfcharlm.cli.run_directory import RunDirectory
 from tfcharlm.kernels import available_cores, configure_threads
-from tfcharlm.recipe import Corpus, TrainingConfig
-from tfcharlm.suited import SHAPE, SUITED, measured_speed, suited
-from tfcharlm.text import load_corpus
-from tfcharlm.training import TrainingRun
+from tfcharlm.model import Guard, Replicas
+from tfcharlm.text import TextSplit, load_corpus
+from tfcharlm.training import (
+    SUGGESTED,
+    Evaluation,
+    TrainingConfig,
+    TrainingRun,
+    strategy_from_environment,
+    workers_on_this_machine,
+)
 
-REPORTS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
+EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 
 
 @click.command()
 @click.argument("corpus")
-@click.option("--minutes", type=float, help="Time to train, start-up included; size and recipe are chosen to suit it.")
-@click.option("--epochs", type=int, help="Passes over the training text, instead of --minutes.")
-@click.option("--steps", type=int, help="Updates of the weights, instead of --minutes.")
+@config_option("minutes", help_suffix=" Start-up included; size and regularization are chosen to suit it.")
+@config_option("epochs")
+@config_option("steps")
 @click.option("--name", required=True, help="Name of the model.")
-@click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Where models are kept.")
-@click.option("--level", default="char", type=click.Choice(["char", "byte", "word"]), help="What a token is.")
-@recipe_options
-@click.option(
-    "--validation-fraction", default=TrainingConfig.validation_fraction, help="The last part of the text, held out."
-)
-@click.option(
-    "--seed", default=TrainingConfig.seed, help="Of the initial weights and of where a pass over the text begins."
-)
-@click.option("--resume", is_flag=True, help="Go on with the run of this name, if there is one that was not finished.")
+@click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Directory of the models.")
+@config_option("level", default=TrainingConfig.level)
+@config_options
+@config_option("validation_fraction", default=TrainingConfig.validation_fraction)
+@config_option("seed", default=TrainingConfig.seed)
+@click.option("--resume", is_flag=True, help="Resume the run of this name, if one was not finished.")
 @click.option(
     "--checkpoint-seconds",
     default=float(SECONDS),
     type=click.FloatRange(min=0, min_open=True),
-    help="Time between saves of the run.",
+    help="Time between checkpoints.",
 )
 @errors_option
 @click.pass_obj
 def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **settings):
     """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
 
-    The model goes to OUTPUT/NAME/VERSION, together with its learning curve. Ctrl-C stops early and keeps the best
-    model so far. The run is saved in OUTPUT/NAME/checkpoints; the same command with --resume goes on with it.
+    The model is written to OUTPUT/NAME/VERSION, with its learning curve. Ctrl-C stops early and keeps the best model so
+    far. Checkpoints are saved in OUTPUT/NAME/checkpoints; the same command with --resume continues from the last one.
     """
-    # A worker that is not the chief trains, too, and says nothing.
+    # A worker that is not the chief also trains, but prints nothing.
     with one_line_errors():
         given = {key: value for key, value in settings.items() if value is not None}
         config = TrainingConfig(**given)
-        strategy, chief = _meet()
+        strategy, chief = join_cluster()
         text = load_corpus(corpus, errors)
         corpus_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        unfinished = Unfinished(output / name, {**settings, "corpus_sha256": corpus_sha256})
+        run_directory = RunDirectory(output / name, {**settings, "corpus_sha256": corpus_sha256})
         if chief:
             check_writable(output / name, name)
-            model = unfinished.open(resume)
+            model = run_directory.open(resume)
             if model is not None:
                 click.echo(f"The run is finished. Model: {model}")
                 return
-        checkpoint = Checkpoint(unfinished.directory, checkpoint_seconds)
-        data = Corpus.split(text, config.level, config.validation_fraction)
-        chosen = {}
-        if config.minutes is not None:
-            # Also of a run that goes on: a worker that had no checkpoint would wait for the others.
-            speed = _speed(strategy)
-            sizes = {"tokens": len(data.train_ids), "vocabulary_size": len(data.vocabulary)}
-            sizes["characters"] = round(len(text) * (1 - config.validation_fraction))
-            shape = {option: given[option] for option in SHAPE if option in given}
-            chosen = (unfinished.chosen(SUITED) or suited(60 * config.minutes, speed, **sizes, **shape)) | given
-            config = TrainingConfig(**chosen)
-        run = TrainingRun(data, config, strategy=strategy)
+        checkpoint = Checkpoint(run_directory.directory, checkpoint_seconds)
+        split = TextSplit.from_text(text, config.level, config.validation_fraction)
+        if config.minutes is None:
+            run = TrainingRun(split, config, strategy=strategy)
+        else:
+            earlier = run_directory.settings_of_checkpoint(SUGGESTED)
+            run = TrainingRun.with_suggested_size(split, given, strategy=strategy, earlier=earlier)
+            config = run.config
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
     console.print(
-        f"{click.format_filename(corpus)}: {len(text):,} characters, {len(run.model.vocabulary)} different tokens; "
-        f"trains on {len(run.corpus.train_ids):,} tokens, holds out the last {len(run.corpus.validation_ids):,}.",
+        f"{click.format_filename(corpus)}: {len(text):,} characters, {len(split.vocabulary)} different tokens; "
+        f"trains on {len(split.train_ids):,} tokens, holds out the last {len(split.validation_ids):,}.",
         f"\n{config.layers} x {config.units} {config.cell}, {run.model.count_params():,} parameters, "
         f"seed {config.seed}.",
-        *([f"\nTo suit: {typed({name: chosen[name] for name in SUITED})}"] if chosen else []),
+        *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
     )
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its rows of a batch.")
-    if resume and not unfinished.steps():
-        console.print(f"There is no checkpoint in {unfinished.directory}; the run begins.")
-    with unfinished if chief else contextlib.nullcontext(), _one_interruption(run.model.replicas):
-        with one_line_errors((*IN_A_RUN, CheckpointError)), _progress_bar(console) as progress:
+    if resume and not run_directory.steps():
+        console.print(f"There is no checkpoint in {run_directory.directory}; the run starts from the beginning.")
+    with run_directory if chief else contextlib.nullcontext(), _one_interruption(run.model.replicas):
+        with one_line_errors((*RUNTIME_ERRORS, CheckpointError)), _progress_bar(console) as progress:
             task = progress.add_task("training", total=1.0)
             checkpoint.notify = notify = progress.console.print
             result = run.train(
                 elapsed=0 if began is None else time.monotonic() - began,
-                on_report=lambda report, history: _print_report(progress.console, report, len(history), run, chief),
-                on_step=lambda spent: progress.update(task, completed=spent),
+                on_evaluation=lambda evaluation, history: _print_evaluation(
+                    progress.console, evaluation, len(history), run, chief
+                ),
+                on_step=lambda fraction_done: progress.update(task, completed=fraction_done),
                 callbacks=[Guard(on_skip=lambda line: notify(f"{line[0].upper()}{line[1:]}.")), checkpoint],
             )
         # There is something to lose now.
@@ -124,9 +128,9 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
             raise UserError("interrupted before the first step; nothing was written.")
         if result.interrupted and not result.failure:
             console.print("Interrupted; saving the best model so far.")
-        if result.interrupted and unfinished.steps():
+        if result.interrupted and run_directory.steps():
             console.print(
-                f"Saved at step {unfinished.steps()[0]:,}; the same command with --resume goes on from there."
+                f"Saved at step {run_directory.steps()[0]:,}; the same command with --resume continues from there."
             )
         with one_line_errors():
             directory = _save(console, result, output / name, _records(console, corpus, errors, config, result))
@@ -137,23 +141,17 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
         sys.exit(130)
     if directory.parent != output / name:
         sys.exit(1)
-    unfinished.finish(directory)
+    run_directory.finish(directory)
 
 
-def _meet():
-    """The strategy of the environment, and whether this process writes; workers of one machine share its cores."""
-    together = workers_of_this_machine()
-    if together > 1:
-        configure_threads(max(1, available_cores() // together))
-    strategy = strategy_of_environment()
+def join_cluster():
+    """The strategy of the environment, and whether this process writes; workers on one machine share its cores."""
+    workers = workers_on_this_machine()
+    if workers > 1:
+        configure_threads(max(1, available_cores() // workers))
+    strategy = strategy_from_environment()
     with strategy.scope():
         return strategy, Replicas().is_chief
-
-
-def _speed(strategy):
-    """Operations a second of all workers together."""
-    with strategy.scope():
-        return sum(Replicas().of_all_workers(measured_speed()))
 
 
 @contextlib.contextmanager
@@ -162,7 +160,7 @@ def _one_interruption(replicas):
 
     def interrupt(number, frame):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if not replicas:
+        if not replicas.is_distributed:
             raise KeyboardInterrupt
         replicas.interrupt()
 
@@ -179,10 +177,12 @@ def _one_interruption(replicas):
 def _save(console, result, directory, records):
     """Exports the next version; to a temporary directory if it cannot be written where it should."""
     try:
-        return export(result.model, next_version(directory), records)
+        return export_saved_model(result.model, next_version(directory), records)
     except (OSError, tf.errors.OpError) as error:
         console.print(f"{directory} cannot be written to ({error}).")
-        return export(result.model, Path(tempfile.mkdtemp(prefix="tfcharlm-")) / directory.name / "1", records)
+        return export_saved_model(
+            result.model, Path(tempfile.mkdtemp(prefix="tfcharlm-")) / directory.name / "1", records
+        )
 
 
 def _progress_bar(console):
@@ -196,13 +196,15 @@ def _progress_bar(console):
     )
 
 
-def _print_report(console, report, number, run, chief):
+def _print_evaluation(console, evaluation, number, run, chief):
     console.print(
-        f"{int(report.seconds) // 60:02}:{int(report.seconds) % 60:02}  {report.tokens / 1e6:6.2f} M tokens  "
-        f"bits per character: training {report.bits_per_character:.3f}, validation {report.val_bits_per_character:.3f}"
+        f"{int(evaluation.seconds) // 60:02}:{int(evaluation.seconds) % 60:02}  "
+        f"{evaluation.tokens / 1e6:6.2f} M tokens  "
+        f"bits per character: training {evaluation.bits_per_character:.3f}, "
+        f"validation {evaluation.val_bits_per_character:.3f}"
     )
-    if chief and number % REPORTS_PER_SAMPLE == 0:
-        begin = run.model.vocabulary.decode(run.corpus.validation_ids[:1])
+    if chief and number % EVALUATIONS_PER_SAMPLE == 0:
+        begin = run.model.vocabulary.decode(run.split.validation_ids[:1])
         text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number)
         console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 
@@ -214,24 +216,24 @@ def _print_result(console, result, directory):
             f"{result.val_bits_per_character:.4f} bits per character."
         )
     console.print(f"Model: {directory}")
-    console.print(f"Learning curve: {directory / 'assets.extra' / 'learning_curve.csv'}")
+    console.print(f"Learning curve: {directory / EXTRA / LEARNING_CURVE}")
 
 
 def _records(console, corpus, errors, config, result):
-    """What is kept beside the model of how it came about: `{file name: bytes}`."""
+    """What is kept beside the model about its training: `{file name: bytes}`."""
     table = io.StringIO()
-    writer = csv.DictWriter(table, [field.name for field in dataclasses.fields(Report)], lineterminator="\n")
+    writer = csv.DictWriter(table, [field.name for field in dataclasses.fields(Evaluation)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, result.history))
     outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
     source = {"corpus": str(corpus), "errors": errors}
     training = {**source, **dataclasses.asdict(config), **outcome, "interrupted": result.interrupted}
     records = {
-        "learning_curve.csv": table.getvalue().encode(),
-        "training.json": json.dumps(training, indent=1).encode(),
+        LEARNING_CURVE: table.getvalue().encode(),
+        TRAINING: json.dumps(training, indent=1).encode(),
     }
     try:
-        records["learning_curve.png"] = plots.image(plots.learning_curve(result.history))
+        records[LEARNING_CURVE_IMAGE] = plots.image(plots.learning_curve(result.history))
     except ImportError as error:
         console.print(f"No picture of the learning curve: {error}")
     return records

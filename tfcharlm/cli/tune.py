@@ -1,4 +1,4 @@
-"""`tfcharlm tune`: a search, in this process or in several, that goes on where it was interrupted."""
+"""`tfcharlm tune`: a search, in this process or in several, that resumes where it was interrupted."""
 
 import csv
 import dataclasses
@@ -13,23 +13,25 @@ import click
 import rich.console
 
 from tfcharlm import plots
-from tfcharlm.cli.options import check_writable, errors_option, searched_options, typed
-from tfcharlm.disk import replace_file
-from tfcharlm.errors import IN_A_RUN, UserError, one_line_errors
-from tfcharlm.export import export, next_version
+from tfcharlm.artefact import LEARNING_CURVE, TRAINING, export_saved_model, next_version
+from tfcharlm.atomic_files import replace_file
+from tfcharlm.checks import POSITIVE_INTEGER, Bounds
+from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
+from tfcharlm.cli.options import as_options, check_writable, config_option, errors_option, searched_options
 from tfcharlm.kernels import available_cores, configure_threads
-from tfcharlm.recipe import TrainingConfig
-from tfcharlm.suited import SUITED
 from tfcharlm.text import load_corpus
-from tfcharlm.training import TrainingRun
-from tfcharlm.tuning import CharLMHyperModel, leaderboard, search
-from tfcharlm.tuning.hypermodel import CHOOSABLE
-from tfcharlm.tuning.leaderboard import as_csv
-from tfcharlm.tuning.oracles import make_oracle
-from tfcharlm.tuning.run import role_of_environment
-from tfcharlm.tuning.trial_files import CURVE
+from tfcharlm.training import SUGGESTED, TUNABLE, TrainingConfig, TrainingRun
+from tfcharlm.tuning import (
+    CharLMHyperModel,
+    TrialFiles,
+    as_csv,
+    leaderboard,
+    make_oracle,
+    role_from_environment,
+    search,
+)
 
-# Tuners that end by themselves; the others take so many trials if nothing else is said.
+# Tuners that end by themselves; the others run this many trials by default.
 FINITE, TRIALS = ("hyperband", "grid"), 20
 SETTINGS, TABLE, PICTURE = "settings.json", "leaderboard.csv", "trials.png"
 
@@ -40,69 +42,71 @@ SETTINGS, TABLE, PICTURE = "settings.json", "leaderboard.csv", "trials.png"
 @click.option(
     "--trials",
     type=int,
-    help="Number of models to train, the first with 256 units and the like.  [default: 20; grid and hyperband: all]",
+    help="Number of models to train, the first one with the defaults.  [default: 20; grid and hyperband: all]",
 )
-@click.option("--minutes", type=float, help="Time to train a model.")
-@click.option("--steps", type=int, help="Updates of a model's weights, instead of --minutes.")
-@click.option("--workers", default=0, help="Processes to start on this machine; 0: one after another, in this one.")
+@click.option("--minutes", type=float, help="Time to train each model.")
+@click.option("--steps", type=int, help="Updates of each model's weights, instead of --minutes.")
+@click.option(
+    "--workers", default=0, help="Processes to start on this machine; 0: train one model after another in this process."
+)
 @click.option("--name", required=True, help="Name of the model.")
-@click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Where models are kept.")
-@click.option("--resume", is_flag=True, help="Go on with a search that was interrupted.")
-@click.option("--reports", default=9, help="Evaluations of a model; for Hyperband, of its longest trials.")
+@click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Directory of the models.")
+@click.option("--resume", is_flag=True, help="Resume a search that was interrupted.")
+@click.option("--num-evaluations", default=9, help="Evaluations of each model; for Hyperband, of its longest trials.")
 @click.option("--pruning/--no-pruning", default=True, help="End trials early that are behind the median of the others.")
-@click.option("--level", default="char", type=click.Choice(["char", "byte", "word"]), help="What a token is.")
-@click.option("--validation-fraction", default=TrainingConfig.validation_fraction, help="The held-out last part.")
-@click.option("--seed", default=0, help="Of the draws of a search, and of every model.")
+@config_option("level", default=TrainingConfig.level)
+@config_option("validation_fraction", default=TrainingConfig.validation_fraction)
+@config_option("seed", default=TrainingConfig.seed)
 @errors_option
 @searched_options
 def tune(corpus, tuner, trials, workers, name, output, resume, errors, **settings):
-    """Search for the best way to train on CORPUS, as for train, and keep the best model.
+    """Search for the best options to train on CORPUS, given as for train, and keep the best model.
 
-    The model goes to OUTPUT/NAME/VERSION; OUTPUT/NAME/search has leaderboard.csv, trials.png, what TensorBoard shows,
-    and all that is needed to go on after an interruption: type the same command with --resume. On several machines,
-    start it on each with KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set, and a common
-    OUTPUT (docs/scaling.md).
+    The model is written to OUTPUT/NAME/VERSION. OUTPUT/NAME/search holds leaderboard.csv, trials.png, the logs for
+    TensorBoard, and what the same command with --resume needs after an interruption. On several machines, start it on
+    each with KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set, and a common OUTPUT
+    (docs/scaling.md).
     """
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     directory = output / name / "search"
     with one_line_errors():
         _check_counts(trials, workers)
         trials = TRIALS if trials is None and tuner not in FINITE else trials
-        role = role_of_environment()
+        role = role_from_environment()
         if role is not None and workers > 1:
             configure_threads(max(1, available_cores() // workers))
         text = load_corpus(corpus, errors)
         check_writable(output / name, name)
-        given = {option: value for option, value in settings.items() if option in CHOOSABLE and value is not None}
+        given = {option: value for option, value in settings.items() if option in TUNABLE and value is not None}
         hypermodel = CharLMHyperModel(
             text,
             prune=settings["pruning"],
-            **{k: settings[k] for k in ("minutes", "steps", "level", "validation_fraction", "seed", "reports")},
+            **{k: settings[k] for k in ("minutes", "steps", "level", "validation_fraction", "seed", "num_evaluations")},
             **given,
         )
-        make_oracle(tuner, directory, trials, settings["seed"], settings["reports"])
+        make_oracle(tuner, directory, trials, settings["seed"], settings["num_evaluations"])
         fingerprint = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         settings = {"corpus": str(corpus), "sha256": fingerprint, "tuner": tuner} | settings
-        _remember(console, directory, settings, resume, role)
+        _check_settings(console, directory, settings, resume, role)
     printer = Printer(console, [name for name, values in hypermodel.choices.items() if values is None or values[1:]])
     _introduce(console, hypermodel, trials, workers)
-    printer.begin()
-    with one_line_errors((ValueError, OSError, ImportError, *IN_A_RUN)):
+    printer.print_header()
+    with one_line_errors((ValueError, OSError, ImportError, *RUNTIME_ERRORS)):
         try:
             done = search(
                 hypermodel, tuner, directory, trials, workers=workers, seed=settings["seed"],
-                max_epochs=settings["reports"], resume=resume, on_trial=printer.trial, on_message=console.print,
+                max_epochs=settings["num_evaluations"], resume=resume, on_trial=printer.trial, on_message=console.print,
             )  # fmt: skip
         except KeyboardInterrupt:
             again = "" if resume else " --resume"
-            click.echo(f"tfcharlm: interrupted; go on with {shlex.join(['tfcharlm', *sys.argv[1:]])}{again}", err=True)
+            click.echo(f"tfcharlm: interrupted; resume with {shlex.join(['tfcharlm', *sys.argv[1:]])}{again}", err=True)
             sys.exit(130)
     if done is None:
         return  # a worker; the chief does the rest
     with one_line_errors():
         best = _write(console, done, directory)
         if best is not None:
-            _keep(console, best, done, hypermodel, output / name, corpus, errors)
+            _export_best(console, best, done, hypermodel, output / name, corpus, errors)
     if done.oracle.stopped_because:
         raise UserError(done.oracle.stopped_because)
 
@@ -114,7 +118,7 @@ class Printer:
         self.console, self.names, self.best = console, names, math.inf
         self._line = "{:>5}  {:>9}" + "".join(f"  {{:>{max(len(name), 8)}}}" for name in names)
 
-    def begin(self):
+    def print_header(self):
         self.console.print(self._line.format("trial", "val_loss ", *self.names))
 
     def trial(self, trial):
@@ -128,38 +132,37 @@ class Printer:
 
 
 def _introduce(console, hypermodel, trials, workers):
-    corpus, base = hypermodel.corpus, hypermodel.base
+    split, base = hypermodel.split, hypermodel.base
     each = f"{base.steps:,} updates" if base.minutes is None else f"{60 * base.minutes:g} seconds of training"
     at_a_time = f", {workers} at a time" if workers > 1 else ""
     number = "Trials" if trials is None else f"{trials} trials"
     console.print(
-        f"{len(corpus.train_ids):,} tokens to train on, {len(corpus.validation_ids):,} held out, "
-        f"{len(corpus.vocabulary)} different. {number} of {each} at most{at_a_time}.\n"
+        f"{len(split.train_ids):,} tokens to train on, {len(split.validation_ids):,} held out, "
+        f"{len(split.vocabulary)} different. {number} of {each} at most{at_a_time}.\n"
     )
 
 
 def _check_counts(trials, workers):
-    if trials is not None and trials < 1:
-        raise ValueError(f"--trials must be a whole number from 1 up; received {trials}.")
-    if workers < 0:
-        raise ValueError(f"--workers must be a whole number from 0 up; received {workers}.")
+    if trials is not None:
+        POSITIVE_INTEGER.check("--trials", trials)
+    Bounds(low=0, whole=True).check("--workers", workers)
 
 
-def _remember(console, directory, settings, resume, role):
-    """Writes down what is searched, or compares with what was: trials under other conditions could not be compared."""
+def _check_settings(console, directory, settings, resume, role):
+    """Saves the settings of a search, or compares them with the saved ones: other trials could not be compared."""
     file, before = directory / SETTINGS, None
     if role not in (None, "chief") and not file.exists():
         return
     if file.exists() or any(directory.glob("oracle.json*")) or any(directory.glob("trial_*")):
         if not resume and role in (None, "chief"):
-            raise ValueError(f"{directory} has a search; go on with it by --resume, or give another --name.")
+            raise ValueError(f"{directory} has a search; resume it with --resume, or give another --name.")
         try:
             before = dict(json.loads(file.read_text()))
         except (OSError, ValueError, TypeError):
-            console.print(f"{file} cannot be read; it is taken that the search began with these options.")
+            console.print(f"{file} cannot be read; the search is assumed to have started with these options.")
     elif resume and role is None:
         # A launcher starts the same command again and again.
-        raise ValueError(f"there is no search in {directory} to go on with; type the command without --resume.")
+        raise ValueError(f"there is no search in {directory} to resume; type the command without --resume.")
     if before is None:
         directory.mkdir(parents=True, exist_ok=True)
         replace_file(file, lambda path: path.write_text(json.dumps(settings, indent=1)))
@@ -168,7 +171,7 @@ def _remember(console, directory, settings, resume, role):
         if before.get(name) != value:
             what = "another text" if name == "sha256" else f"--{name.replace('_', '-')} {_typed(before.get(name))}"
             raise ValueError(
-                f"this search began with {what}, and results would not be comparable; type the same command as before "
+                f"this search started with {what}, and results would not be comparable; type the same command as before "
                 "with --resume, or give another --name."
             )
 
@@ -195,35 +198,35 @@ def _write(console, done, directory):
     return done.oracle.trials[finished[0]["trial"]]
 
 
-def _keep(console, trial, done, hypermodel, directory, corpus, errors):
-    """Exports the best model, after a measurement on all of the held-out text."""
+def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
+    """Exports the best model, after an evaluation on all of the held-out text."""
     model = done.load_model(trial)
     config = hypermodel.config(trial.hyperparameters)
-    run = TrainingRun(hypermodel.corpus, config, model)
+    run = TrainingRun(hypermodel.split, config, model)
     measured = model.evaluate(run.validation_data, verbose=0, return_dict=True)
     if not math.isfinite(measured["loss"]):
         raise UserError("every trial diverged, and there is no model to keep; give a lower --learning-rate.")
     outcome = {"val_loss": measured["loss"], "val_bits_per_character": measured["bits_per_character"]}
     training = {"corpus": str(corpus), **vars(config), **outcome, "trial": trial.trial_id}
-    records = {"training.json": json.dumps(training, indent=1).encode()}
-    curve = Path(done.project_dir, f"trial_{trial.trial_id}", CURVE)
+    records = {TRAINING: json.dumps(training, indent=1).encode()}
+    curve = TrialFiles(done.project_dir, trial.trial_id).curve
     if curve.exists():
-        records[CURVE] = curve.read_bytes()
-    exported = export(model, next_version(directory), records)
+        records[LEARNING_CURVE] = curve.read_bytes()
+    exported = export_saved_model(model, next_version(directory), records)
     console.print(
         f"\nThe best, trial {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
-        f"{measured['bits_per_character']:.4f} bits per character.\nModel: {exported}\nTrain it anew with"
+        f"{measured['bits_per_character']:.4f} bits per character.\nModel: {exported}\nTrain it again with"
     )
     if config.minutes is not None and "tuner/trial_id" not in trial.hyperparameters.values:
-        config = _by_updates(config, records.get(CURVE, b""))
+        config = _by_updates(config, records.get(LEARNING_CURVE, b""))
     read = "" if errors == "strict" else f" --errors {errors}"
     console.print(f"  tfcharlm train {shlex.quote(str(corpus))}{read} {_options(config)} --name NAME")
 
 
 def _by_updates(config, curve):
-    """With the updates of a trial that did not go on with another one, if its curve has them, for its minutes.
+    """The configuration with a trial's number of updates in place of its minutes, if its learning curve has them.
 
-    Start-up and reports cost nothing of a trial's minutes, but of a training's.
+    Start-up and evaluations count towards the minutes of a training, but not towards those of a trial.
     """
     # The row of a loss that is no number has no step.
     steps = [row["step"] for row in csv.DictReader(curve.decode().splitlines()) if row.get("step")]
@@ -232,11 +235,11 @@ def _by_updates(config, curve):
 
 def _options(config):
     """The options of `tfcharlm train` that give this configuration."""
-    # What minutes would choose has to be said.
-    return typed(
+    # What --minutes would choose has to be typed.
+    return as_options(
         {
             name: value
             for name, value in vars(config).items()
-            if value is not None and (value != getattr(TrainingConfig, name) or (config.minutes and name in SUITED))
+            if value is not None and (value != getattr(TrainingConfig, name) or (config.minutes and name in SUGGESTED))
         }
     )

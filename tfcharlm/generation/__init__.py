@@ -1,8 +1,10 @@
-"""Text in, text out: continuing prompts, scoring texts, the likeliest continuations; in Python and in SavedModels."""
+"""Text in, text out: continuing prompts, scoring texts, the most likely continuations; in Python and in SavedModels."""
 
-from tfcharlm.generation.beams import beam_search
 from tfcharlm.generation.graph import TextGraph
-from tfcharlm.generation.scores import next_token_probabilities, score
-from tfcharlm.generation.writer import generate, stream
+from tfcharlm.generation.mixin import GenerationMixin
+from tfcharlm.generation.protocol import LanguageModel
+from tfcharlm.generation.sampling import SPECS as SAMPLING_SPECS
+from tfcharlm.generation.sampling import Sampling
+from tfcharlm.generation.streaming import TextStreamer
 
-__all__ = ["TextGraph", "beam_search", "generate", "next_token_probabilities", "score", "stream"]
+__all__ = ["SAMPLING_SPECS", "GenerationMixin", "LanguageModel", "Sampling", "TextGraph", "TextStreamer"]

@@ -3,17 +3,12 @@
 import tensorflow as tf
 
 from tfcharlm.generation import limits
-from tfcharlm.generation.loop import BLOCK, TokenLoop
-from tfcharlm.text.codec import GraphCodec
+from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
+from tfcharlm.generation.sampling import SPECS, Sampling
+from tfcharlm.text import GraphCodec
 
 # Tokens read at once when a text is scored: enough to fill a kernel's loop, little enough to hold their logits.
-SCORED = 512
-
-SAMPLING = (
-    tf.TensorSpec([], tf.float32, "temperature"),
-    tf.TensorSpec([], tf.int32, "top_k"),
-    tf.TensorSpec([], tf.float32, "top_p"),
-)
+SCORE_CHUNK = 512
 
 
 class TextGraph(tf.Module):
@@ -23,21 +18,17 @@ class TextGraph(tf.Module):
     function of (row seed, position), so a row's text depends neither on the rows beside it nor on `max_length`.
 
     Args:
-        model: a `CharLM`, or whatever else has `vocabulary`, `variables`, `initial_state(batch_size)`,
-            `step(tokens, states, mask) -> (logits, states)`, and `stateless_step(values, tokens, states)`, which takes
-            the values of the variables from its caller.
-        characters: how many characters each id stands for, floats (V,).
-        jit_compile: whether XLA compiles the loop; a cell of the user's own might not bear it.
+        model: a `LanguageModel`, such as a `CharLM`.
+        jit_compile: whether XLA compiles the loop; it cannot compile every cell of a user.
     """
 
-    def __init__(self, model, characters, jit_compile=True):
+    def __init__(self, model, jit_compile=True):
         super().__init__()
         self._step = model.step
-        self._initial_state = model.initial_state
+        self.initial_state, self.vocabulary = model.initial_state, model.vocabulary
         self.codec = GraphCodec(model.vocabulary)
-        self._characters = tuple(characters)
         self._size = len(model.vocabulary)
-        self._line_start = model.vocabulary.encode("\n", errors="ignore").tolist()
+        self._line_start = model.vocabulary.line_start
         self._loop = TokenLoop(model, jit_compile)
 
         def function(method, *signature, **options):
@@ -49,10 +40,10 @@ class TextGraph(tf.Module):
         named = [tf.TensorSpec(s.shape, s.dtype, f"state_{i}") for i, s in enumerate(states)]
         ids, seed = tf.TensorSpec([None, None], tf.int32, "tokens"), tf.TensorSpec([None], tf.int64)
         number = tf.TensorSpec([], tf.int32)
-        text, whole = tf.TensorSpec([None], tf.string), (number, *SAMPLING, seed)
-        self.continuation = function(self._continue, text, *whole)
-        self.read = function(self._read, text)
-        self.write = function(self._write, seed, number, number, *SAMPLING, logits, *states)
+        text = tf.TensorSpec([None], tf.string)
+        self.continuation = function(self._continue, text, number, SPECS, seed)
+        self.prefill = function(self._prefill, text)
+        self.decode = function(self._decode, seed, number, number, SPECS, logits, *states)
         self.step = function(self._checked_step, ids, *named)
         self.score_chunk = function(self._score_chunk, ids, ids, tf.TensorSpec([None, None], tf.bool), *states)
 
@@ -60,12 +51,12 @@ class TextGraph(tf.Module):
         input_signature=[
             tf.TensorSpec([None], tf.string, "prompts"),
             tf.TensorSpec([], tf.int32, "max_length"),
-            *SAMPLING,
             tf.TensorSpec([None], tf.int64, "seed"),
+            *SPECS,
         ],
         autograph=False,
     )
-    def generate(self, prompts, max_length, temperature, top_k, top_p, seed):
+    def generate(self, prompts, max_length, seed, *sampling):
         """Continues every prompt by `max_length` tokens.
 
         Args:
@@ -73,8 +64,8 @@ class TextGraph(tf.Module):
                 logits and states at most 2^24 numbers).
             max_length: int32 (), number of tokens to add, from 0; with the bytes of the longest prompt at most 131,072,
                 and at most 1,048,576 times B.
-            temperature, top_k, top_p: as in `tfcharlm.sampling.sample`.
             seed: int64 (B,), one for every row.
+            *sampling: the fields of a `Sampling`: temperature float32 (), top_k int32 (), top_p float32 ().
 
         Returns:
             `{"text": string (B,)}`, each prompt with its continuation.
@@ -84,10 +75,12 @@ class TextGraph(tf.Module):
         """
         # A loaded signature does not look at shapes itself.
         prompts, seed = tf.ensure_shape(prompts, [None]), tf.ensure_shape(seed, [None])
-        numbers = [tf.ensure_shape(number, []) for number in (max_length, temperature, top_k, top_p)]
-        with tf.control_dependencies(limits.generate_checks(prompts, *numbers, seed, self._width)):
-            prompts, seed, numbers = tf.identity(prompts), tf.identity(seed), list(map(tf.identity, numbers))
-        ids = self._continue(prompts, *numbers, seed)
+        max_length, *sampling = (tf.ensure_shape(number, []) for number in (max_length, *sampling))
+        with tf.control_dependencies(
+            limits.generate_checks(prompts, max_length, Sampling(*sampling), seed, self._width)
+        ):
+            prompts, seed, max_length, *sampling = map(tf.identity, (prompts, seed, max_length, *sampling))
+        ids = self._continue(prompts, max_length, Sampling(*sampling), seed)
         return {"text": self.codec.valid(tf.strings.join([prompts, self.codec.decode(ids)]))}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "texts")], autograph=False)
@@ -110,7 +103,7 @@ class TextGraph(tf.Module):
         with tf.control_dependencies(limits.score_checks(texts, self._width)):
             ids = self.codec.encode(tf.identity(texts), name="texts")
         rows = tf.size(texts)
-        at_once = limits.scored_at_once(rows, self._width, SCORED)
+        at_once = limits.scored_at_once(rows, self._width, SCORE_CHUNK)
         tokens, targets, lengths = self._shifted(ids)
         length = tf.shape(tokens)[1]
 
@@ -126,7 +119,7 @@ class TextGraph(tf.Module):
         _, nats, characters, *_ = tf.while_loop(
             lambda begin, *_: begin < length,
             score_chunk,
-            (0, zeros, zeros, *self._initial_state(rows)),
+            (0, zeros, zeros, *self.initial_state(rows)),
             parallel_iterations=1,
         )
         bits = -nats / tf.maximum(characters, 1) / tf.math.log(tf.constant(2, tf.float64))
@@ -154,31 +147,31 @@ class TextGraph(tf.Module):
         """Sums over (B, T) of log-probabilities and of characters, float64 (B,) each, and the states after it."""
         logits, states = self._step(tokens, states, mask=mask)
         nats = -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
-        characters = tf.gather(tf.constant(self._characters, tf.float64), targets)
+        characters = tf.gather(tf.constant(self.vocabulary.characters_per_token, tf.float64), targets)
         sums = (
             tf.reduce_sum(tf.where(mask, tf.cast(values, tf.float64), 0.0), axis=1) for values in (nats, characters)
         )
         return *sums, *states
 
-    def _continue(self, prompts, max_length, temperature, top_k, top_p, seed):
+    def _continue(self, prompts, max_length, sampling, seed):
         """The ids that follow the prompts, (B, max_length)."""
-        logits, *states = self._read(prompts)
+        logits, *states = self._prefill(prompts)
         # At least one block, of no tokens: an empty array could not be stacked.
-        blocks = tf.maximum(1, max_length // BLOCK + tf.cast(max_length % BLOCK > 0, tf.int32))
-        written = tf.TensorArray(tf.int32, size=blocks, element_shape=(None, BLOCK))
+        blocks = tf.maximum(1, max_length // DECODE_BLOCK + tf.cast(max_length % DECODE_BLOCK > 0, tf.int32))
+        written = tf.TensorArray(tf.int32, size=blocks, element_shape=(None, DECODE_BLOCK))
 
-        def write_block(number, written, logits, *states):
-            count = tf.minimum(max_length - number * BLOCK, BLOCK)
-            ids, logits, *states = self._write(seed, number * BLOCK, count, temperature, top_k, top_p, logits, *states)
+        def decode_block(number, written, logits, *states):
+            count = tf.minimum(max_length - number * DECODE_BLOCK, DECODE_BLOCK)
+            ids, logits, *states = self._decode(seed, number * DECODE_BLOCK, count, sampling, logits, *states)
             return number + 1, written.write(number, ids), logits, *states
 
         _, written, *_ = tf.while_loop(
-            lambda number, *_: number < blocks, write_block, (0, written, logits, *states), parallel_iterations=1
+            lambda number, *_: number < blocks, decode_block, (0, written, logits, *states), parallel_iterations=1
         )
-        ids = tf.reshape(tf.transpose(written.stack(), [1, 0, 2]), (tf.size(prompts), blocks * BLOCK))
+        ids = tf.reshape(tf.transpose(written.stack(), [1, 0, 2]), (tf.size(prompts), blocks * DECODE_BLOCK))
         return ids[:, :max_length]
 
-    def _read(self, prompts):
+    def _prefill(self, prompts):
         """The logits after the last token of every prompt, (B, V), and the states there."""
         ids = self.codec.encode(prompts, name="prompts")
         given = tf.debugging.Assert(
@@ -189,20 +182,21 @@ class TextGraph(tf.Module):
             lengths = tf.cast(ids.row_lengths(), tf.int32) + len(self._line_start)
             tokens = ids.to_tensor()
         start = tf.tile(tf.constant(self._line_start, tf.int32)[None], [tf.shape(tokens)[0], 1])
-        tokens = tf.pad(tf.concat([start, tokens], axis=1), [[0, 0], [0, BLOCK]])
+        tokens = tf.pad(tf.concat([start, tokens], axis=1), [[0, 0], [0, DECODE_BLOCK]])
         longest = tf.reduce_max(tf.concat([lengths, [0]], axis=0))
         nothing = tf.zeros_like(lengths, tf.int64)
 
-        def read_block(begin, *results):
-            block = tokens[:, begin : begin + BLOCK], lengths - begin, nothing
-            _, *results = self._loop(True, 0, tf.minimum(longest - begin, BLOCK), 1.0, 0, 1.0, *block, *results)
-            return begin + BLOCK, *results
+        def prefill_block(begin, *results):
+            block = tokens[:, begin : begin + DECODE_BLOCK], lengths - begin, nothing
+            count = tf.minimum(longest - begin, DECODE_BLOCK)
+            _, *results = self._loop(True, 0, count, Sampling().tensors(), *block, *results)
+            return begin + DECODE_BLOCK, *results
 
         rows = tf.shape(tokens)[0]
-        first = tf.zeros((rows, self._size)), *self._initial_state(rows)
-        return tf.while_loop(lambda begin, *_: begin < longest, read_block, (0, *first), parallel_iterations=1)[1:]
+        first = tf.zeros((rows, self._size)), *self.initial_state(rows)
+        return tf.while_loop(lambda begin, *_: begin < longest, prefill_block, (0, *first), parallel_iterations=1)[1:]
 
-    def _write(self, seed, position, count, temperature, top_k, top_p, logits, *states):
-        """`count` tokens from `position` of the continuation on: ids (B, BLOCK), then logits and states after them."""
-        given = tf.zeros((tf.shape(seed)[0], BLOCK), tf.int32), tf.zeros_like(seed, tf.int32)
-        return self._loop(False, position, count, temperature, top_k, top_p, *given, seed, logits, *states)
+    def _decode(self, seed, position, count, sampling, logits, *states):
+        """`count` tokens from `position` of the continuation on: ids (B, DECODE_BLOCK), then logits and states after them."""
+        given = tf.zeros((tf.shape(seed)[0], DECODE_BLOCK), tf.int32), tf.zeros_like(seed, tf.int32)
+        return self._loop(False, position, count, sampling, *given, seed, logits, *states)

@@ -1,11 +1,10 @@
 """What the arguments of the signatures may be. A graph that anybody may call refuses what it could not hold."""
 
-import math
-import numbers
-import operator
-
 import numpy as np
 import tensorflow as tf
+
+from tfcharlm.checks import Bounds
+from tfcharlm.generation.sampling import BOUNDS, MEANINGS
 
 # Rows of one call; fewer where logits and states of a row are long.
 MAX_ROWS = 1024
@@ -15,16 +14,18 @@ MAX_BYTES = 2**21
 MAX_LENGTH, MAX_TOKENS = 2**17, 2**20
 # Numbers, of logits or of states, that are held at once: 64 MiB of float32.
 MAX_NUMBERS = 2**24
+# What `max_length` may be in Python, where no limit but the tensor's holds.
+LENGTH = Bounds(low=0, high=2**31 - 1, whole=True)
 
 
-def generate_checks(prompts, max_length, temperature, top_k, top_p, seed, width):
+def generate_checks(prompts, max_length, sampling, seed, width):
     """The operations that raise InvalidArgumentError, naming the argument that is out of bounds.
 
     Args:
-        prompts, max_length, temperature, top_k, top_p, seed: tensors in the shapes of the signature.
+        prompts, max_length, seed: tensors in the shapes of the signature.
+        sampling: a `Sampling` of tensors.
         width: the numbers that a row's logits and states are.
     """
-    finite = tf.math.is_finite(temperature)
     rows = tf.size(prompts, tf.int64)
     length = _longest(prompts) + tf.cast(max_length, tf.int64)
     return [
@@ -36,9 +37,7 @@ def generate_checks(prompts, max_length, temperature, top_k, top_p, seed, width)
             f"number of prompts at most {MAX_TOKENS}; received together",
             length,
         ),
-        _check(finite & (temperature >= 0), "temperature must be finite and 0 or more; received", temperature),
-        _check(top_k >= 0, "top_k must be 0 (off) or more; received", top_k),
-        _check((top_p > 0) & (top_p <= 1), "top_p must be above 0 and at most 1 (off); received", top_p),
+        *(_bounds_check(name, value) for name, value in sampling._asdict().items()),
         _check(tf.equal(tf.size(seed, tf.int64), rows), "seed must hold one integer a prompt; received", tf.size(seed)),
     ]
 
@@ -91,22 +90,16 @@ def _longest(texts):
     return tf.cast(tf.reduce_max(tf.concat([tf.strings.length(texts), [0]], axis=0)), tf.int64)
 
 
+def _bounds_check(name, value):
+    bounds, holds = BOUNDS[name], tf.math.is_finite(tf.cast(value, tf.float32))
+    for end, compare in (("low", tf.greater_equal), ("above", tf.greater), ("high", tf.less_equal), ("below", tf.less)):
+        if getattr(bounds, end) is not None:
+            holds &= compare(value, tf.cast(getattr(bounds, end), value.dtype))
+    return _check(holds, f"{name} must be {bounds}{MEANINGS[name]}; received", value)
+
+
 def _check(holds, *message):
     return tf.debugging.Assert(holds, list(message))
-
-
-def check_sampling(max_length, temperature, top_k, top_p):
-    """The same for Python's callers: a ValueError, before a graph sees anything."""
-    size, share = "a whole number from 0 to 2147483647", "above 0 and at most 1"
-    rules = [
-        ("max_length", max_length, is_size(max_length), size),
-        ("temperature", temperature, 0 <= _in_graph(temperature) < math.inf, "a number from 0 (greedy) up"),
-        ("top_k", top_k, is_size(top_k), f"{size} (0: off)"),
-        ("top_p", top_p, 0 < _in_graph(top_p) <= 1, f"{share} (1: off)"),
-    ]
-    for name, value, holds, expected in rules:
-        if not holds:
-            raise ValueError(f"{name} must be {expected}; received {value!r}.")
 
 
 def checked_texts(name, value):
@@ -116,34 +109,3 @@ def checked_texts(name, value):
     if texts is None or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{name} must be a string or a list of strings; received {value!r:.80}.")
     return texts, single
-
-
-def check_count(name, value):
-    """Raises ValueError for what is no whole number from 1 up."""
-    if not is_size(value) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 up; received {value!r}.")
-
-
-def whole_number(value):
-    """An integer of Python or NumPy as int; None for anything else."""
-    try:
-        return None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        return None
-
-
-def is_size(value):
-    """Whether a value is an integer that an int32 holds, and not negative."""
-    number = whole_number(value)
-    return number is not None and 0 <= number < 2**31
-
-
-def _in_graph(value):
-    """The number as the graph will see it, a float32; NaN for what is none. 1e-50 is 0 there, and 1e39 infinite."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        return math.nan
-    try:
-        with np.errstate(over="ignore"):
-            return float(np.float32(value))
-    except OverflowError:
-        return math.inf

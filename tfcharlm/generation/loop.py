@@ -2,11 +2,11 @@
 
 import tensorflow as tf
 
-from tfcharlm.sampling import sample, uniform
+from tfcharlm.generation.sampling import sample, uniform
 
 # Tokens that one call of the compiled loop can read or write. It is compiled once for every number of rows in a tile
 # and for no length; larger blocks only make more noise that a short text does not use.
-BLOCK = 512
+DECODE_BLOCK = 512
 # Tiles of rows that may be written at the same time, one a core.
 PARALLEL_TILES = 32
 
@@ -15,8 +15,7 @@ class TokenLoop(tf.Module):
     """A model's step, turn after turn.
 
     Args:
-        model: whatever has `variables`, `initial_state(batch_size)`, `vocabulary`, and `stateless_step(values, tokens,
-            states) -> (logits, states)`, which takes the values of the variables from its caller.
+        model: a `LanguageModel`; of it, `variables`, `stateless_step`, and the sizes of logits and states are used.
         jit_compile: whether XLA compiles the loop.
     """
 
@@ -29,19 +28,19 @@ class TokenLoop(tf.Module):
         self.specs = [tf.TensorSpec((None, len(model.vocabulary)), tf.float32)]
         self.specs += [tf.TensorSpec((None, *state.shape[1:]), state.dtype) for state in model.initial_state(1)]
 
-    def __call__(self, reads, position, count, temperature, top_k, top_p, *batches):
+    def __call__(self, reads, position, count, sampling, *batches):
         """Reads or writes `count` tokens in any number of rows.
 
         Args:
             reads: bool; whether to read the tokens given, or to write new ones.
             position: int32, of the first token in the noise of its row.
-            count: int32, at most BLOCK.
-            temperature, top_k, top_p: as in `tfcharlm.sampling.sample`.
-            *batches: tokens given, int32 (B, BLOCK), the number of them in each row, int32 (B,), the rest being
+            count: int32, at most DECODE_BLOCK.
+            sampling: a `Sampling` of tensors.
+            *batches: tokens given, int32 (B, DECODE_BLOCK), the number of them in each row, int32 (B,), the rest being
                 padding; seeds, int64 (B,); logits (B, V) before the first token; states.
 
         Returns:
-            `(ids (B, BLOCK), logits, *states)`: the tokens and, after the last of each row, logits and states.
+            `(ids (B, DECODE_BLOCK), logits, *states)`: the tokens and, after the last of each row, logits and states.
         """
         rows = tf.shape(batches[0])[0]
         size = _tile_rows(rows)
@@ -56,12 +55,12 @@ class TokenLoop(tf.Module):
         tiles = [tf.ensure_shape(in_tiles(tensor), (None, None, *tensor.shape[1:])) for tensor in batches]
         results = [
             tf.TensorArray(spec.dtype, count_of_tiles, element_shape=spec.shape)
-            for spec in (tf.TensorSpec((None, BLOCK), tf.int32), *self.specs)
+            for spec in (tf.TensorSpec((None, DECODE_BLOCK), tf.int32), *self.specs)
         ]
-        arguments = [tf.convert_to_tensor(a) for a in (reads, position, count, temperature, top_k, top_p)]
+        arguments = [tf.convert_to_tensor(a) for a in (reads, position, count)]
 
         def one(i, *results):
-            made = self._tile(values, *arguments, *(tile[i] for tile in tiles))
+            made = self._tile(values, *arguments, sampling, *(tile[i] for tile in tiles))
             return i + 1, *(result.write(i, value) for result, value in zip(results, made, strict=True))
 
         _, *results = tf.while_loop(
@@ -69,27 +68,27 @@ class TokenLoop(tf.Module):
         )
         return tuple(result.concat()[:rows] for result in results)
 
-    def _tile(self, values, reads, position, count, temperature, top_k, top_p, given, lengths, seed, logits, *states):
-        """`count` steps of a few rows: reads the tokens given, (R, BLOCK) with their lengths (R,), or writes new ones.
+    def _tile(self, values, reads, position, count, sampling, given, lengths, seed, logits, *states):
+        """`count` steps of a few rows: reads the tokens given, (R, DECODE_BLOCK) with their lengths (R,), or writes new ones.
 
         Reading and writing are one function, so that XLA compiles one. The values of the variables are arguments:
         tiles of a function that reads the variables itself wait for each other.
         """
-        noise, given = tf.transpose(uniform(seed, position + tf.range(BLOCK))), tf.transpose(given)
-        ids = tf.TensorArray(tf.int32, BLOCK).unstack(tf.zeros_like(given))
+        noise, given = tf.transpose(uniform(seed, position + tf.range(DECODE_BLOCK))), tf.transpose(given)
+        ids = tf.TensorArray(tf.int32, DECODE_BLOCK).unstack(tf.zeros_like(given))
 
         def one(t, ids, logits, *states):
-            own = tf.cond(reads, lambda: given[t], lambda: sample(logits, noise[t], temperature, top_k, top_p))
-            new_logits, new_states = self._stateless_step(values, own[:, None], states)
-            goes_on = (~reads | (t < lengths))[:, None]
-            after = [tf.where(goes_on, new, old) for new, old in zip(
+            token = tf.cond(reads, lambda: given[t], lambda: sample(logits, noise[t], sampling))
+            new_logits, new_states = self._stateless_step(values, token[:, None], states)
+            continues = (~reads | (t < lengths))[:, None]
+            results = [tf.where(continues, new, old) for new, old in zip(
                 (tf.cast(new_logits[:, 0], tf.float32), *new_states), (logits, *states), strict=True)]  # fmt: skip
-            return t + 1, ids.write(t, own), *after
+            return t + 1, ids.write(t, token), *results
 
-        _, ids, *after = tf.while_loop(
-            lambda t, *_: t < count, one, (0, ids, logits, *states), maximum_iterations=BLOCK
+        _, ids, *results = tf.while_loop(
+            lambda t, *_: t < count, one, (0, ids, logits, *states), maximum_iterations=DECODE_BLOCK
         )
-        return tf.transpose(ids.stack()), *after
+        return tf.transpose(ids.stack()), *results
 
 
 def _tile_rows(rows):

@@ -3,24 +3,24 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.generation.graph import SCORED
+from tfcharlm.generation.graph import SCORE_CHUNK
 from tfcharlm.generation.limits import MAX_NUMBERS, checked_texts
-from tfcharlm.generation.writer import checked_prompt
+from tfcharlm.generation.streaming import checked_prompt
 
 # Rows and tokens in one call of the graph.
 ROWS = 64
 
 
-def score(model, texts):
-    """`CharLM.score`."""
+def score(graph, texts):
+    """Scores texts; see `CharLM.score`. It takes a `TextGraph`."""
     texts, single = checked_texts("texts", texts)
-    encoded = [model.vocabulary.encode(text) for text in texts]
+    encoded = [graph.vocabulary.encode(text) for text in texts]
     # Texts of like length together: a batch is as long as its longest.
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
     results = np.zeros((len(texts), 3))
     for begin in range(0, len(order), ROWS):
         batch = order[begin : begin + ROWS]
-        results[batch] = _score_rows(model, [encoded[i] for i in batch])
+        results[batch] = _score_rows(graph, [encoded[i] for i in batch])
     nats, characters, tokens = results.T
     scores = {
         "log_probability": nats,
@@ -31,27 +31,27 @@ def score(model, texts):
     return {name: values[0].item() for name, values in scores.items()} if single else scores
 
 
-def next_token_probabilities(model, prompt):
-    """`CharLM.next_token_probabilities`."""
-    checked_prompt(model.vocabulary, prompt)
-    logits, *_ = model.text_graph().read(tf.constant([prompt]))
+def next_token_probabilities(graph, prompt):
+    """What may follow a prompt; see `CharLM.next_token_probabilities`. It takes a `TextGraph`."""
+    checked_prompt(graph.vocabulary, prompt)
+    logits, *_ = graph.prefill(tf.constant([prompt]))
     probabilities = tf.nn.softmax(tf.cast(logits[0], tf.float64)).numpy()
     order = np.argsort(-probabilities, kind="stable")
-    return {model.vocabulary.tokens[i]: float(probabilities[i]) for i in order}
+    return {graph.vocabulary.tokens[i]: float(probabilities[i]) for i in order}
 
 
-def _score_rows(model, rows):
+def _score_rows(graph, rows):
     """(rows, 3): sums of log-probabilities and of characters, and the number of tokens scored."""
-    start = model.vocabulary.encode("\n", errors="ignore")
+    start = np.array(graph.vocabulary.line_start, np.int32)
     whole = [np.concatenate([start, row]) for row in rows]
     lengths = np.array([max(len(row) - 1, 0) for row in whole])
     totals = np.zeros((2, len(rows)))
-    states = model.initial_state(len(rows))
-    at_once = max(1, min(SCORED, MAX_NUMBERS // (len(rows) * len(model.vocabulary))))
+    states = graph.initial_state(len(rows))
+    at_once = max(1, min(SCORE_CHUNK, MAX_NUMBERS // (len(rows) * len(graph.vocabulary))))
     for begin in range(0, lengths.max(), at_once):
         tokens, targets = (_block(whole, begin + shift, min(at_once, lengths.max() - begin)) for shift in (0, 1))
         mask = begin + np.arange(tokens.shape[1]) < lengths[:, None]
-        *sums, states = _split(model.text_graph().score_chunk(*map(tf.constant, (tokens, targets, mask)), *states))
+        *sums, states = _split(graph.score_chunk(*map(tf.constant, (tokens, targets, mask)), *states))
         totals += sums
     return np.column_stack([*totals, lengths])
 

@@ -1,7 +1,23 @@
-"""The recurrent mathematics in TensorFlow, as pure functions of (weights, input, state). No Keras here."""
+"""The recurrent mathematics in TensorFlow, as pure functions of (weights, input, state). Nothing here knows Keras."""
 
-from tfcharlm.kernels.chains import available_cores, configure_threads, in_chains
-from tfcharlm.kernels.run import run_recurrence
+from tfcharlm.kernels.fused import run_recurrence
+from tfcharlm.kernels.precision import MatMul, at_least_float32, at_least_float32_dtype
+from tfcharlm.kernels.recurrences import CAPPED_LSTM, LSTM, RNN, Recurrence
+from tfcharlm.kernels.shards import available_cores, configure_threads, map_shards
 from tfcharlm.kernels.steps import lstm_step, rnn_step
 
-__all__ = ["available_cores", "configure_threads", "in_chains", "lstm_step", "rnn_step", "run_recurrence"]
+__all__ = [
+    "CAPPED_LSTM",
+    "LSTM",
+    "RNN",
+    "MatMul",
+    "Recurrence",
+    "at_least_float32",
+    "at_least_float32_dtype",
+    "available_cores",
+    "configure_threads",
+    "lstm_step",
+    "map_shards",
+    "rnn_step",
+    "run_recurrence",
+]

@@ -14,18 +14,18 @@ import tensorflow as tf
 class Recurrence(NamedTuple):
     """A cell, without its matrix. Its states are `(h, *memory)`: the output, which is multiplied, and what is not.
 
-    `forward(z, memory) -> (h, memory, gates)`: from the pre-activations z (G*H, B) and the memory before, a tuple of
+    `forward(z, memory) -> (h, memory, residuals)`: from the pre-activations z (G*H, B) and the memory before, a tuple of
     (H, B), to the states after and to what `backward` will need.
 
-    `backward(d_h, d_memory, gates, before, after) -> (d_z, d_before)`: from the gradients of the states after, and the
+    `backward(d_h, d_memory, residuals, before, after) -> (d_z, d_before)`: from the gradients of the states after, and the
     memory before and after, to the gradients of z and of the memory before. The path to the h before goes through z.
 
     Args:
-        gates: the rows of each tensor that `forward` keeps, as multiples of H.
+        residual_blocks: the rows of each tensor in `residuals`, as multiples of H.
         memory: the number of states besides h.
     """
 
-    gates: tuple[int, ...]
+    residual_blocks: tuple[int, ...]
     memory: int
     forward: Callable
     backward: Callable
@@ -36,8 +36,8 @@ def _rnn_forward(z, memory):
     return h, (), (h,)
 
 
-def _rnn_backward(d_h, d_memory, gates, before, after):
-    return tf.raw_ops.TanhGrad(y=gates[0], dy=d_h), ()
+def _rnn_backward(d_h, d_memory, residuals, before, after):
+    return tf.raw_ops.TanhGrad(y=residuals[0], dy=d_h), ()
 
 
 def _lstm_forward(z, memory, capped):
@@ -49,8 +49,8 @@ def _lstm_forward(z, memory, capped):
     return o * tf.tanh(c), (c,), (i_f, g, o)
 
 
-def _lstm_backward(d_h, d_memory, gates, before, after, capped):
-    i_f, g, o = gates
+def _lstm_backward(d_h, d_memory, residuals, before, after, capped):
+    i_f, g, o = residuals
     i, f = tf.split(i_f, 2, axis=0)
     tanh_c = tf.tanh(after[0])  # cheaper to compute again than to keep
     d_c = d_memory[0] + tf.raw_ops.TanhGrad(y=tanh_c, dy=d_h * o)
@@ -72,10 +72,10 @@ def _lstm_backward(d_h, d_memory, gates, before, after, capped):
 def _lstm(capped):
     forward = functools.partial(_lstm_forward, capped=capped)
     return Recurrence(
-        gates=(2, 1, 1), memory=1, forward=forward, backward=functools.partial(_lstm_backward, capped=capped)
+        residual_blocks=(2, 1, 1), memory=1, forward=forward, backward=functools.partial(_lstm_backward, capped=capped)
     )
 
 
-RNN = Recurrence(gates=(1,), memory=0, forward=_rnn_forward, backward=_rnn_backward)
+RNN = Recurrence(residual_blocks=(1,), memory=0, forward=_rnn_forward, backward=_rnn_backward)
 LSTM = _lstm(capped=False)
 CAPPED_LSTM = _lstm(capped=True)

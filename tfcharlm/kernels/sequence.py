@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfcharlm.kernels.forgetful import forgetful_gradient
-from tfcharlm.kernels.precision import Products
+from tfcharlm.kernels.gradients import custom_gradient
+from tfcharlm.kernels.precision import MatMul
 from tfcharlm.kernels.recurrences import Recurrence
 
 # Steps in one turn of a loop: spreads the cost of a turn, and makes the products of A's gradient long enough (steps *
@@ -29,14 +29,14 @@ class Sequence(NamedTuple):
     Args:
         recurrence: what lies between the products.
         inputs: (B, T, D).
-        keep: None, or bool (T, 1, B): False where a column's states stay as they are.
+        is_real: None, or bool (T, 1, B): False in padding, where a column's states stay as they are.
         dtype: of the operands of the products; everything else is float32 at least.
         needs_input_gradient: False for inputs that nothing trainable has made.
     """
 
     recurrence: Recurrence
     inputs: tf.Tensor
-    keep: tf.Tensor | None = None
+    is_real: tf.Tensor | None = None
     dtype: tf.DType = tf.float32
     needs_input_gradient: bool = True
 
@@ -49,55 +49,55 @@ class Saved(NamedTuple):
     """What the forward pass leaves for the backward pass.
 
     Args:
-        gates: by step, what the recurrence keeps.
+        residuals: by step, what the recurrence saves for its backward pass.
         memory: by step, the states besides h, before it.
-        last_memory: these states after the last step.
+        final_memory: these states after the last step.
         first_h: h before the first step, (H, B).
         outputs: h after every step, (B, T, H).
     """
 
-    gates: tuple[tf.TensorArray, ...]
+    residuals: tuple[tf.TensorArray, ...]
     memory: tuple[tf.TensorArray, ...]
-    last_memory: tuple[tf.Tensor, ...]
+    final_memory: tuple[tf.Tensor, ...]
     first_h: tf.Tensor
     outputs: tf.Tensor
 
 
-def run(sequence, matrix, states, save=True):
+def run(sequence, matrix, states, save_for_backward=True):
     """Runs a recurrence over a sequence; differentiable with respect to the matrix, the inputs and the states.
 
-    By `tape.gradient`, as often as a persistent tape allows; not by `tape.jacobian`, which cannot vectorise the loop.
+    By `tape.gradient`, as often as a persistent tape allows; not by `tape.jacobian`, which cannot vectorize the loop.
 
     Args:
         sequence: a `Sequence`.
         matrix: A (D + H, G*H): the rows that multiply the input, then those that multiply the state.
         states: tuple of the states before the first step, (H, B) each, h first.
-        save: whether to keep what the backward pass needs. If not, a gradient costs another forward pass.
+        save_for_backward: whether to keep what the backward pass needs. If not, a gradient costs another forward pass.
 
     Returns:
         `(outputs (B, T, H), states)`: h after every step, and all states after the last one, (H, B) each.
     """
 
     def differentiable(matrix, inputs, *states):
-        outputs, last, saved = forward(sequence, matrix, states, save)
+        outputs, final_states, saved = forward(sequence, matrix, states, save_for_backward)
 
         def gradient(*d_results):
-            kept = saved if save else forward(sequence, matrix, states, save=True)[2]
+            residuals = saved if save_for_backward else forward(sequence, matrix, states, save_for_backward=True)[2]
             # What was gathered from the outputs has sparse gradients.
-            d_outputs, *d_last = map(tf.convert_to_tensor, d_results)
-            return backward(sequence, matrix, kept, d_outputs, d_last)
+            d_outputs, *d_final = map(tf.convert_to_tensor, d_results)
+            return backward(sequence, matrix, residuals, d_outputs, d_final)
 
-        return [outputs, *last], gradient
+        return [outputs, *final_states], gradient
 
-    outputs, *last = forgetful_gradient(differentiable, matrix, sequence.inputs, *states)
-    return outputs, tuple(last)
+    outputs, *final_states = custom_gradient(differentiable, matrix, sequence.inputs, *states)
+    return outputs, tuple(final_states)
 
 
-def forward(sequence, matrix, states, save):
-    """`(outputs (B, T, H), last states, Saved or None)`."""
-    recurrence, products, steps = sequence.recurrence, Products(sequence.dtype), sequence.steps
-    columns = products.operand(tf.transpose(sequence.inputs, [1, 2, 0]))
-    transposed = products.operand(tf.transpose(matrix))
+def forward(sequence, matrix, states, save_for_backward):
+    """`(outputs (B, T, H), final states, Saved or None)`."""
+    recurrence, matmul, steps = sequence.recurrence, MatMul(sequence.dtype), sequence.steps
+    columns = matmul.cast(tf.transpose(sequence.inputs, [1, 2, 0]))
+    transposed = matmul.cast(tf.transpose(matrix))
 
     def arrays(*multiples):
         units, batch = states[0].shape
@@ -106,46 +106,52 @@ def forward(sequence, matrix, states, save):
             for n in multiples
         )
 
-    def step(t, states, outputs, gates, before):
+    def step(t, states, outputs, residuals, before):
         h, *memory = states
-        z = products(transposed, tf.concat([columns[t], products.operand(h)], axis=0))
-        h, after, kept = recurrence.forward(z, memory)
-        if save:
-            gates, before = _write(gates, t, kept), _write(before, t, memory)
-        if sequence.keep is not None:
-            after = tuple(tf.where(sequence.keep[t], new, old) for new, old in zip((h, *after), states, strict=True))
+        z = matmul(transposed, tf.concat([columns[t], matmul.cast(h)], axis=0))
+        h, after, step_residuals = recurrence.forward(z, memory)
+        if save_for_backward:
+            residuals, before = _write(residuals, t, step_residuals), _write(before, t, memory)
+        if sequence.is_real is not None:
+            after = tuple(tf.where(sequence.is_real[t], new, old) for new, old in zip((h, *after), states, strict=True))
             h, *after = after
-        return (h, *after), _write(outputs, t, (h,)), gates, before
+        return (h, *after), _write(outputs, t, (h,)), residuals, before
 
     def several(times, *carried):
         for t in times:
             carried = step(t, *carried)
         return carried
 
-    kept = (arrays(*recurrence.gates), arrays(*[1] * recurrence.memory)) if save else ((), ())
-    last, outputs, gates, memory = _loop(several, steps, (tuple(states), arrays(1), *kept))
+    saved_arrays = (
+        (arrays(*recurrence.residual_blocks), arrays(*[1] * recurrence.memory)) if save_for_backward else ((), ())
+    )
+    final_states, outputs, residuals, memory = _loop(several, steps, (tuple(states), arrays(1), *saved_arrays))
     outputs = tf.transpose(outputs[0].stack(), [2, 0, 1])
-    return outputs, last, Saved(gates, memory, last[1:], states[0], outputs) if save else None
+    return (
+        outputs,
+        final_states,
+        Saved(residuals, memory, final_states[1:], states[0], outputs) if save_for_backward else None,
+    )
 
 
-def backward(sequence, matrix, saved, d_outputs, d_last):
+def backward(sequence, matrix, saved, d_outputs, d_final):
     """Gradients of the matrix, of the inputs (None if not wanted) and of the states before the first step."""
-    recurrence, products, steps = sequence.recurrence, Products(sequence.dtype), sequence.steps
+    recurrence, matmul, steps = sequence.recurrence, MatMul(sequence.dtype), sequence.steps
     width, (units, batch) = sequence.inputs.shape[2], saved.first_h.shape
-    of_input, of_state = tf.split(products.operand(matrix), [width, units], axis=0)
+    of_input, of_state = tf.split(matmul.cast(matrix), [width, units], axis=0)
     first_row = tf.transpose(saved.first_h)
 
     def step(t, d_states, after):
         d_h, *d_memory = (d_states[0] + tf.transpose(d_outputs[:, t]), *d_states[1:])
-        gates, before = _read(saved.gates, t), _read(saved.memory, t)
-        d_z, d_before = recurrence.backward(d_h, d_memory, gates, before, after)
-        if sequence.keep is not None:
-            d_z = tf.where(sequence.keep[t], d_z, tf.zeros_like(d_z))
-        d_z = products.operand(d_z)
-        d_before = (products(of_state, d_z), *d_before)
-        if sequence.keep is not None:
+        residuals, before = _read(saved.residuals, t), _read(saved.memory, t)
+        d_z, d_before = recurrence.backward(d_h, d_memory, residuals, before, after)
+        if sequence.is_real is not None:
+            d_z = tf.where(sequence.is_real[t], d_z, tf.zeros_like(d_z))
+        d_z = matmul.cast(d_z)
+        d_before = (matmul(of_state, d_z), *d_before)
+        if sequence.is_real is not None:
             passed = zip(d_before, (d_h, *d_memory), strict=True)
-            d_before = tuple(tf.where(sequence.keep[t], new, old) for new, old in passed)
+            d_before = tuple(tf.where(sequence.is_real[t], new, old) for new, old in passed)
         return d_z, d_before, before
 
     def rows_before(times):
@@ -153,7 +159,7 @@ def backward(sequence, matrix, saved, d_outputs, d_last):
         earlier = tf.where(times[0] > 0, saved.outputs[:, tf.maximum(times[0] - 1, 0)], first_row)
         h = [earlier] + [saved.outputs[:, t] for t in times[:-1]]
         x = [sequence.inputs[:, t] for t in times]
-        return products.operand(tf.concat([tf.concat(x, axis=0), tf.concat(h, axis=0)], axis=1))
+        return matmul.cast(tf.concat([tf.concat(x, axis=0), tf.concat(h, axis=0)], axis=1))
 
     def several(times, d_states, after, d_matrix, d_inputs):
         d_z = []
@@ -161,9 +167,9 @@ def backward(sequence, matrix, saved, d_outputs, d_last):
             d_z_t, d_states, after = step(t, d_states, after)
             d_z.insert(0, d_z_t)
         d_z = tf.concat(d_z, axis=1)
-        d_matrix += products(rows_before(times), d_z, transpose_a=True, transpose_b=True)
+        d_matrix += matmul(rows_before(times), d_z, transpose_a=True, transpose_b=True)
         if sequence.needs_input_gradient:
-            pieces = tf.split(products(of_input, d_z), len(times), axis=1)
+            pieces = tf.split(matmul(of_input, d_z), len(times), axis=1)
             for t, piece in zip(times, pieces, strict=True):
                 d_inputs = _write(d_inputs, t, (piece,))
         return d_states, after, d_matrix, d_inputs
@@ -171,7 +177,7 @@ def backward(sequence, matrix, saved, d_outputs, d_last):
     d_inputs = ()
     if sequence.needs_input_gradient:
         d_inputs = (tf.TensorArray(d_outputs.dtype, steps, element_shape=(width, batch)),)
-    carried = (tuple(d_last), saved.last_memory, tf.zeros_like(matrix), d_inputs)
+    carried = (tuple(d_final), saved.final_memory, tf.zeros_like(matrix), d_inputs)
     d_states, _, d_matrix, d_inputs = _loop(several, steps, carried, backwards=True)
     d_inputs = tf.transpose(d_inputs[0].stack(), [2, 0, 1]) if d_inputs else None
     return d_matrix, d_inputs, *d_states

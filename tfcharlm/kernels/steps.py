@@ -6,7 +6,7 @@ Whatever the dtype of the operands, what follows the matrix products is computed
 
 import tensorflow as tf
 
-from tfcharlm.kernels.precision import Products, widen
+from tfcharlm.kernels.precision import MatMul, at_least_float32
 
 
 def rnn_step(weights, x, h, activation=tf.tanh):
@@ -18,7 +18,7 @@ def rnn_step(weights, x, h, activation=tf.tanh):
         weights: `(kernel W (D, H) or None, recurrent_kernel U (H, H), bias b (H,) or None)`, in the dtype of `x`.
         x: input, (B, D); without a kernel, `x_t W`, (B, H).
         h: previous state, (B, H).
-        activation: `phi`. tanh is zero-centred and bounded, so the state can neither drift nor explode.
+        activation: `phi`. tanh is zero-centered and bounded, so the state can neither drift nor explode.
 
     Returns:
         The next state, (B, H), in the dtype of `h`.
@@ -74,8 +74,7 @@ def lstm_step(weights, x, h, c, activation=tf.tanh, recurrent_activation=tf.sigm
 
 def _pre_activation(weights, x, h):
     kernel, recurrent_kernel, bias = weights
-    products = Products(recurrent_kernel.dtype)
-    operand = products.operand
-    z = widen(x) if kernel is None else products(operand(x), operand(kernel))
-    z += products(operand(h), operand(recurrent_kernel))
-    return z if bias is None else z + widen(bias)
+    matmul = MatMul(recurrent_kernel.dtype)
+    z = at_least_float32(x) if kernel is None else matmul(matmul.cast(x), matmul.cast(kernel))
+    z += matmul(matmul.cast(h), matmul.cast(recurrent_kernel))
+    return z if bias is None else z + at_least_float32(bias)

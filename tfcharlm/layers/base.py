@@ -1,9 +1,10 @@
-"""What an RNN cell and an LSTM cell share: three arrays, made, regularised and serialised as Keras's cells do."""
+"""What an RNN cell and an LSTM cell share: three arrays, made, regularized and serialized as Keras's cells do."""
 
 import keras
 import tensorflow as tf
 
-from tfcharlm.kernels.precision import wide
+from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.kernels import at_least_float32_dtype
 
 if keras.config.backend() != "tensorflow":
     raise ImportError(
@@ -12,14 +13,22 @@ if keras.config.backend() != "tensorflow":
     )
 
 
-class MatrixCell(keras.layers.Layer):
+class BaseRecurrentCell(keras.layers.Layer):
     """A cell that owns `kernel` (D, G*units), `recurrent_kernel` (units, G*units) and `bias` (G*units,).
 
-    A subclass sets `gates` (G) and writes `state_size`, `recurrence`, and `advance(weights, inputs, states)`: the
-    states after one step, h first.
+    A subclass defines what makes it a cell of its own, and everything else in the package follows from that:
+
+    - `num_blocks` (G), `state_size`, and `next_states(weights, inputs, states)`: the states after one step, h first;
+    - `recurrence`, its fused kernel, and `why_not_fused`, a line if its activations rule that out;
+    - `state_names` and `gate_names`, and `record(z)`: the values of gates and states over a text;
+    - `config_types`, the arguments that it adds to those below, each "activation" or "boolean";
+    - `onnx_equation(cell, graph, x, *states)`, the output and the next states as ONNX operations.
     """
 
-    gates = 1
+    num_blocks = 1
+    state_names = ("h",)
+    gate_names = ()
+    config_types = {}
 
     def __init__(
         self,
@@ -37,10 +46,7 @@ class MatrixCell(keras.layers.Layer):
         bias_constraint=None,
         **kwargs,
     ):
-        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
-            raise ValueError(
-                f"units must be a positive integer, such as {type(self).__name__}(256); received {units!r}."
-            )
+        units = POSITIVE_INTEGER.check("units", units, f", such as {type(self).__name__}(256)")
         # Keras would round the states that come in to the compute dtype.
         super().__init__(autocast=False, **kwargs)
         self.units = units
@@ -61,7 +67,7 @@ class MatrixCell(keras.layers.Layer):
         return self.units
 
     def build(self, input_shape):
-        columns = self.gates * self.units
+        columns = self.num_blocks * self.units
         self.kernel = self.add_weight(
             shape=(input_shape[-1], columns),
             name="kernel",
@@ -93,25 +99,30 @@ class MatrixCell(keras.layers.Layer):
         return self.bias_initializer(shape, dtype=dtype)
 
     def call(self, inputs, states, training=False):
-        after = self.advance(self.step_weights(), self.operand(inputs), states)
-        return after[0], after
+        next_states = self.next_states(self.step_weights(), self.operand(inputs), states)
+        return next_states[0], next_states
 
     @property
-    def arrays(self):
+    def raw_weights(self):
         """`(kernel, recurrent_kernel, bias or None)`, as the functions of `tfcharlm.kernels` take them."""
         return self.kernel, self.recurrent_kernel, self.bias
 
     def step_weights(self):
-        """The arrays in the compute dtype."""
-        return tuple(a if a is None else self.operand(a) for a in self.arrays)
+        """The raw weights in the compute dtype."""
+        return tuple(w if w is None else self.operand(w) for w in self.raw_weights)
 
     def operand(self, tensor):
         return tf.cast(tf.convert_to_tensor(tensor), self.compute_dtype)
 
+    @property
+    def why_not_fused(self):
+        """Why the fused kernel cannot compute this cell, in one line, or None."""
+        return None if self.activation is keras.activations.tanh else f"activation of {self.name} is not tanh"
+
     def get_initial_state(self, batch_size=None):
         """Zeros, (batch_size, units) for each state; float32 at least, as the sum of many small updates needs it."""
         sizes = keras.tree.flatten(self.state_size)
-        return [tf.zeros((batch_size, size), dtype=wide(self.compute_dtype)) for size in sizes]
+        return [tf.zeros((batch_size, size), dtype=at_least_float32_dtype(self.compute_dtype)) for size in sizes]
 
     def get_config(self):
         config = super().get_config()

@@ -1,14 +1,16 @@
 """RNNCell and LSTMCell: raw weight matrices around the step functions of `tfcharlm.kernels`."""
 
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import ops
 
-from tfcharlm.kernels import lstm_step, recurrences, rnn_step
-from tfcharlm.layers.base import MatrixCell
+from tfcharlm import kernels
+from tfcharlm.layers.base import BaseRecurrentCell
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
-class RNNCell(MatrixCell):
+class RNNCell(BaseRecurrentCell):
     r"""One step of a vanilla recurrent network, for `keras.layers.RNN` and `tfcharlm.RNN`.
 
     $$ h_t = \phi(x_t W + h_{t-1} U + b) $$
@@ -17,7 +19,7 @@ class RNNCell(MatrixCell):
 
     Args:
         units: size of the state and of the output.
-        activation: `phi`; tanh by default, because it is bounded and zero-centred.
+        activation: `phi`; tanh by default, because it is bounded and zero-centered.
         use_bias: whether there is a `bias`.
         kernel_initializer: of `kernel` W (input_dim, units). Glorot uniform keeps the variance of the input.
         recurrent_initializer: of `recurrent_kernel` U (units, units). An orthogonal matrix neither shrinks nor
@@ -51,14 +53,23 @@ class RNNCell(MatrixCell):
 
     @property
     def recurrence(self):
-        return recurrences.RNN
+        return kernels.RNN
 
-    def advance(self, weights, inputs, states):
-        return [rnn_step(weights, inputs, *states, activation=self.activation)]
+    def next_states(self, weights, inputs, states):
+        return [kernels.rnn_step(weights, inputs, *states, activation=self.activation)]
+
+    def record(self, z):
+        """`{name: array (T, units)}` of gates and states, from the pre-activations z (T, units) of a sequence."""
+        return {"h": self.activation(z)}
+
+    @staticmethod
+    def onnx_equation(cell, graph, x, h):
+        h = graph.activation(cell, "activation", graph.pre_activation(cell, x, h))
+        return h, h
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
-class LSTMCell(MatrixCell):
+class LSTMCell(BaseRecurrentCell):
     r"""One step of a long short-term memory, for `keras.layers.RNN` and `tfcharlm.RNN`.
 
     $$ (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
@@ -104,7 +115,10 @@ class LSTMCell(MatrixCell):
     Dyer & Blunsom (2018).
     """
 
-    gates = 4
+    num_blocks = 4
+    state_names = ("h", "c")
+    gate_names = ("i", "f", "o")
+    config_types = {"recurrent_activation": "activation", "unit_forget_bias": "boolean", "cap_input_gate": "boolean"}
 
     def __init__(
         self,
@@ -144,11 +158,39 @@ class LSTMCell(MatrixCell):
 
     @property
     def recurrence(self):
-        return recurrences.CAPPED_LSTM if self.cap_input_gate else recurrences.LSTM
+        return kernels.CAPPED_LSTM if self.cap_input_gate else kernels.LSTM
 
-    def advance(self, weights, inputs, states):
+    @property
+    def why_not_fused(self):
+        if self.recurrent_activation is not keras.activations.sigmoid:
+            return super().why_not_fused or f"recurrent_activation of {self.name} is not sigmoid"
+        return super().why_not_fused
+
+    def next_states(self, weights, inputs, states):
         activations = self.activation, self.recurrent_activation
-        return list(lstm_step(weights, inputs, *states, *activations, self.cap_input_gate))
+        return list(kernels.lstm_step(weights, inputs, *states, *activations, self.cap_input_gate))
+
+    def record(self, z):
+        """`{name: array (T, units)}` of gates and states, from the pre-activations z (T, 4 * units) of a sequence."""
+        z_i, z_f, z_g, z_o = tf.split(z, 4, axis=1)
+        i, f, o = (self.recurrent_activation(gate).numpy() for gate in (z_i, z_f, z_o))
+        g = self.activation(z_g).numpy()
+        i = np.minimum(i, 1 - f) if self.cap_input_gate else i
+        c, state = np.empty_like(g), np.zeros_like(g[0])
+        for t in range(len(c)):
+            c[t] = state = f[t] * state + i[t] * g[t]
+        return {"i": i, "f": f, "g": g, "o": o, "c": c, "h": o * np.asarray(self.activation(tf.constant(c)))}
+
+    @staticmethod
+    def onnx_equation(cell, graph, x, h, c):
+        z_i, z_f, z_g, z_o = graph("Split", graph.pre_activation(cell, x, h), parts=4, axis=1)
+        i, f, o = (graph.activation(cell, "recurrent_activation", z) for z in (z_i, z_f, z_o))
+        g = graph.activation(cell, "activation", z_g)
+        if getattr(cell, "cap_input_gate", False):
+            i = graph("Min", i, graph("Sub", np.float32(1), f))
+        c = graph("Add", graph("Mul", f, c), graph("Mul", i, g))
+        h = graph("Mul", o, graph.activation(cell, "activation", c))
+        return h, h, c
 
     def get_config(self):
         config = super().get_config()

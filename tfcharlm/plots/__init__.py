@@ -1,10 +1,10 @@
 """Pictures of a run and of what a model does inside. matplotlib comes with `pip install "tfcharlm[plots]"`.
 
 Every picture is a `matplotlib.figure.Figure` made without pyplot, so no window opens and nothing has to be closed;
-`image` makes a file of it. Coloured text is HTML and needs nothing.
+`image` makes a file of it. Colored text is HTML and needs nothing.
 """
 
-from tfcharlm.plots.coloured import coloured_text
+from tfcharlm.plots.colored_text import colored_text
 from tfcharlm.plots.curves import gradient_norm_plot, learning_curve
 from tfcharlm.plots.figures import image
 from tfcharlm.plots.heatmaps import MAX_TOKENS, activation_heatmap, gate_heatmap
@@ -13,7 +13,7 @@ from tfcharlm.plots.trials import trials_plot
 __all__ = [
     "MAX_TOKENS",
     "activation_heatmap",
-    "coloured_text",
+    "colored_text",
     "gate_heatmap",
     "gradient_norm_plot",
     "image",

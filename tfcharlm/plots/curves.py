@@ -14,7 +14,7 @@ def learning_curve(history):
     """The learning curve of a run: bits per character, training and validation.
 
     Args:
-        history: `tfcharlm.callbacks.Report`s, oldest first, as a `TrainingRun` returns them; or the path of a
+        history: `tfcharlm.training.evaluation.Report`s, oldest first, as a `TrainingRun` returns them; or the path of a
             learning_curve.csv that `tfcharlm train` wrote: both over the tokens read. Or the `history.history` of a
             `fit`, over epochs, with validation if it has one.
 
@@ -52,8 +52,8 @@ def gradient_norm_plot(norms):
     A straight line down is a gradient that shrinks by the same factor with every step: it vanishes.
 
     Args:
-        norms: `{name: what tfcharlm.activations.gradient_norms returns}`, such as one of an RNN and one of an LSTM;
-            each name has a colour, and each of its layers and states a line.
+        norms: `{name: what tfcharlm.analysis.gradient_norms returns}`, such as one of an RNN and one of an LSTM;
+            each name has a color, and each of its layers and states a line.
 
     Returns:
         A matplotlib `Figure`.

@@ -1,8 +1,6 @@
-"""Which numbers of a recording a picture shows, and the range of their colours."""
+"""Which numbers of a recording a picture shows, and the range of their colors."""
 
 import numpy as np
-
-GATES = ("i", "f", "o")
 
 
 def array_of(recorded, layer, kind):
@@ -22,11 +20,11 @@ def checked_unit(values, unit):
     return int(unit)
 
 
-def colour_range(kind, values):
+def color_range(is_gate, values):
     """`(lowest, highest)`: from closed to open for a gate, else as far to both sides of 0 as the greatest magnitude."""
-    if kind in GATES:
+    if is_gate:
         return 0.0, 1.0
-    # NaN and infinite values, of a model that has diverged, have no colour.
+    # NaN and infinite values, of a model that has diverged, have no color.
     finite = values[np.isfinite(values)]
     limit = float(np.abs(finite).max(initial=0.0)) or 1.0
     return -limit, limit

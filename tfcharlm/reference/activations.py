@@ -80,7 +80,7 @@ def cross_entropy(logits, targets, weights=None):
         d_logits = w / sum(w) * (softmax(z) - one_hot(target))
 
     Args:
-        logits: (..., V), unnormalised log-probabilities.
+        logits: (..., V), unnormalized log-probabilities.
         targets: integers (...), below V.
         weights: (...), not negative; how much a position counts, 1 everywhere by default. Where it
             is 0 nothing counts, whatever stands in the logits (NaN) and targets (no such id).

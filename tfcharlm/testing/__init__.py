@@ -1,6 +1,6 @@
-"""Checks for anybody's RNN cell: the contract with Keras, serialisation, masks, gradients, and tfcharlm.RNN."""
+"""Checks for anybody's RNN cell: the contract with Keras, serialization, masks, gradients, and tfcharlm.RNN."""
 
 from tfcharlm.testing.check import check_cell
-from tfcharlm.testing.report import CellError, Report, Result
+from tfcharlm.testing.report import CellError, CheckReport, Result
 
-__all__ = ["CellError", "Report", "Result", "check_cell"]
+__all__ = ["CellError", "CheckReport", "Result", "check_cell"]

@@ -1,4 +1,4 @@
-"""check_cell: a table of checks, each of which is a function of a Subject that raises when something is wrong."""
+"""check_cell: a table of checks, each of which is a function of a CellUnderTest that raises when something is wrong."""
 
 import contextlib
 import random
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import keras
 
-from tfcharlm.testing import contract, gradients, serialisation, wrapping
-from tfcharlm.testing.report import FAILED, OK, SKIPPED, CellError, Report, Result
-from tfcharlm.testing.subject import Subject
+from tfcharlm.testing import contract, gradients, serialization, wrapping
+from tfcharlm.testing.cell_under_test import CellUnderTest
+from tfcharlm.testing.report import FAILED, OK, SKIPPED, CellError, CheckReport, Result
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Check:
 STEP = ("copy", "call")
 CHECKS = {
     "attributes": Check(contract.attributes),
-    "config": Check(serialisation.config),
-    "copy": Check(serialisation.copy),
-    "rebuilt": Check(serialisation.rebuilt, ("copy",)),
-    "saving": Check(serialisation.saving, ("config", "copy")),
+    "config": Check(serialization.config),
+    "copy": Check(serialization.copy),
+    "rebuilt": Check(serialization.rebuilt, ("copy",)),
+    "saving": Check(serialization.saving, ("config", "copy")),
     "call": Check(contract.call_shapes, ("attributes", "copy")),
     "initial state": Check(contract.initial_state, ("attributes", "copy")),
     "dtype": Check(contract.dtype_policy, STEP),
@@ -40,12 +40,12 @@ CHECKS = {
     "masks": Check(wrapping.masks, STEP),
     "wrappers": Check(wrapping.wrappers, STEP),
     "training": Check(wrapping.training, STEP),
-    "like": Check(wrapping.like, STEP),
+    "reference_cell": Check(wrapping.reference_cell, STEP),
 }
 
 
-def check_cell(cell, like=None, input_dim=None, seed=0):
-    r"""Checks a Keras RNN cell: its contract, serialisation, masks, gradients, and the way through `tfcharlm.RNN`.
+def check_cell(cell, reference_cell=None, input_dim=None, seed=0):
+    r"""Checks a Keras RNN cell: its contract, serialization, masks, gradients, and the way through `tfcharlm.RNN`.
 
     Checks work on copies, `from_config(get_config())` with random weights near the initial ones, most of them in
     float64, or in float32 if the cell cannot do that; the cell itself is neither built nor given other weights. All
@@ -60,27 +60,27 @@ def check_cell(cell, like=None, input_dim=None, seed=0):
       $$ \langle \nabla L, u \rangle = \frac{L(w + \epsilon u) - L(w - \epsilon u)}{2 \epsilon} $$
     - sequence, masks, wrappers: `keras.layers.RNN` over a sequence, a loop over single calls and `tfcharlm.RNN` agree
       in outputs, states and gradients, whatever stands in the padding.
-    - like: so does another cell with the same weights.
+    - reference_cell: so does another cell with the same weights.
 
     Args:
         cell: a `keras.layers.Layer` with `state_size`, best with no argument at its default, because a key that the
             configuration lacks comes back as the default. A built cell also shows whether its numbers come back.
-        like: None, or a cell whose weights have the same shapes and the same meaning, such as `keras.layers.LSTMCell`
+        reference_cell: None, or a cell whose weights have the same shapes and the same meaning, such as `keras.layers.LSTMCell`
             for a cell of one's own with its gates. Nothing else can see gates that are swapped.
         input_dim: size of the inputs; for a cell that is not built 7 by default, which few cells have as another size.
         seed: of weights and data. No check depends on luck, except at the kink of an activation such as ReLU.
 
     Returns:
-        A `Report`: `str` gives a table, `report["gradients"]` the result of one check.
+        A `CheckReport`: `str` gives a table, `report["gradients"]` the result of one check.
 
     Raises:
         CellError: a check has failed; an `AssertionError` whose message is the table and whose `report` is the report.
-        TypeError: `cell` or `like` is no cell.
+        TypeError: `cell` or `reference_cell` is no cell.
         ValueError: `input_dim` is not the one that the cell was built for.
 
     Example:
 
-    >>> report = tfcharlm.testing.check_cell(LSTMCell(3, use_bias=False), like=keras.layers.LSTMCell(3, use_bias=False))
+    >>> report = tfcharlm.testing.check_cell(LSTMCell(3, use_bias=False), reference_cell=keras.layers.LSTMCell(3, use_bias=False))
     >>> report.failed
     []
 
@@ -101,14 +101,14 @@ def check_cell(cell, like=None, input_dim=None, seed=0):
 
     Reference: the directional gradient check is that of Autograd (Maclaurin, Duvenaud & Adams, 2015).
     """
-    for name, one in (("cell", cell), ("like", like)):
+    for name, one in (("cell", cell), ("reference_cell", reference_cell)):
         if one is not None or name == "cell":
             _require_cell(name, one)
-    subject = Subject(cell, input_dim, seed, like)
+    subject = CellUnderTest(cell, input_dim, seed, reference_cell)
     with _own_randomness(seed):
         results = _run(subject)
     title = f"check_cell({type(cell).__name__} {cell.name!r}, input_dim={subject.input_dim}, seed={seed})"
-    report = Report(title, tuple(results))
+    report = CheckReport(title, tuple(results))
     if report.failed:
         raise CellError(report) from next(result.error for result in results if result.error)
     return report
@@ -117,7 +117,7 @@ def check_cell(cell, like=None, input_dim=None, seed=0):
 def _run(subject):
     results = {}
     for name, check in CHECKS.items():
-        if name == "like" and subject.like is None:
+        if name == "reference_cell" and subject.reference_cell is None:
             continue
         missing = [other for other in check.needs if results[other].status != OK]
         if missing:

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.testing.cell_under_test import BATCH, MANY, call, steps
 from tfcharlm.testing.comparison import TOLERANCE, agree, compare, values_of
 from tfcharlm.testing.report import MismatchError
-from tfcharlm.testing.subject import BATCH, MANY, call, steps
 
 
 def attributes(subject):

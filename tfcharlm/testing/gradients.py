@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.testing.cell_under_test import MANY, call, steps
 from tfcharlm.testing.comparison import TOLERANCE, agree, argument_names, compare, measure, values_of, weighted_sum
 from tfcharlm.testing.report import MismatchError
-from tfcharlm.testing.subject import MANY, call, steps
 
 # Central differences are off by about epsilon**2 and, for values near 10, by 1e-15 / epsilon: 1e-9 together. A larger
 # epsilon would step over the kink of a ReLU more often, and a wrong term of a gradient makes 1e-2 or more.
@@ -103,8 +103,10 @@ def weights_read(subject):
 def graph(subject):
     """a tf.function with any number of rows computes what eager calls do"""
     cell, traced, states = subject.copy(), subject.copy(), subject.states()
-    like = keras.tree.map_structure(lambda state: tf.TensorSpec((None, *state.shape[1:]), state.dtype), states)
-    signature = [tf.TensorSpec((None, subject.input_dim), subject.dtype), like]
+    specs = keras.tree.map_structure(
+        lambda state: tf.TensorSpec((None, *state.shape[1:]), state.dtype), states
+    )
+    signature = [tf.TensorSpec((None, subject.input_dim), subject.dtype), specs]
 
     def both(x, states):
         fresh = call(traced, x, traced.get_initial_state(batch_size=tf.shape(x)[0])) if starts else None

@@ -39,12 +39,12 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """The results of all checks of one cell, in the order in which they ran; `str` gives the table.
 
     Example:
 
-    >>> print(tfcharlm.testing.Report("Cell", (tfcharlm.testing.Result("rows", "ok", "rows are independent"),)))
+    >>> print(tfcharlm.testing.CheckReport("Cell", (tfcharlm.testing.Result("rows", "ok", "rows are independent"),)))
     Cell: 1 check passed
     ok       rows             rows are independent
     """

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfcharlm.layers import RNN
+from tfcharlm.testing.cell_under_test import TIME, call, steps
 from tfcharlm.testing.comparison import TOLERANCE, agree, compare, measure, values_of
 from tfcharlm.testing.report import MismatchError
-from tfcharlm.testing.subject import TIME, call, steps
 
 # A row that ends early, one with holes that starts late, one of padding alone.
 MASK = np.array([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1], [0, 0, 0, 0, 0]], bool)
@@ -71,13 +71,13 @@ def wrappers(subject):
         for wrapper in (RNN, keras.layers.RNN):
             layer = subject.layer(wrapper, dtype)
             results.append(measure(_read(layer, training=training), layer.trainable_variables, x, states))
-        hint = f"tfcharlm.RNN(cell).loop_reason, which is {_loop_reason(subject)!r}: None means that kernels ran"
+        hint = f"tfcharlm.RNN(cell).fallback_reason, which is {_fallback_reason(subject)!r}: None means that fused kernels ran"
         for ours, theirs, kind in zip(*results, ("", "gradient of "), strict=True):
             compare(ours, theirs, TOLERANCE[dtype], hint, f"in {dtype}, training={training}, {kind}")
 
 
-def _loop_reason(subject):
-    return RNN(subject.copy()).loop_reason
+def _fallback_reason(subject):
+    return RNN(subject.copy()).fallback_reason
 
 
 def _is_random(subject):
@@ -118,15 +118,15 @@ def _dropout_rates(config):
         yield from _dropout_rates(value)
 
 
-def like(subject):
+def reference_cell(subject):
     """the other cell, with the same weights, gives the same outputs, states and gradients"""
-    cell, other = subject.copy(), subject.copy(of=subject.like)
+    cell, other = subject.copy(), subject.copy(of=subject.reference_cell)
     ours, theirs = (
         f"states of {one.state_size}, weights of shapes {[tuple(w.shape) for w in one.trainable_variables]}"
         for one in (cell, other)
     )
     if ours != theirs:
-        hint = "like=, which must be a cell with the same sizes and the same weights in the same order"
+        hint = "reference_cell=, which must be a cell with the same sizes and the same weights in the same order"
         raise MismatchError(ours, f"{theirs}, as in {type(other).__name__}", hint)
     subject.assign(other, subject.arrays(cell))
     x, states = subject.inputs(), subject.states()

@@ -1,9 +1,26 @@
 """Text to ids and back, texts to learn from, and text as a stream of batches."""
 
+from tfcharlm.text.batches import sha256_of
+from tfcharlm.text.checks import UnknownTokenError
+from tfcharlm.text.codec import GraphCodec
 from tfcharlm.text.corpora import load_corpus
 from tfcharlm.text.datasets import stream_dataset
 from tfcharlm.text.files import encode_file, read_chunks
 from tfcharlm.text.lines import line_dataset
+from tfcharlm.text.split import TextSplit
 from tfcharlm.text.vocabulary import Vocabulary
+from tfcharlm.text.words import PATTERN as WORD_PATTERN
 
-__all__ = ["Vocabulary", "encode_file", "line_dataset", "load_corpus", "read_chunks", "stream_dataset"]
+__all__ = [
+    "WORD_PATTERN",
+    "GraphCodec",
+    "TextSplit",
+    "UnknownTokenError",
+    "Vocabulary",
+    "encode_file",
+    "line_dataset",
+    "load_corpus",
+    "read_chunks",
+    "sha256_of",
+    "stream_dataset",
+]

@@ -1,18 +1,19 @@
-"""What data sets of windows and of lines share: ids in memory or on a disk, orders drawn from a seed, passes."""
+"""What data sets of windows and of lines share: ids in memory or on disk, orders drawn from a seed, epochs."""
 
 import dataclasses
 import hashlib
 import mmap
-import operator
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.checks import POSITIVE_INTEGER
+
 # Ids that are hashed at a time.
-PART = 1 << 22
+CHUNK = 1 << 22
 # Batches that are made ahead.
-AHEAD = 2
+PREFETCH = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,34 +29,34 @@ class Source:
     description: Callable
 
 
-def passes_of(passes, steps, plan, batch, description):
-    """A data set of `steps` batches a pass, each a function of the pass and the step.
+def make_dataset(epochs, steps, plan, batch, description):
+    """A data set of `steps` batches per epoch, each a function of the epoch and the step.
 
     Args:
-        passes: how many, or None for no end.
-        steps: of one pass.
-        plan: from a pass, int64 (), to the tensors that its batches share.
+        epochs: how many, or None for no end.
+        steps: batches of one epoch.
+        plan: from an epoch, int64 (), to the tensors that its batches share.
         batch: from those and the step, int64 (), to an element.
         description: of its `Source`.
     """
-    if passes is not None:
-        passes = checked_integer("passes", passes, 1)
+    if epochs is not None:
+        epochs = POSITIVE_INTEGER.check("epochs", epochs, ", or None for no end")
 
     def starting_at(first):
-        first_pass, first_step = divmod(first, steps)
+        first_epoch, first_step = divmod(first, steps)
 
-        def one_pass(pass_):
-            shared = plan(pass_)
-            begin = tf.where(pass_ == first_pass, tf.constant(first_step, tf.int64), 0)
+        def one_epoch(epoch):
+            shared = plan(epoch)
+            begin = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
             return tf.data.Dataset.range(begin, steps).map(lambda step: batch(shared, step))
 
-        if passes is None:
-            counter, size = tf.data.Dataset.counter(first_pass), tf.data.INFINITE_CARDINALITY
+        if epochs is None:
+            counter, size = tf.data.Dataset.counter(first_epoch), tf.data.INFINITE_CARDINALITY
         else:
-            counter, size = tf.data.Dataset.range(first_pass, passes), max(0, passes * steps - first)
-        dataset = counter.flat_map(one_pass).apply(tf.data.experimental.assert_cardinality(size))
-        dataset = dataset.prefetch(AHEAD).with_options(_untuned())
-        dataset.source = Source(starting_at, lambda: {"passes": passes, **description()})
+            counter, size = tf.data.Dataset.range(first_epoch, epochs), max(0, epochs * steps - first)
+        dataset = counter.flat_map(one_epoch).apply(tf.data.experimental.assert_cardinality(size))
+        dataset = dataset.prefetch(PREFETCH).with_options(_untuned())
+        dataset.source = Source(starting_at, lambda: {"epochs": epochs, **description()})
         return dataset
 
     return starting_at(0)
@@ -72,51 +73,51 @@ def sha256_of(arrays):
     """The SHA-256 of integer arrays one after another, in hexadecimal; a mapped file is read once through."""
     digest = hashlib.sha256()
     for array in arrays:
-        for begin in range(0, len(array), PART):
-            part = np.ascontiguousarray(array[begin : begin + PART])
+        for begin in range(0, len(array), CHUNK):
+            part = np.ascontiguousarray(array[begin : begin + CHUNK])
             digest.update(part.astype(part.dtype.newbyteorder("<"), copy=False))
-            _forget(array)
+            release_pages(array)
         digest.update(f" {len(array)} {array.dtype.name}\n".encode())
     return digest.hexdigest()
 
 
-def order_of(size, seed, pass_, stream=0):
-    """A permutation of `size` things, int64 (size,), drawn from (seed, pass, stream); the identity without a seed."""
+def permutation(size, seed, epoch, stream=0):
+    """A permutation of `size` things, int64 (size,), drawn from (seed, epoch, stream); the identity without a seed."""
     if seed is None:
         return tf.range(size, dtype=tf.int64)
     # One named algorithm: the default one may differ between devices.
-    key = tf.random.fold_in(tf.stack([tf.constant(seed, tf.int64), pass_]), stream, alg="philox")
+    key = tf.random.fold_in(tf.stack([tf.constant(seed, tf.int64), epoch]), stream, alg="philox")
     draws = tf.random.stateless_uniform((size,), key, None, None, tf.int64, alg="philox")
     return tf.cast(tf.argsort(draws, stable=True), tf.int64)
 
 
-def reader(arrays):
-    """A function from places (B, L), int64, in the arrays joined, to the ids there, int32 (B, L).
+def id_gatherer(arrays):
+    """A function from positions (B, L), int64, in the joined arrays to the ids there, int32 (B, L).
 
-    Arrays on a disk are read in place, and what was read of them does not stay in memory; then the places of a row must
-    lie in one array.
+    Arrays on disk are read in place, and what was read does not stay in memory. The positions of a row must then lie
+    in one array.
     """
     if not any(isinstance(array, np.memmap) for array in arrays):
         joined = tf.constant(np.concatenate(arrays) if len(arrays) > 1 else arrays[0], tf.int32)
-        return lambda places: tf.gather(joined, places)
+        return lambda positions: tf.gather(joined, positions)
     ends = np.cumsum([len(array) for array in arrays])
 
-    def read(places):
-        ids = np.empty(places.shape, np.int32)
-        for row, array in enumerate(np.searchsorted(ends, places[:, 0], side="right")):
+    def read(positions):
+        ids = np.empty(positions.shape, np.int32)
+        for row, array in enumerate(np.searchsorted(ends, positions[:, 0], side="right")):
             begin = ends[array] - len(arrays[array])
-            ids[row] = arrays[array][places[row] - begin]
-            _forget(arrays[array])
+            ids[row] = arrays[array][positions[row] - begin]
+            release_pages(arrays[array])
         return ids
 
-    def read_in_graph(places):
-        ids = tf.numpy_function(read, [places], tf.int32, stateful=False)
-        return tf.ensure_shape(ids, places.shape)
+    def read_in_graph(positions):
+        ids = tf.numpy_function(read, [positions], tf.int32, stateful=False)
+        return tf.ensure_shape(ids, positions.shape)
 
     return read_in_graph
 
 
-def _forget(array):
+def release_pages(array):
     """Gives the pages of a mapped file back, which would count as memory of the process until others need it."""
     while isinstance(array, np.ndarray):
         # Not those of a copy-on-write mapping: what was written there is nowhere else.
@@ -130,24 +131,13 @@ def checked_ids(ids):
     array = ids if isinstance(ids, np.memmap) else np.asarray(ids)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
-            f"ids must be integers (length,); got {type(ids).__name__} of {array.dtype} "
-            f"{array.shape}; type vocabulary.encode(text)"
+            f"ids must be integers (length,); received {type(ids).__name__} of {array.dtype} "
+            f"{array.shape}. Type vocabulary.encode(text)."
         )
     if len(array) < 2:
-        raise ValueError(f"ids must be 2 tokens or more, one to predict from; got {len(array)}")
+        raise ValueError(f"ids must be 2 tokens or more, one to predict from; received {len(array)}.")
     if isinstance(array, np.memmap):
         return array
     if array.max() >= 2**31 or array.min() < 0:
-        raise ValueError(f"ids must be from 0 to {2**31 - 1}; got {array.min()} to {array.max()}")
+        raise ValueError(f"ids must be from 0 to {2**31 - 1}; received {array.min()} to {array.max()}.")
     return array.astype(np.int32, copy=False)
-
-
-def checked_integer(name, value, least):
-    """An integer in [least, 2^63), or a line that says what was expected."""
-    try:
-        number = -1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = -1
-    if not least <= number < 2**63:
-        raise ValueError(f"{name} must be an integer from {least} on; got {value!r}")
-    return number

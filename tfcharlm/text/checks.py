@@ -1,4 +1,4 @@
-"""What a vocabulary asks of its tokens and of a text, and the error that names a place in it."""
+"""What a vocabulary asks of its tokens and of a text, and the error that names a position in it."""
 
 from tfcharlm.text.words import WORD
 
@@ -11,10 +11,15 @@ class UnknownTokenError(ValueError):
 
     def __init__(self, token, text, position, size):
         self.token, self.position = token, position
-        self.what = f"{token} at {place(text, position)} is not in the vocabulary of {size} tokens"
+        self.what = f"{token} at {describe_position(text, position)} is not in the vocabulary of {size} tokens"
         super().__init__(
             f'{self.what}; type errors="ignore" to drop it, or Vocabulary.from_text with a text that has it'
         )
+
+
+def check_level(level):
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}; received {level!r}.")
 
 
 def check_tokens(tokens, level):
@@ -28,14 +33,14 @@ def check_tokens(tokens, level):
     seen = set()
     for i, token in enumerate(tokens):
         if not isinstance(token, str):
-            raise ValueError(f"a token must be a str; got {token!r} at place {i}")
+            raise ValueError(f"a token must be a str; received {token!r} at position {i}")
         if level == "char" and len(token) != 1:
-            raise ValueError(f"a token must be one code point; got {token!r} at place {i}")
+            raise ValueError(f"a token must be one code point; received {token!r} at position {i}")
         check_surrogates(token)
         if level == "word" and not WORD.fullmatch(token):
-            raise ValueError(f"{token!r} at place {i} is not one word, mark or space")
+            raise ValueError(f"{token!r} at position {i} is not one word, mark or space")
         if token in seen:
-            raise ValueError(f"a token must stand once; got {token!r} again at place {i}")
+            raise ValueError(f"a token must stand once; received {token!r} again at position {i}")
         seen.add(token)
 
 
@@ -44,7 +49,7 @@ def check_surrogates(text):
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{describe_character(text[error.start])} at {place(text, error.start)} is half of a "
+            f"{describe_character(text[error.start])} at {describe_position(text, error.start)} is half of a "
             'surrogate pair and no character; type text.encode("utf-8", "ignore").decode()'
         ) from None
 
@@ -53,7 +58,7 @@ def describe_character(character):
     return f"character {character!r} (U+{ord(character):04X})"
 
 
-def place(text, position):
+def describe_position(text, position):
     line = text.count("\n", 0, position) + 1
     column = position - text.rfind("\n", 0, position)
     return f"position {position} (line {line}, column {column})"

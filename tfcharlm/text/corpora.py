@@ -47,7 +47,7 @@ def load_corpus(name_or_path, errors="strict"):
         return CORPORA[name_or_path]()
     known = ", ".join(CORPORA)
     if not isinstance(name_or_path, str | os.PathLike) or not os.fspath(name_or_path):
-        raise ValueError(f"expected a path or one of the corpora {known}; got {name_or_path!r}")
+        raise ValueError(f"expected a path or one of the corpora {known}; received {name_or_path!r}")
     try:
         return read_text(name_or_path, errors)
     except FileNotFoundError as error:

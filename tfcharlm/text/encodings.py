@@ -11,12 +11,12 @@ MARKS = {
 }
 
 
-def marked_encoding(begin):
+def bom_encoding(begin):
     """The encoding whose byte order mark these bytes begin with; None without a mark. No UTF-8 begins with any of them.
 
     Example:
 
-    >>> marked_encoding("to be".encode("utf-16")), marked_encoding("to be".encode("utf-8-sig"))
+    >>> bom_encoding("to be".encode("utf-16")), bom_encoding("to be".encode("utf-8-sig"))
     ('utf-16', None)
     """
     return next((encoding for mark, encoding in MARKS.items() if begin.startswith(mark)), None)

@@ -6,19 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from tfcharlm.atomic_files import replace_file
 from tfcharlm.text.checks import UnknownTokenError
-from tfcharlm.text.encodings import likely_encoding, marked_encoding
-from tfcharlm.text.text_file import TextFile, shown
+from tfcharlm.text.encodings import bom_encoding, likely_encoding
+from tfcharlm.text.text_file import TextFile, quoted_path
 from tfcharlm.text.words import SPACES
 
-PART = 1 << 20
+CHUNK = 1 << 20
 
 
 def read_text(name, errors="strict"):
     """The text of a file, all at once: what `read_chunks` gives in parts."""
     text = "".join(read_chunks(name, errors))
     if not text or text.isspace():
-        raise ValueError(f"{shown(name)} has no text: {'nothing but white space' if text else 'it is empty'}")
+        raise ValueError(f"{quoted_path(name)} has no text: {'nothing but white space' if text else 'it is empty'}")
     return text
 
 
@@ -48,17 +49,17 @@ def read_chunks(name, errors="strict"):
     'to be\\nor� not'
     """
     if errors not in ("strict", "replace"):
-        raise ValueError(f'errors must be "strict" or "replace"; got {errors!r}')
+        raise ValueError(f'errors must be "strict" or "replace"; received {errors!r}')
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(errors), translate=True)
     with TextFile(name) as file:
-        if marked_encoding(file.begin):
+        if bom_encoding(file.begin):
             raise _marked(file)
         # Not Python's "utf-8-sig", which takes a file that ends within the mark for an empty one.
         if file.begin.startswith(codecs.BOM_UTF8):
             file.skip(len(codecs.BOM_UTF8))
         rest, more = "", True
         while more:
-            raw = file.read(PART)
+            raw = file.read(CHUNK)
             more = bool(raw)
             try:
                 text = rest + decoder.decode(raw, final=not more)
@@ -101,35 +102,35 @@ def encode_file(name, vocabulary, ids_name, errors="strict", decode_errors="stri
     """
     if errors not in ("strict", "ignore"):
         raise ValueError(
-            f'errors must be "strict" or "ignore"; got {errors!r}; of bytes that are not UTF-8, type '
+            f'errors must be "strict" or "ignore"; received {errors!r}; of bytes that are not UTF-8, type '
             'decode_errors="replace"'
         )
     dtype = np.min_scalar_type(len(vocabulary) - 1)
     ids_name = Path(ids_name)
     if ids_name.exists() and Path(name).exists() and ids_name.samefile(name):
         raise ValueError(
-            f"the ids cannot replace the text that they are made of; got {shown(name)} for both; give another file"
+            f"the ids cannot replace the text that they are made of; received {quoted_path(name)} for both; give another file"
         )
     if not ids_name.parent.is_dir():
         raise FileNotFoundError(f"no directory {str(ids_name.parent)!r} to write {ids_name.name} to")
-    unfinished = ids_name.with_name(ids_name.name + ".part")
-    length = 0
-    try:
-        with unfinished.open("wb") as file:
+
+    def write(path):
+        length = 0
+        with path.open("wb") as file:
             _write_header(file, dtype, length)
             for ids in _encoded(name, vocabulary, errors, decode_errors):
                 file.write(ids.astype(dtype).tobytes())
                 length += len(ids)
             file.seek(0)
             _write_header(file, dtype, length)
-        unfinished.replace(ids_name)
+
+    try:
+        replace_file(ids_name, write)
     except OSError as error:
         # What has a number comes from the system, about the file that is written: `TextFile` says itself what is wrong.
         if error.errno is None:
             raise
-        raise OSError(f"{shown(ids_name)} cannot be written: {error.strerror}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+        raise OSError(f"{quoted_path(ids_name)} cannot be written: {error.strerror}") from error
     return np.load(ids_name, mmap_mode="r")
 
 
@@ -142,7 +143,7 @@ def _encoded(name, vocabulary, errors, decode_errors):
         except UnknownTokenError as error:
             line = lines + part.count("\n", 0, error.position)
             raise ValueError(
-                f"{shown(name)}: {error.token} in line {line} is not in the vocabulary of {len(vocabulary)} tokens; "
+                f"{quoted_path(name)}: {error.token} in line {line} is not in the vocabulary of {len(vocabulary)} tokens; "
                 'type errors="ignore" to drop it, or Vocabulary.from_text(read_chunks(name))'
             ) from None
         lines += part.count("\n")
@@ -155,10 +156,10 @@ def _write_header(file, dtype, length):
 
 
 def _marked(file):
-    encoding = marked_encoding(file.begin)
+    encoding = bom_encoding(file.begin)
     typed, made = _conversion(file.name, encoding)
     return ValueError(
-        f"{shown(file.name)} begins with the byte order mark of {encoding.upper()}; type {typed} and load {made}"
+        f"{quoted_path(file.name)} begins with the byte order mark of {encoding.upper()}; type {typed} and load {made}"
     )
 
 
@@ -167,8 +168,8 @@ def _not_utf8(file, error):
     offset = file.offset - len(error.object) + error.start
     typed, made = _conversion(file.name, likely_encoding(file.begin))
     return ValueError(
-        f"{shown(file.name)} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset}, "
-        f"line {file.line(offset, PART)}; type {typed} (with the encoding that it has) and load {made}, "
+        f"{quoted_path(file.name)} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset}, "
+        f"line {file.line(offset, CHUNK)}; type {typed} (with the encoding that it has) and load {made}, "
         'or errors="replace" to read U+FFFD in such places'
     )
 
@@ -176,4 +177,4 @@ def _not_utf8(file, error):
 def _conversion(name, encoding):
     """What to type, and the file that it makes, which is never the one that it reads."""
     made = "utf8.txt" if Path(name).name != "utf8.txt" else "utf8-2.txt"
-    return f"iconv -f {encoding} -t utf-8 {shown(name)} > {made}", made
+    return f"iconv -f {encoding} -t utf-8 {quoted_path(name)} > {made}", made

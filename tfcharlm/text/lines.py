@@ -3,10 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.text.batches import checked_integer, order_of, passes_of, sha256_of
+from tfcharlm.checks import POSITIVE_INTEGER, SEED
+from tfcharlm.text.batches import make_dataset, permutation, sha256_of
 
 
-def line_dataset(lines, vocabulary, batch_size, seed=None, passes=1) -> tf.data.Dataset:
+def line_dataset(lines, vocabulary, batch_size, seed=None, epochs=1) -> tf.data.Dataset:
     r"""Items of a line each, padded, in batches of items of about the same length; nothing is left out.
 
     An item is predicted from the newline before it to the newline after it, which is its end symbol:
@@ -23,9 +24,9 @@ def line_dataset(lines, vocabulary, batch_size, seed=None, passes=1) -> tf.data.
         seed: None (default) for the same batches in every pass, the shortest items first; or an
             integer from 0 on, with which items of like length (within an eighth) are drawn together,
             and batches come in an order drawn from (seed, pass).
-        passes: how many times to read all items; default 1, for `fit` makes an epoch of it. None
+        epochs: how many times to read all items; default 1, for `fit` makes an epoch of it. None
             never ends. `fit` begins again with the first pass in every epoch: for epochs that differ,
-            type `passes=epochs` here and `steps_per_epoch=len(dataset) // epochs` there.
+            type `epochs=epochs` here and `steps_per_epoch=len(dataset) // epochs` there.
 
     Returns:
         A `tf.data.Dataset` of `({"tokens": int32 (B, T), "start": bool (B,)}, targets, weights)`;
@@ -43,11 +44,11 @@ def line_dataset(lines, vocabulary, batch_size, seed=None, passes=1) -> tf.data.
     ...     print(repr(vocabulary.decode(x["tokens"][0])), repr(vocabulary.decode(y[0])), weights[0].numpy())
     '\nbo\n' 'bo\n\n' [1. 1. 1. 0.]
     """
-    rows = checked_integer("batch_size", batch_size, 1)
+    rows = POSITIVE_INTEGER.check("batch_size", batch_size)
     if seed is not None:
-        seed = checked_integer("seed", seed, 0)
+        seed = SEED.check("seed", seed, ", or None")
     newline, ids = _encoded(lines, vocabulary)
-    # Items share the newline between them: item d is read from one to before the next, and predicted one place on.
+    # Items share the newline between them: item d is read from one to before the next, and predicted one position later.
     newlines = np.flatnonzero(ids == newline)
     begin, lengths = newlines[:-1], np.diff(newlines)
     steps = -(-len(lengths) // rows)
@@ -55,26 +56,26 @@ def line_dataset(lines, vocabulary, batch_size, seed=None, passes=1) -> tf.data.
     classes = lengths if seed is None else np.round(np.log(lengths) / np.log(1.125))
     ids_of_items, ids = ids, tf.constant(ids)
 
-    def plan(pass_):
-        items = order_of(len(lengths), seed, pass_)
+    def plan(epoch):
+        items = permutation(len(lengths), seed, epoch)
         items = tf.gather(items, tf.argsort(tf.gather(classes, items), stable=True))
-        return items, order_of(steps, seed, pass_, stream=1)
+        return items, permutation(steps, seed, epoch, stream=1)
 
     def batch(plan, step):
         items, steps_in_order = plan
         chosen = steps_in_order[step] * rows
         chosen = items[chosen : chosen + rows]
         length = tf.gather(lengths, chosen)
-        places = tf.range(tf.reduce_max(length))
-        real = places < length[:, None]
-        places = tf.where(real, tf.gather(begin, chosen)[:, None] + places, 0)
-        tokens = tf.where(real, tf.gather(ids, places), newline)
-        targets = tf.where(real, tf.gather(ids, places + 1), newline)
+        positions = tf.range(tf.reduce_max(length))
+        real = positions < length[:, None]
+        positions = tf.where(real, tf.gather(begin, chosen)[:, None] + positions, 0)
+        tokens = tf.where(real, tf.gather(ids, positions), newline)
+        targets = tf.where(real, tf.gather(ids, positions + 1), newline)
         inputs = {"tokens": tokens, "start": tf.ones_like(chosen, tf.bool)}
         return inputs, targets, tf.cast(real, tf.float32)
 
     numbers = {"batch_size": rows, "seed": seed}
-    return passes_of(passes, steps, plan, batch, lambda: {**numbers, "corpus_sha256": sha256_of([ids_of_items])})
+    return make_dataset(epochs, steps, plan, batch, lambda: {**numbers, "corpus_sha256": sha256_of([ids_of_items])})
 
 
 def _encoded(lines, vocabulary):
@@ -83,13 +84,13 @@ def _encoded(lines, vocabulary):
     for number, line in enumerate(lines):
         if not isinstance(line, str) or "\n" in line:
             raise ValueError(
-                f"lines must be str without newlines; got {line!r:.60} at place {number}; type text.splitlines()"
+                f"lines must be str without newlines; received {line!r:.60} at position {number}; type text.splitlines()"
             )
     if not lines:
-        raise ValueError("lines must be one or more; got none")
+        raise ValueError("lines must be one or more; received none")
     if "\n" not in vocabulary.tokens:
         raise ValueError(
-            f"the vocabulary needs the newline, which ends an item; got {vocabulary!r} without it; type "
+            f"the vocabulary needs the newline, which ends an item; received {vocabulary!r} without it; type "
             'Vocabulary.from_text("\\n".join(lines) + "\\n")'
         )
     ids = vocabulary.encode("\n".join(lines) + "\n")

@@ -46,10 +46,14 @@ class TextFile:
         try:
             raw = self._file.read(size)
         except OSError as error:
-            raise OSError(f"{shown(self.name)} cannot be read after {self.offset:,} bytes: {error.strerror}") from error
+            raise OSError(
+                f"{quoted_path(self.name)} cannot be read after {self.offset:,} bytes: {error.strerror}"
+            ) from error
         # Parts of two versions would be a text that never was.
         if self._status() != self._version:
-            raise OSError(f"{shown(self.name)} has changed while it was read; type the same again when it is complete")
+            raise OSError(
+                f"{quoted_path(self.name)} has changed while it was read; type the same again when it is complete"
+            )
         return raw
 
     def skip(self, size):
@@ -75,12 +79,12 @@ class TextFile:
         return status.st_size, status.st_mtime_ns
 
 
-def shown(name):
+def quoted_path(name):
     """The name of a file as one would type it, in one line whatever it has.
 
     Example:
 
-    >>> print(shown("text.txt"), shown("my text.txt"), shown("a\\nb"))
+    >>> print(quoted_path("text.txt"), quoted_path("my text.txt"), quoted_path("a\\nb"))
     text.txt 'my text.txt' 'a\\nb'
     """
     text = os.fspath(name)
@@ -89,18 +93,18 @@ def shown(name):
 
 def _open(name):
     if not isinstance(name, str | os.PathLike) or not os.fspath(name):
-        raise ValueError(f"expected the path of a text file; got {name!r}")
+        raise ValueError(f"expected the path of a text file; received {name!r}")
     try:
         file = open(name, "rb", opener=_without_waiting)  # noqa: SIM115, `TextFile` closes it
     except IsADirectoryError:
-        raise IsADirectoryError(f"{shown(name)} is a directory; expected one text file") from None
+        raise IsADirectoryError(f"{quoted_path(name)} is a directory; expected one text file") from None
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise FileNotFoundError(f"no file {os.fspath(name)!r}{_link(name)}") from None
     except OSError as error:
-        raise type(error)(f"{shown(name)} cannot be read: {error.strerror}") from error
+        raise type(error)(f"{quoted_path(name)} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(f"{shown(name)} is not a regular file; write what it gives to one, and load that")
+        raise OSError(f"{quoted_path(name)} is not a regular file; write what it gives to one, and load that")
     return file
 
 

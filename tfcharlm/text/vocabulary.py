@@ -4,8 +4,6 @@ A vocabulary is a value: two with the same tokens in the same order are equal, a
 of their JSON says so across machines. `codec.GraphCodec` does the same inside a TensorFlow graph.
 """
 
-import collections
-import collections.abc
 import dataclasses
 import functools
 import hashlib
@@ -14,16 +12,17 @@ import json
 
 import numpy as np
 
-from tfcharlm.text.checks import BYTES, LEVELS, UnknownTokenError, check_surrogates, check_tokens, describe_character
+from tfcharlm.text.checks import UnknownTokenError, check_level, check_surrogates, check_tokens, describe_character
+from tfcharlm.text.counting import distinct_tokens
 from tfcharlm.text.words import WORD
 
 # Characters that are looked up at a time.
-PART = 1 << 20
+CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Vocabulary:
-    """An ordered set of tokens; the id of a token is its place.
+    """An ordered set of tokens; the id of a token is its index.
 
     Args:
         tokens: the tokens in the order of their ids, each once. "char": single code points. "byte":
@@ -54,10 +53,9 @@ class Vocabulary:
 
     def __post_init__(self):
         object.__setattr__(self, "tokens", tuple(self.tokens))
-        if self.level not in LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LEVELS)}; got {self.level!r}")
+        check_level(self.level)
         if not self.tokens:
-            raise ValueError("a vocabulary needs at least one token; got none")
+            raise ValueError("a vocabulary needs at least one token; received none")
         check_tokens(self.tokens, self.level)
 
     @classmethod
@@ -88,26 +86,7 @@ class Vocabulary:
         >>> [vocabulary.tokens[i] for i in vocabulary.encode(" to bleep")]
         [' to', ' ', 'b', 'l', 'e', 'e', 'p']
         """
-        if level not in LEVELS:
-            raise ValueError(f"level must be one of {', '.join(LEVELS)}; got {level!r}")
-        if min_count != 1 and (level != "word" or not isinstance(min_count, int) or min_count < 1):
-            raise ValueError(
-                f'min_count must be an integer from 1 on, and counts at level "word"; got {min_count!r} at {level!r}'
-            )
-        counts, characters = collections.Counter(), set()
-        for part in _parts(text):
-            check_surrogates(part)
-            characters.update(part)
-            if level == "word":
-                counts.update(WORD.findall(part))
-        if not characters:
-            raise ValueError("a vocabulary is made of a text with characters; got an empty one")
-        if level == "byte":
-            return cls(BYTES, level)
-        if level == "char":
-            return cls(sorted(characters), level)
-        words = {word for word, count in counts.items() if count >= min_count}
-        return cls(sorted(words | characters if min_count > 1 else words), level)
+        return cls(distinct_tokens(text, level, min_count), level)
 
     def __len__(self):
         return len(self.tokens)
@@ -127,12 +106,12 @@ class Vocabulary:
             int32 array (length,).
 
         Raises:
-            ValueError: something in the text is not in the vocabulary; it is named with its place.
+            ValueError: something in the text is not in the vocabulary; it is named with its position.
         """
         if errors not in ("strict", "ignore"):
-            raise ValueError(f'errors must be "strict" or "ignore"; got {errors!r}')
+            raise ValueError(f'errors must be "strict" or "ignore"; received {errors!r}')
         if not isinstance(text, str):
-            raise ValueError(f"encode expects a str; got {type(text).__name__}")
+            raise ValueError(f"encode expects a str; received {type(text).__name__}")
         if errors == "ignore":
             text = text.encode("utf-8", "ignore").decode()
         check_surrogates(text)
@@ -158,11 +137,11 @@ class Vocabulary:
         """
         ids = np.asarray(ids)
         if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
-            raise ValueError(f"ids must be integers (length,); got {ids.dtype} {ids.shape}")
+            raise ValueError(f"ids must be integers (length,); received {ids.dtype} {ids.shape}")
         wrong = (ids < 0) | (ids >= len(self))
         if wrong.any():
-            place = int(wrong.argmax())
-            raise ValueError(f"ids must be in [0, {len(self)}); got {ids[place]} at place {place}")
+            position = int(wrong.argmax())
+            raise ValueError(f"ids must be in [0, {len(self)}); received {ids[position]} at position {position}")
         if self.level == "byte":
             return ids.astype(np.uint8).tobytes().decode("utf-8", "replace")
         return "".join(map(self.tokens.__getitem__, ids.tolist()))
@@ -176,7 +155,7 @@ class Vocabulary:
         """The vocabulary of `get_config`; a missing or an unknown key is a ValueError."""
         if not isinstance(config, dict) or set(config) != {"level", "tokens"}:
             got = sorted(config) if isinstance(config, dict) else type(config).__name__
-            raise ValueError(f"a vocabulary has exactly the keys level and tokens; got {got}")
+            raise ValueError(f"a vocabulary has exactly the keys level and tokens; received {got}")
         return cls(**config)
 
     def to_json(self):
@@ -194,13 +173,32 @@ class Vocabulary:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @functools.cached_property
+    def line_start(self):
+        """The ids that a model reads before every text: that of the newline, or none if it is not a token.
+
+        Reading a newline first gives the first character a distribution, so that the scores of all strings add up to
+        1, and `generate`, `score` and `next_token_probabilities` agree.
+        """
+        return tuple(self.encode("\n", errors="ignore").tolist())
+
+    @functools.cached_property
+    def characters_per_token(self):
+        """How many characters each token stands for, a tuple of floats (len(self),).
+
+        A byte counts as a character unless it continues one (10xxxxxx in UTF-8).
+        """
+        if self.level == "byte":
+            return tuple(float(not 0x80 <= byte < 0xC0) for byte in range(256))
+        return tuple(float(len(token)) for token in self.tokens)
+
+    @functools.cached_property
     def _id_of_token(self):
         return {token: i for i, token in enumerate(self.tokens)}
 
     @functools.cached_property
     def _id_of_code_point(self):
         code_points = [ord(token) for token in self.tokens]
-        # One place more than the greatest code point needs: all that lie above are looked up there.
+        # One entry more than the greatest code point needs: all greater ones are looked up there.
         table = np.full(max(code_points) + 2, -1, np.int32)
         table[code_points] = np.arange(len(self))
         return table
@@ -209,9 +207,9 @@ class Vocabulary:
         table = self._id_of_code_point
         ids = np.empty(len(text), np.int32)
         # In parts: the code points of a whole text would take as much memory as its ids, and more than once.
-        for begin in range(0, len(text), PART):
-            code_points = np.frombuffer(text[begin : begin + PART].encode("utf-32-le"), "<u4")
-            ids[begin : begin + PART] = table[np.minimum(code_points, len(table) - 1)]
+        for begin in range(0, len(text), CHUNK):
+            code_points = np.frombuffer(text[begin : begin + CHUNK].encode("utf-32-le"), "<u4")
+            ids[begin : begin + CHUNK] = table[np.minimum(code_points, len(table) - 1)]
         return ids
 
     def _encode_byte(self, text):
@@ -231,17 +229,8 @@ class Vocabulary:
         return [-1] if -1 in spelled else spelled
 
     def _unknown(self, text, index):
-        """The error about the first unknown token of a text, whose place among the ids is `index`."""
+        """The error about the first unknown token of a text, whose index among the ids is `index`."""
         if self.level == "char":
             return UnknownTokenError(describe_character(text[index]), text, index, len(self))
         match = next(match for match in WORD.finditer(text) if self._spell(match.group()) == [-1])
         return UnknownTokenError(f"word {match.group()!r}", text, match.start(), len(self))
-
-
-def _parts(text):
-    """A text, or its parts, as an iterable of strings."""
-    parts = text if isinstance(text, collections.abc.Iterable) and not isinstance(text, str) else [text]
-    for part in parts:
-        if not isinstance(part, str):
-            raise ValueError(f"a vocabulary is made of a text with characters; got {part!r:.40}")
-        yield part

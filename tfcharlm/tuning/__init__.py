@@ -1,7 +1,18 @@
-"""Searches with Keras Tuner: a space of character models, and searches that survive."""
+"""Searches with Keras Tuner: a space of character models, and searches that survive interruptions."""
 
-from tfcharlm.tuning.hypermodel import CharLMHyperModel
-from tfcharlm.tuning.leaderboard import leaderboard
-from tfcharlm.tuning.run import search
+from tfcharlm.tuning.fault_tolerance import TrialFiles, make_oracle
+from tfcharlm.tuning.hypermodel import CHOICES, SEARCHED, CharLMHyperModel
+from tfcharlm.tuning.leaderboard import as_csv, leaderboard
+from tfcharlm.tuning.search import role_from_environment, search
 
-__all__ = ["CharLMHyperModel", "leaderboard", "search"]
+__all__ = [
+    "CHOICES",
+    "SEARCHED",
+    "CharLMHyperModel",
+    "TrialFiles",
+    "as_csv",
+    "leaderboard",
+    "make_oracle",
+    "role_from_environment",
+    "search",
+]

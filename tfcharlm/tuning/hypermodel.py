@@ -6,67 +6,56 @@ import math
 import keras
 import keras_tuner
 
-from tfcharlm.callbacks import SCHEDULES
-from tfcharlm.guard import NonFiniteError
-from tfcharlm.recipe import CELLS, Corpus, TrainingConfig, make_model
-from tfcharlm.text import stream_dataset
-from tfcharlm.training import TrainingRun
+from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.model import NonFiniteError
+from tfcharlm.text import TextSplit, stream_dataset
+from tfcharlm.training import OPTIONS, TUNABLE, TrainingConfig, TrainingRun, build_model
 from tfcharlm.tuning.pruning import is_behind
 
-# The defaults of `TrainingConfig` are in all of them.
-CHOICES = {
-    "cell": list(CELLS),
-    "units": [64, 128, 256, 384, 512],
-    "layers": [1, 2, 3],
-    "embedding_dim": [16, 32, 64, 128],
-    "dropout": [0.0, 0.1, 0.2, 0.3],
-    "batch_size": [16, 32, 64, 128],
-    "sequence_length": [32, 64, 128],
-    "schedule": list(SCHEDULES),
-    "clip_norm": [0.25, 1.0, 5.0],
-}
-# They are searched if they are given.
-GIVEN = ("skip_connections", "cap_input_gate", "input_dropout", "weight_drop", "reset_rate", "weight_decay",
-         "ema_momentum", "frequency_bias", "random_offset")  # fmt: skip
+# What a search tries; the defaults of `TrainingConfig` are among the values.
+CHOICES = {name: OPTIONS[name].metadata["search"] for name in TUNABLE if OPTIONS[name].metadata["search"]}
 LEARNING_RATES = 1e-3, 3e-2
 SEARCHED = (*CHOICES, "learning_rate")
-CHOOSABLE = (*SEARCHED, *GIVEN)
-# Held-out tokens that a report reads, in one shape for all trials: losses on other tokens could not be compared.
+# The other options are searched only if values of them are given.
+GIVEN = tuple(name for name in TUNABLE if name not in SEARCHED)
+# Held-out tokens that an evaluation reads, in one shape for all trials: losses on other tokens could not be compared.
 VALIDATION_TOKENS, VALIDATION_SHAPE = 2**16, {"batch_size": 64, "sequence_length": 64}
 
 
 class CharLMHyperModel(keras_tuner.HyperModel):
     """A search space of character models on one text, with the same budget for every trial.
 
-    Works with `keras_tuner.RandomSearch`, `Hyperband`, `BayesianOptimization` and `GridSearch` as they are: the
+    Works with `keras_tuner.RandomSearch`, `Hyperband`, `BayesianOptimization` and `GridSearch` as they are. The
     objective is `val_loss`, nats per token on the beginning of the held-out text, and `search` takes no data. A budget
-    of minutes includes tracing and not the evaluations; a budget of steps gives a larger batch more text, and does not
-    depend on the machine. What a tuner calls an epoch is a report, `reports` of which make a trial;
+    of minutes includes tracing but not the evaluations. A budget of steps does not depend on the machine, and gives a
+    larger batch more text. What a tuner calls an epoch is an evaluation: `num_evaluations` of them make a trial.
     Hyperband's `max_epochs` is this number, and each of its rounds trains with a schedule of its own.
 
     Args:
         text: the corpus.
-        minutes: of training a trial. Either this or `steps`.
-        steps: updates of the weights a trial.
+        minutes: time to train a trial. Either this or `steps`.
+        steps: updates of the weights in a trial.
         level: what a token is: "char", "byte" or "word".
-        validation_fraction: the last part of the text, held out.
-        seed: of every trial's weights, windows and dropout; trials differ by what was chosen alone.
-        reports: evaluations a trial, at equal shares of its budget.
-        prune: whether a trial ends early that is behind the median of the others at the same report; not within
-            Hyperband, which does so by itself.
-        **choices: for any of cell, units, layers, embedding_dim, dropout, batch_size, sequence_length, learning_rate,
-            schedule, clip_norm, skip_connections, cap_input_gate, input_dropout, weight_drop, reset_rate, weight_decay,
-            ema_momentum, frequency_bias, random_offset (`tfcharlm.recipe.TrainingConfig` explains them): one value,
-            which fixes it, or a list of values. What is not given is chosen from `tfcharlm.tuning.hypermodel.CHOICES`,
-            the learning rate from 0.001 to 0.03 by factors; from skip_connections on, it is as in a `TrainingConfig`.
+        validation_fraction: fraction of the text, at its end, that is held out.
+        seed: seed of every trial's weights, windows and dropout; trials differ only by what was chosen.
+        num_evaluations: evaluations of a trial, at equal fractions of its budget.
+        prune: whether a trial ends early if it is behind the median of the others at the same evaluation. Hyperband
+            prunes by itself and does not use this.
+        **choices: for any of `tfcharlm.training.TUNABLE` (`TrainingConfig` explains them) one value, which fixes it, or
+            a list of values. Options that are not given are chosen from `tfcharlm.tuning.CHOICES`, the learning rate
+            log-uniformly from 0.001 to 0.03; those without choices have the default of `TrainingConfig`.
 
     Raises:
-        ValueError: an argument is out of range, or the text too short for the batches that are asked for.
+        ValueError: an argument is out of range, or the text is too short for the batches.
         TypeError: there is no such choice.
 
     Example:
 
-    >>> hypermodel = CharLMHyperModel("to be or not to be\\n" * 100, steps=20, reports=2, layers=1, units=[4, 8])
+    >>> import tempfile
+    >>> import keras_tuner
+    >>> import tfcharlm
+    >>> text = "to be or not to be\\n" * 100
+    >>> hypermodel = tfcharlm.CharLMHyperModel(text, steps=20, num_evaluations=2, layers=1, units=[4, 8])
     >>> directory = tempfile.mkdtemp()
     >>> tuner = keras_tuner.RandomSearch(hypermodel, "val_loss", max_trials=2, seed=1, directory=directory)
     >>> tuner.search(verbose=0)
@@ -76,27 +65,26 @@ class CharLMHyperModel(keras_tuner.HyperModel):
     Reference: Golovin et al. (2017), Google Vizier, for the pruning.
     """
 
-    def __init__(self, text, minutes=None, steps=None, level="char", validation_fraction=0.1, seed=0, reports=9,
-                 prune=True, **choices):  # fmt: skip
+    def __init__(self, text, minutes=None, steps=None, level="char", validation_fraction=0.1, seed=0,
+                 num_evaluations=9, prune=True, **choices):  # fmt: skip
         super().__init__(name="CharLM")
-        unknown = sorted(choices.keys() - set(CHOOSABLE))
+        unknown = sorted(choices.keys() - set(TUNABLE))
         if unknown:
-            raise TypeError(f"there is no choice of {unknown[0]}; there is one of {', '.join(CHOOSABLE)}.")
+            raise TypeError(f"there is no choice of {unknown[0]}; there is one of {', '.join(TUNABLE)}.")
         if (minutes is None) == (steps is None):
             received = f"minutes={minutes}, steps={steps}"
             raise ValueError(f"give either minutes or steps of a trial, such as minutes=1; received {received}.")
-        if not isinstance(reports, int) or reports < 1:
-            raise ValueError(f"reports must be a whole number above 0; received {reports!r}.")
         self.base = TrainingConfig(
             minutes=minutes, steps=steps, level=level, validation_fraction=validation_fraction, seed=seed
         )
-        self.reports, self.prune = reports, prune
+        self.num_evaluations = POSITIVE_INTEGER.check("num_evaluations", num_evaluations)
+        self.prune = prune
         # The losses of finished trials, a list each; a tuner that knows more of them may replace it.
         self.curves = []
-        self.corpus = Corpus.split(text, level, validation_fraction)
+        self.split = TextSplit.from_text(text, level, validation_fraction)
         self.choices = self._checked(choices)
-        some = self.corpus.validation_ids[:VALIDATION_TOKENS]
-        self._report_data = stream_dataset(some, **VALIDATION_SHAPE, drop_remainder=False)
+        some = self.split.validation_ids[:VALIDATION_TOKENS]
+        self._evaluation_data = stream_dataset(some, **VALIDATION_SHAPE, drop_remainder=False)
 
     def _checked(self, given):
         """All choices as lists, or None for the range of learning rates; each value is one that can be trained with."""
@@ -117,7 +105,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
 
     def _fitting(self, batch_sizes, lengths, given):
         """Those of our own choices that leave a batch for the text; what the user chose must."""
-        targets = len(self.corpus.train_ids) - 1
+        targets = len(self.split.train_ids) - 1
         if "sequence_length" not in given:
             lengths = [length for length in lengths if length * min(batch_sizes) <= targets] or lengths[:1]
         if "batch_size" not in given:
@@ -144,8 +132,8 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         return bool(chosen) if isinstance(default, bool) else chosen
 
     def build(self, hp):
-        """The compiled `CharLM` of these hyperparameters, as `tfcharlm.recipe.make_model` makes it."""
-        return make_model(self.corpus, self.config(hp))
+        """The compiled `CharLM` of these hyperparameters, as `tfcharlm.training.config.build_model` makes it."""
+        return build_model(self.split, self.config(hp))
 
     def fit(self, hp, model, callbacks=(), epochs=None, initial_epoch=0, verbose=0):
         """Trains a model within the budget.
@@ -163,32 +151,32 @@ class CharLMHyperModel(keras_tuner.HyperModel):
             val_bits_per_character, learning_rate, seconds, step. A loss that is no number counts as what guessing
             gives, the logarithm of the vocabulary's size: a fallback that every model has.
         """
-        reports = (self.reports if epochs is None else epochs) - initial_epoch
+        num_evaluations = (self.num_evaluations if epochs is None else epochs) - initial_epoch
         config = self.config(hp)
         # Later rounds of Hyperband read other windows.
-        run = TrainingRun(self.corpus, dataclasses.replace(config, seed=(config.seed + initial_epoch) % 2**32), model)
+        run = TrainingRun(self.split, dataclasses.replace(config, seed=(config.seed + initial_epoch) % 2**32), model)
         history = keras.callbacks.History()
         listeners = keras.callbacks.CallbackList([history, *callbacks], model=model)
         prune = self.prune and epochs is None
-        guessing = math.log(len(self.corpus.vocabulary))
+        guessing = math.log(len(self.split.vocabulary))
 
-        budget, told = run.budget(reports / self.reports), 0
+        budget, told = run.budget(num_evaluations / self.num_evaluations), 0
 
-        def on_report(report, so_far):
+        def on_evaluation(evaluation, so_far):
             nonlocal told
-            logs = dataclasses.asdict(report)
+            logs = dataclasses.asdict(evaluation)
             del logs["tokens"]
-            if not math.isfinite(report.val_loss):
+            if not math.isfinite(evaluation.val_loss):
                 logs |= {"val_loss": guessing, "val_bits_per_character": guessing / math.log(2)}
-            # A step that is longer than the time between two reports stands for both: the n-th is at the same share of
-            # the budget in every trial.
-            due = math.floor(budget.spent(report.step) * reports)
+            # A step that takes longer than the time between two evaluations stands for both: the n-th one is at the
+            # same fraction of the budget in every trial.
+            due = math.floor(budget.fraction_done(evaluation.step) * num_evaluations)
             for epoch in range(initial_epoch + told, initial_epoch + due):
                 listeners.on_epoch_end(epoch, logs)
-                if epoch + 1 < initial_epoch + reports:
+                if epoch + 1 < initial_epoch + num_evaluations:
                     listeners.on_epoch_begin(epoch + 1)
             told = due
-            if prune and is_behind(history.history["val_loss"], self.curves, self.reports):
+            if prune and is_behind(history.history["val_loss"], self.curves, self.num_evaluations):
                 model.stop_training = True
 
         steps = keras.callbacks.LambdaCallback(
@@ -196,7 +184,9 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         )
         listeners.on_train_begin()
         listeners.on_epoch_begin(initial_epoch)
-        _, ended = run.fit(budget, on_report, [steps], reports, self._report_data, free=True)
+        _, ended = run.fit(
+            budget, on_evaluation, [steps], num_evaluations, self._evaluation_data, pause_clock_during_evaluation=True
+        )
         if isinstance(ended, NonFiniteError):
             fallback = {"val_loss": guessing, "val_bits_per_character": guessing / math.log(2)}
             listeners.on_epoch_end(initial_epoch + told, fallback)

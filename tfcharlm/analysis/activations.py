@@ -1,0 +1,133 @@
+"""Gates and states of every layer after every token of a text, computed from the weights."""
+
+import codecs
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcharlm.kernels import MatMul, at_least_float32
+from tfcharlm.layers import BaseRecurrentCell
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Activations:
+    """What `record_activations` returns.
+
+    Args:
+        pieces: T strings, what each token adds to the text; joined, they are the text. At level "byte" a character
+            belongs to its last byte, and the bytes before it have "".
+        layers: a dict for each recurrent layer, bottom layer first, of arrays (T, units): "i", "f", "g", "o", "c", "h"
+            of an `LSTMCell`, "h" of an `RNNCell`, "state_0", "state_1", ... of another cell.
+        gate_names: which of these names are gates, whose values lie between 0 and 1.
+    """
+
+    pieces: tuple[str, ...]
+    layers: tuple[dict[str, np.ndarray], ...]
+    gate_names: tuple[str, ...] = ("i", "f", "o")
+
+    @property
+    def text(self):
+        return "".join(self.pieces)
+
+    def part(self, begin, end):
+        """The same for the tokens from `begin` until before `end`."""
+        layers = tuple({kind: array[begin:end] for kind, array in layer.items()} for layer in self.layers)
+        return Activations(self.pieces[begin:end], layers, self.gate_names)
+
+
+def record_activations(model, text):
+    r"""Gates and states of a model while it reads a text.
+
+    $$ i_t = \sigma(z_i), \quad f_t = \sigma(z_f), \quad g_t = \phi(z_g), \quad o_t = \sigma(z_o), \quad
+       (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
+    $$ c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \phi(c_t) $$
+
+    Args:
+        model: a `CharLM`.
+        text: a string of at least one token. It is read as the beginning of a line: after a newline, if the vocabulary
+            has one, as `generate` and `score` read.
+
+    Returns:
+        `Activations`. Row t of an array belongs to token t of the text: the gates with which the token was read, and
+        the states after it. The newline before the text has no row. With `cap_input_gate`, i is what the gate admits.
+
+    Raises:
+        ValueError: the text is empty, or has a character that the vocabulary does not have.
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.analysis import record_activations
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.LSTMCell(5), tfcharlm.RNNCell(3)])
+    >>> recorded = record_activations(model, "cab")
+    >>> recorded.pieces, recorded.layers[0]["f"].shape, sorted(recorded.layers[1])
+    (('c', 'a', 'b'), (3, 5), ['h'])
+
+    Reference: Karpathy, Johnson & Fei-Fei (2015), Visualizing and understanding recurrent networks.
+    """
+    start, ids = encoded(model, text)
+    vectors = tf.gather(model.embedding.embeddings, np.concatenate([start, ids])[None])
+    vectors = tf.cast(vectors, model.compute_dtype)
+    outputs, layers = [], []
+    for layer in model.recurrent:
+        output, arrays = _forward(layer, model.layer_inputs(vectors, outputs))
+        outputs.append(output)
+        layers.append({kind: np.asarray(array)[len(start) :] for kind, array in arrays.items()})
+    gate_names = dict.fromkeys(name for layer in model.recurrent for name in getattr(layer.cell, "gate_names", ()))
+    return Activations(_pieces(model.vocabulary, ids), tuple(layers), tuple(gate_names))
+
+
+def encoded(model, text):
+    """`(start, ids)`: what is read before every text, and the ids of this one; a ValueError if there are none."""
+    if not isinstance(text, str) or not text:
+        raise ValueError(f"text must be a string of at least one character; received {text!r:.80}.")
+    return np.array(model.vocabulary.line_start, np.int32), model.vocabulary.encode(text)
+
+
+def state_kinds(cell):
+    """The names of a cell's states, in the order in which the cell has them."""
+    if isinstance(cell, BaseRecurrentCell):
+        return cell.state_names
+    return tuple(f"state_{i}" for i, _ in enumerate(keras.tree.flatten(cell.state_size)))
+
+
+def _forward(layer, inputs):
+    """`(outputs (1, T, units), {kind: (T, units)})` of a layer that reads from a zero state."""
+    states = list(layer.get_initial_state(1))
+    by_step = not isinstance(layer.cell, BaseRecurrentCell)
+    # A loop outside a graph takes ten times as long. A concrete function: TensorFlow warns of a tf.function that
+    # is made again for every layer.
+    example = inputs[:, :1] if by_step else inputs
+    run = tf.function(lambda x, states: layer.run(x, states), autograph=False).get_concrete_function(example, states)
+    if by_step:
+        return _read_by_step(run, state_kinds(layer.cell), inputs, states)
+    outputs, _ = run(inputs, states)
+    # The fused kernel gives the outputs only. With them, one product makes the pre-activations of all steps.
+    before = tf.concat([tf.zeros_like(outputs[0, :1]), outputs[0, :-1]], axis=0)
+    return outputs, layer.cell.record(_pre_activations(layer.cell, inputs[0], before))
+
+
+def _pre_activations(cell, x, h):
+    kernel, recurrent_kernel, bias = cell.raw_weights
+    matmul = MatMul(cell.compute_dtype)
+    z = matmul(matmul.cast(x), matmul.cast(kernel)) + matmul(matmul.cast(h), matmul.cast(recurrent_kernel))
+    return z if bias is None else z + at_least_float32(tf.convert_to_tensor(bias))
+
+
+def _read_by_step(run, kinds, inputs, states):
+    outputs, rows = [], []
+    for t in range(inputs.shape[1]):
+        output, states = run(inputs[:, t : t + 1], states)
+        outputs.append(output)
+        rows.append([np.asarray(state[0]) for state in keras.tree.flatten(states)])
+    arrays = map(np.stack, zip(*rows, strict=True))
+    return tf.concat(outputs, axis=1), dict(zip(kinds, arrays, strict=True))
+
+
+def _pieces(vocabulary, ids):
+    if vocabulary.level != "byte":
+        return tuple(vocabulary.tokens[i] for i in ids)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    return tuple(decoder.decode(bytes([byte])) for byte in ids.tolist())

@@ -1,0 +1,230 @@
+"""What a model's configuration may say: every key, type and range, and the classes that may be built from it.
+
+A configuration is data of a stranger. Nothing of it reaches `keras.saving.deserialize_keras_object`, which finds
+classes by module path and calls registered ones: a class is taken from the tables below or not at all.
+A parser is a function `(value, where)`: it returns what the value stands for, or raises a ValueError naming `where`.
+"""
+
+import keras
+
+from tfcharlm import layers
+from tfcharlm.checks import FRACTION, SEED, Bounds
+from tfcharlm.text import Vocabulary
+
+MAX_SIZE, MAX_BYTES = 2**16, 2**24
+
+
+def parse(config):
+    """The parts of a configuration: `{"vocabulary_fingerprint": str, "model": {"vocabulary": Vocabulary, ...}, ...}`.
+
+    Args:
+        config: what the JSON of `assets.extra/config.json` says.
+
+    Returns:
+        The same, with cells, the vocabulary and the dtype policy as objects. None of them has a weight yet.
+
+    Raises:
+        ValueError: naming the first value that is not as `CharLM.export` writes it.
+    """
+    return CONFIG(config, "config")
+
+
+def refuse(where, expected, value):
+    raise ValueError(f"{where} must be {expected}; received {value!r:.80}")
+
+
+def number(bounds):
+    def parser(value, where):
+        if value not in bounds:
+            refuse(where, bounds, value)
+        return value
+
+    return parser
+
+
+def whole(low, high):
+    return number(Bounds(low=low, high=high, whole=True))
+
+
+def one_of(*values):
+    def parser(value, where):
+        if type(value) not in map(type, values) or value not in values:
+            refuse(where, "one of " + ", ".join(map(str, values)), value)
+        return value
+
+    return parser
+
+
+def parse_name(value, where):
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_SIZE or not value.isprintable() or "/" in value:
+        refuse(where, "a name without a slash", value)
+    return value
+
+
+def optional(parser):
+    return lambda value, where: None if value is None else parser(value, where)
+
+
+def list_of(parser, most):
+    def parse_all(value, where):
+        if not isinstance(value, list) or not 1 <= len(value) <= most:
+            refuse(where, f"a list of 1 to {most:,}", value)
+        return [parser(element, f"{where}[{i}]") for i, element in enumerate(value)]
+
+    return parse_all
+
+
+def fields(parsers, required=None):
+    """A dict with these keys and no other; all are required if nothing else is said."""
+
+    def parser(value, where):
+        if not isinstance(value, dict):
+            refuse(where, "an object", value)
+        unknown = sorted(value.keys() - parsers.keys())
+        missing = sorted(set(parsers if required is None else required) - value.keys())
+        if unknown or missing:
+            what = f"the unknown key {unknown[0]!r:.60}" if unknown else f"no key {missing[0]!r}"
+            raise ValueError(f"{where} has {what}")
+        return {key: parsers[key](element, f"{where}.{key}") for key, element in value.items()}
+
+    return parser
+
+
+def instance_of(table):
+    """What Keras serialized of an instance of a class of the table: `{(module, name): (class, its arguments)}`."""
+
+    def parser(value, where):
+        # A cell carries the shape that it was built for; the model builds it anew.
+        envelope = fields(ENVELOPE, ("module", "class_name", "config", "registered_name"))(value, where)
+        module, name = envelope["module"], envelope["class_name"]
+        registered = f"tfcharlm>{name}" if module.startswith("tfcharlm.") else None
+        if (module, name) not in table or envelope["registered_name"] != registered:
+            known = ", ".join(f"{module}.{name}" for module, name in table)
+            refuse(where, f"one of {known}", f"{module}.{name}, registered as {envelope['registered_name']}")
+        build, parsers, *required = table[module, name]
+        arguments = fields(parsers, required)(envelope["config"], f"{where}.config")
+        try:
+            return build(**arguments)
+        except Exception as error:  # Keras raises what it likes
+            raise ValueError(f"{where} cannot be built: {error}") from error
+
+    return parser
+
+
+def cell(build):
+    """A cell that can be built: what only its `build` would refuse is tried on a small twin, whatever its units."""
+
+    def checked(**arguments):
+        build(**arguments | {"units": 2}).build((None, 2))
+        return build(**arguments)
+
+    return checked
+
+
+def keras_classes(package, arguments):
+    return {(f"keras.{package.__name__.rpartition('.')[2]}", name): (getattr(package, name), parsers)
+            for name, parsers in arguments.items()}  # fmt: skip
+
+
+def axes(value, where):
+    axis = whole(-4, 4)
+    return list_of(axis, 4)(value, where) if isinstance(value, list) else axis(value, where)
+
+
+def anything(value, where):
+    return value
+
+
+def vocabulary(value, where):
+    parts = fields({"level": parse_name, "tokens": list_of(anything, 2**20)})(value, where)
+    return Vocabulary(**parts)
+
+
+def model(value, where):
+    parts = fields(MODEL | OPTIONAL, MODEL)(value, where)
+    computes = parts["dtype"].compute_dtype
+    for i, part in enumerate(parts["cells"]):
+        if part.compute_dtype != computes:
+            refuse(f"{where}.cells[{i}]", f"a cell that computes in {computes}, as its model", part.compute_dtype)
+        if parts.get("weight_drop") and (reason := layers.RNN(part).fallback_reason):
+            refuse(f"{where}.weight_drop", f"0, because {reason}", parts["weight_drop"])
+    return parts
+
+
+ENVELOPE = {"module": parse_name, "class_name": parse_name, "registered_name": optional(parse_name), "config": anything,
+            "build_config": anything}  # fmt: skip
+BOOLEAN, NUMBER = one_of(True, False), number(Bounds(low=-1e30, high=1e30))
+UNIT_INTERVAL, NOT_NEGATIVE = number(Bounds(low=0, high=1)), number(Bounds(low=0, high=1e30))
+OPTIONAL_SEED = optional(whole(-(2**63), 2**63 - 1))
+AXES = optional(axes)
+POLICIES = ("float32", "float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+DTYPE = instance_of({("keras", "DTypePolicy"): (keras.DTypePolicy, {"name": one_of(*POLICIES)}, "name")})
+
+RANDOM = {"seed": OPTIONAL_SEED}
+NORMAL = RANDOM | {"mean": NUMBER, "stddev": NOT_NEGATIVE}
+SCALED = RANDOM | {"input_axes": AXES, "output_axes": AXES}
+VARIANCE = SCALED | {
+    "scale": NOT_NEGATIVE,
+    "mode": one_of("fan_in", "fan_out", "fan_avg"),
+    "distribution": one_of("truncated_normal", "untruncated_normal", "uniform"),
+}
+INITIALIZERS = keras_classes(keras.initializers, {
+    "Zeros": {}, "Ones": {}, "Constant": {"value": NUMBER}, "Identity": {"gain": NUMBER},
+    "Orthogonal": RANDOM | {"gain": NUMBER}, "RandomUniform": RANDOM | {"minval": NUMBER, "maxval": NUMBER},
+    "RandomNormal": NORMAL, "TruncatedNormal": NORMAL, "VarianceScaling": VARIANCE,
+    "GlorotNormal": SCALED, "GlorotUniform": SCALED, "HeNormal": SCALED, "HeUniform": SCALED,
+    "LecunNormal": SCALED, "LecunUniform": SCALED,
+})  # fmt: skip
+INITIALIZER = instance_of(INITIALIZERS)
+REGULARIZER = optional(instance_of(keras_classes(keras.regularizers, {
+    "L1": {"l1": NOT_NEGATIVE}, "L2": {"l2": NOT_NEGATIVE}, "L1L2": {"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE},
+    "OrthogonalRegularizer": {"factor": NOT_NEGATIVE, "mode": one_of("rows", "columns")},
+})))  # fmt: skip
+CONSTRAINT = optional(instance_of(keras_classes(keras.constraints, {
+    "NonNeg": {}, "UnitNorm": {"axis": AXES}, "MaxNorm": {"max_value": NUMBER, "axis": AXES},
+    "MinMaxNorm": {"min_value": NUMBER, "max_value": NUMBER, "rate": UNIT_INTERVAL, "axis": AXES},
+})))  # fmt: skip
+ACTIVATIONS = (
+    "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
+    "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_shrink",
+    "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh",
+    "tanh_shrink",
+)  # fmt: skip
+ACTIVATION = one_of(*ACTIVATIONS)
+
+BASE = {"name": parse_name, "trainable": BOOLEAN, "dtype": DTYPE}
+CELL = BASE | {
+    "units": whole(1, MAX_SIZE), "activation": ACTIVATION, "use_bias": BOOLEAN, "activity_regularizer": REGULARIZER,
+    "kernel_initializer": INITIALIZER, "recurrent_initializer": INITIALIZER, "bias_initializer": INITIALIZER,
+    "kernel_regularizer": REGULARIZER, "recurrent_regularizer": REGULARIZER, "bias_regularizer": REGULARIZER,
+    "kernel_constraint": CONSTRAINT, "recurrent_constraint": CONSTRAINT, "bias_constraint": CONSTRAINT,
+}  # fmt: skip
+GATE_ARGUMENTS = {"recurrent_activation": ACTIVATION}
+FORGET_BIAS = {"unit_forget_bias": BOOLEAN}
+DROPOUT = {"dropout": UNIT_INTERVAL, "recurrent_dropout": UNIT_INTERVAL, "seed": OPTIONAL_SEED}
+TYPES = {"activation": ACTIVATION, "boolean": BOOLEAN}
+CELLS = {
+    **{
+        (kind.__module__, kind.__name__): (
+            cell(kind), CELL | {name: TYPES[type_] for name, type_ in kind.config_types.items()}, "units",
+        )
+        for kind in layers.CELLS.values()
+    },
+    ("keras.layers", "SimpleRNNCell"): (cell(keras.layers.SimpleRNNCell), CELL | DROPOUT, "units"),
+    ("keras.layers", "LSTMCell"): (cell(keras.layers.LSTMCell), CELL | GATE_ARGUMENTS | FORGET_BIAS | DROPOUT, "units"),
+    ("keras.layers", "GRUCell"): (
+        cell(keras.layers.GRUCell), CELL | GATE_ARGUMENTS | DROPOUT | {"reset_after": BOOLEAN}, "units",
+    ),
+}  # fmt: skip
+STACK = {("keras.layers", "StackedRNNCells"): (
+    keras.layers.StackedRNNCells, BASE | {"cells": list_of(instance_of(CELLS), 100)}, "cells",
+)}  # fmt: skip
+MODEL = BASE | {
+    "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": list_of(instance_of(CELLS | STACK), 100),
+}  # fmt: skip
+# The options of a model; an export from before an option existed does not have it.
+OPTIONAL = {
+    "dropout": number(FRACTION), "input_dropout": number(FRACTION), "weight_drop": number(FRACTION),
+    "dropout_seed": number(SEED), "skip_connections": BOOLEAN,
+}  # fmt: skip
+CONFIG = fields({"format": whole(1, 1), "tfcharlm": parse_name, "vocabulary_fingerprint": parse_name, "model": model})

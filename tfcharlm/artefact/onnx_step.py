@@ -1,0 +1,192 @@
+"""ONNX, written down from the weights: a handful of operators a cell.
+
+tf2onnx 1.17 converts `model.step` too, and with it any cell. It is left out because it stands on private parts of
+TensorFlow, and its releases did not run with NumPy 2 for more than a year (onnx/tensorflow-onnx, issue 2373).
+"""
+
+from importlib.metadata import version
+
+import keras
+import numpy as np
+
+from tfcharlm.artefact.edge_files import checked_target, named_states, publish
+from tfcharlm.layers import CELLS, LSTMCell, RNNCell
+
+# Every onnxruntime since 1.12 (2022) reads them; what came later would serve a step nothing.
+OPSET, IR_VERSION = 17, 8
+
+
+def export_onnx(model, filepath):
+    """Writes one step of a model as an ONNX file, and beside it `<filepath>.json`.
+
+    Names, shapes and the JSON file are those of `tfcharlm.export_litert`; the batch dimension is open. The operators
+    are of the standard domain, set 17. Arithmetic is float32, whatever the model computes in.
+
+    Args:
+        model: a `CharLM` whose cells are `RNNCell`, `LSTMCell`, or Keras's `SimpleRNNCell`, `LSTMCell`, `GRUCell` or
+            `StackedRNNCells`, with the activations tanh, sigmoid, relu, linear, elu, selu, softplus, softsign,
+            exponential or hard_sigmoid.
+        filepath: the file to make, ending in `.onnx`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        FileExistsError: the file or its JSON file exists already; nothing is overwritten.
+        ImportError: the package `onnx` is not installed.
+        ValueError: another ending, or another cell or activation.
+
+    Example, with the package `onnxruntime`:
+
+    >>> model = CharLM(Vocabulary("abc\\n"), [LSTMCell(5)])
+    >>> path = export_onnx(model, tempfile.mkdtemp() + "/abc.onnx")
+    >>> import onnxruntime
+    >>> session = onnxruntime.InferenceSession(str(path))
+    >>> zeros = np.zeros((2, 5), np.float32)
+    >>> inputs = {"tokens": np.array([[2], [0]], np.int32), "state_0": zeros, "state_1": zeros}
+    >>> logits, h, c = session.run(["logits", "next_state_0", "next_state_1"], inputs)
+    >>> logits.shape, c.shape
+    ((2, 1, 4), (2, 5))
+
+    Reference: onnx.ai/onnx/operators.
+    """
+    target = checked_target(filepath, ".onnx")
+    states = named_states(model)
+    return publish(target, _written(model, states), model, states)
+
+
+def _written(model, states):
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError('an ONNX file needs the package onnx; type pip install "tfcharlm[edge]"') from error
+    graph = _Graph(onnx)
+    inputs, final_states, outputs = iter([state["input"] for state in states]), [], []
+    token = graph("Gather", model.embedding.embeddings, graph("Squeeze", "tokens", np.array([1])))
+    for layer in model.recurrent:
+        x = token
+        if outputs:
+            x = graph("Concat", outputs[-1], token, axis=1) if model.skip_connections else outputs[-1]
+        for cell in _known(layer.cells):
+            states_before = [next(inputs) for _ in keras.tree.flatten(cell.state_size)]
+            x, *states_after = _EQUATIONS[type(cell)](cell, graph, x, *states_before)
+            final_states += states_after
+        outputs.append(x)
+    x = graph("Concat", *outputs, axis=1) if model.skip_connections else outputs[-1]
+    logits = graph("Add", graph("MatMul", x, model.head.kernel), model.head.bias)
+    graph.name("logits", graph("Unsqueeze", logits, np.array([1])))
+    for state, value in zip(states, final_states, strict=True):
+        graph.name(state["output"], value)
+    return graph.serialized(
+        {"tokens": [None, 1], **{state["input"]: state["shape"] for state in states}},
+        {"logits": [None, 1, len(model.vocabulary)], **{state["output"]: state["shape"] for state in states}},
+    )
+
+
+def _known(cells):
+    for cell in cells:
+        if type(cell) not in _EQUATIONS:
+            known = ", ".join(sorted({kind.__name__ for kind in _EQUATIONS}))
+            raise ValueError(f"{type(cell).__name__} has no ONNX form here; {known} have.")
+        yield cell
+
+
+class _Graph:
+    """A list of operations. A call adds one, of names and arrays, and gives the name of its result."""
+
+    def __init__(self, onnx):
+        self._onnx, self._nodes, self._constants = onnx, [], []
+
+    def __call__(self, operation, *operands, parts=1, **attributes):
+        names = [operand if isinstance(operand, str) else self._constant(operand) for operand in operands]
+        results = [f"{operation}_{len(self._nodes)}_{part}" for part in range(parts)]
+        self._nodes.append(self._onnx.helper.make_node(operation, names, results, **attributes))
+        return results[0] if parts == 1 else results
+
+    def pre_activation(self, cell, x, h):
+        """x W + h U + b."""
+        z = self("Add", self("MatMul", x, cell.kernel), self("MatMul", h, cell.recurrent_kernel))
+        return self("Add", z, cell.bias) if cell.use_bias else z
+
+    def activation(self, cell, attribute, z):
+        """The activation of a cell that is in its `attribute`."""
+        function = getattr(cell, attribute)
+        if function not in _ACTIVATIONS:
+            name = getattr(function, "__name__", type(function).__name__)
+            known = ", ".join(known.__name__ for known in _ACTIVATIONS)
+            raise ValueError(f"{attribute} {name} of {type(cell).__name__} has no ONNX form here; {known} have.")
+        operation, attributes = _ACTIVATIONS[function]
+        return self(operation, z, **attributes)
+
+    def name(self, name, value):
+        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
+
+    def _constant(self, value):
+        array = np.asarray(value)
+        if array.dtype != np.int64:
+            array = array.astype(np.float32)
+        self._constants.append(self._onnx.numpy_helper.from_array(array, f"constant_{len(self._constants)}"))
+        return self._constants[-1].name
+
+    def serialized(self, inputs, outputs):
+        helper, types = self._onnx.helper, self._onnx.TensorProto
+
+        def described(shapes):
+            for name, shape in shapes.items():
+                kind = types.INT32 if name == "tokens" else types.FLOAT
+                yield helper.make_tensor_value_info(name, kind, ["batch" if n is None else n for n in shape])
+
+        graph = helper.make_graph(
+            self._nodes, "step", list(described(inputs)), list(described(outputs)), self._constants
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="tfcharlm",
+            producer_version=version("tfcharlm"),
+        )
+        self._onnx.checker.check_model(model, full_check=True)
+        return model.SerializeToString()
+
+
+def _gru(cell, graph, x, h):
+    W, U, units = np.asarray(cell.kernel), np.asarray(cell.recurrent_kernel), cell.units
+    biases = np.zeros((2, 3 * units), np.float32)
+    if cell.use_bias:
+        biases[: 2 if cell.reset_after else 1] = cell.bias
+    gates, candidate = slice(None, 2 * units), slice(2 * units, None)
+
+    def affine(operand, weights, bias, columns):
+        return graph("Add", graph("MatMul", operand, weights[:, columns]), bias[columns])
+
+    zr = graph("Add", affine(x, W, biases[0], gates), affine(h, U, biases[1], gates))
+    z, r = graph("Split", graph.activation(cell, "recurrent_activation", zr), parts=2, axis=1)
+    if cell.reset_after:
+        kept = graph("Mul", r, affine(h, U, biases[1], candidate))
+    else:
+        kept = affine(graph("Mul", r, h), U, biases[1], candidate)
+    g = graph.activation(cell, "activation", graph("Add", affine(x, W, biases[0], candidate), kept))
+    # The same as z h + (1 - z) g, without a constant.
+    h = graph("Add", g, graph("Mul", z, graph("Sub", h, g)))
+    return h, h
+
+
+_EQUATIONS = {
+    keras.layers.SimpleRNNCell: RNNCell.onnx_equation,
+    keras.layers.LSTMCell: LSTMCell.onnx_equation,
+    keras.layers.GRUCell: _gru,
+} | {cell: cell.onnx_equation for cell in CELLS.values()}
+
+_ACTIVATIONS = {
+    keras.activations.tanh: ("Tanh", {}),
+    keras.activations.sigmoid: ("Sigmoid", {}),
+    keras.activations.relu: ("Relu", {}),
+    keras.activations.linear: ("Identity", {}),
+    keras.activations.elu: ("Elu", {}),
+    keras.activations.selu: ("Selu", {}),
+    keras.activations.softplus: ("Softplus", {}),
+    keras.activations.softsign: ("Softsign", {}),
+    keras.activations.exponential: ("Exp", {}),
+    keras.activations.hard_sigmoid: ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+}

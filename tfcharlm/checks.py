@@ -1,0 +1,96 @@
+"""Numbers as arguments: which ones are accepted, and the one line that says what was expected instead."""
+
+import dataclasses
+import math
+import numbers
+import operator
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The numbers that an argument may be. A bool is never a number here; NaN and infinity are within no bounds.
+
+    Args:
+        low: the least number, or None.
+        high: the greatest number, or None.
+        above: a number that the argument must exceed, or None.
+        below: a number that the argument must stay under, or None.
+        whole: whether only integers are accepted, of Python or NumPy.
+
+    Example:
+
+    >>> from tfcharlm.checks import Bounds
+    >>> print(Bounds(low=0, below=1))
+    a number from 0 to below 1
+    >>> Bounds(low=1, whole=True).check("rows", 0)
+    Traceback (most recent call last):
+    ValueError: rows must be a whole number from 1 up; received 0.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    whole: bool = False
+
+    def __str__(self) -> str:
+        ends = []
+        if self.low is not None:
+            ends.append(f"from {self.low}" + ("" if self.high is not None or self.below is not None else " up"))
+        if self.above is not None:
+            ends.append(f"above {self.above}" + (" and" if self.high is not None or self.below is not None else ""))
+        if self.high is not None:
+            ends.append(f"{'to' if self.low is not None else 'at most'} {self.high}")
+        if self.below is not None:
+            ends.append(f"{'to below' if self.low is not None else 'below'} {self.below}")
+        return " ".join(["a whole number" if self.whole else "a number", *ends])
+
+    def __contains__(self, value: object) -> bool:
+        number = plain_number(value)
+        if number is None or (self.whole and not isinstance(number, int)):
+            return False
+        return (
+            (isinstance(number, int) or math.isfinite(number))
+            and (self.low is None or number >= self.low)
+            and (self.high is None or number <= self.high)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
+
+    def check(self, name: str, value: object, advice: str = "") -> int | float:
+        """The value as a plain int or float.
+
+        Args:
+            name: the argument, as its user knows it.
+            value: what was passed.
+            advice: what to add to what is expected, such as ", or None for all".
+
+        Returns:
+            An int for an integer, else a float.
+
+        Raises:
+            ValueError: the value is not within the bounds; the line says what was received and what was expected.
+        """
+        if value not in self:
+            raise ValueError(f"{name} must be {self}{advice}; received {value!r:.80}.")
+        return plain_number(value)
+
+
+def plain_number(value: object) -> int | float | None:
+    """A number of Python or NumPy as int or float; None for anything else, a bool included."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    try:
+        return float(value) if isinstance(value, numbers.Real) else None
+    except OverflowError:
+        return None
+
+
+POSITIVE_INTEGER = Bounds(low=1, whole=True)
+POSITIVE = Bounds(above=0)
+FRACTION = Bounds(low=0, below=1)
+SEED = Bounds(low=0, high=2**63 - 1, whole=True)

@@ -1,0 +1,8 @@
+"""`CharLM`: the model, and what its `fit` does with streams of text, replicas and numbers that are not finite."""
+
+from tfcharlm.model.char_lm import CharLM
+from tfcharlm.model.guard import Guard, NonFiniteError
+from tfcharlm.model.loading import load_model
+from tfcharlm.model.replicas import Replicas, WorkerLostError
+
+__all__ = ["CharLM", "Guard", "NonFiniteError", "Replicas", "WorkerLostError", "load_model"]

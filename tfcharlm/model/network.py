@@ -1,0 +1,127 @@
+"""From tokens and states to logits and the next states: embedding -> recurrent layers -> head."""
+
+import keras
+import tensorflow as tf
+
+from tfcharlm.kernels import map_shards
+from tfcharlm.model.dropout import NO_DROPOUT, DropoutMasks
+
+
+class RecurrentNetwork:
+    """A mixin for a model with the layers `embedding`, `recurrent` (a list) and `head`.
+
+    The model also has `embedding_dim`, `skip_connections` and `dropout_masks`, a `SequenceDropout`.
+    """
+
+    @property
+    def layer_widths(self):
+        return [layer.compute_output_shape((None, None, 1))[0][-1] for layer in self.recurrent]
+
+    def layer_inputs(self, vectors, outputs):
+        """What the next recurrent layer reads.
+
+        Args:
+            vectors: of the tokens, (..., embedding_dim).
+            outputs: of the layers below, (..., width) each, bottom layer first.
+        """
+        if not outputs:
+            return vectors
+        return tf.concat([outputs[-1], vectors], axis=-1) if self.skip_connections else outputs[-1]
+
+    def head_inputs(self, outputs):
+        """What the head reads, of the outputs of all recurrent layers."""
+        return tf.concat(outputs, axis=-1) if self.skip_connections else outputs[-1]
+
+    def initial_state(self, batch_size):
+        """The states before a text begins: a flat tuple of zeros, (batch_size, units) each, bottom layer first."""
+        states = [layer.get_initial_state(batch_size) for layer in self.recurrent]
+        return tuple(keras.tree.flatten(states))
+
+    def step(self, tokens, states, mask=None, training=False):
+        """Reads tokens, starting from given states.
+
+        Args:
+            tokens: int (B, T), ids of the vocabulary.
+            states: as `initial_state` or an earlier `step` returned them.
+            mask: bool (B, T) or None; where it is False the states stay as they are.
+            training: passed to the cells.
+
+        Returns:
+            `(logits, states)`: logits of each next token, float32 (B, T, V), and the states after the last one.
+
+        Example:
+
+        >>> import tensorflow as tf
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc"), [tfcharlm.RNNCell(5)])
+        >>> logits, states = model.step(tf.constant([[0, 2]]), model.initial_state(batch_size=1))
+        >>> logits.shape, states[0].shape
+        (TensorShape([1, 2, 3]), TensorShape([1, 5]))
+        """
+        embeddings = tf.convert_to_tensor(self.embedding.embeddings)
+
+        dropout_masks = self._draw_dropout_masks(tf.shape(tokens)[0]) if training else NO_DROPOUT
+
+        # What follows the tokens is split by rows with them; the masks of the recurrent kernels hold for all rows.
+        def forward(tokens, states, mask, inputs, outputs):
+            row_masks = DropoutMasks(inputs, outputs, dropout_masks.recurrent)
+            return self._forward_rows(tokens, embeddings, states, mask, training, row_masks)
+
+        by_row = (tokens, tuple(states), mask, dropout_masks.inputs, dropout_masks.outputs)
+        return forward(*by_row) if tokens.shape[1] == 1 else map_shards(forward, *by_row)
+
+    def _draw_dropout_masks(self, rows):
+        drops = self.dropout_masks.rates["weight_drop"] > 0
+        kernels = [cell.recurrent_kernel.shape for layer in self.recurrent for cell in layer.cells] if drops else ()
+        return self.dropout_masks.draw(rows, self.embedding_dim, self.layer_widths, kernels)
+
+    def stateless_step(self, values, tokens, states):
+        """One step of a compiled loop: a function of its arguments alone.
+
+        Args:
+            values: of `variables`, in their order.
+            tokens: int32 (B, 1).
+            states: as for `step`.
+
+        Returns:
+            `(logits (B, 1, V), states)`.
+        """
+        with keras.StatelessScope(state_mapping=list(zip(self.variables, values, strict=True))):
+            embeddings = tf.convert_to_tensor(self.embedding.embeddings)
+            return self._forward_rows(tokens, embeddings, states, None, training=False, in_compiled_loop=True)
+
+    def _forward_rows(
+        self, tokens, embeddings, states, mask, training, dropout_masks=NO_DROPOUT, in_compiled_loop=False
+    ):
+        rest, recurrent_masks = list(states), list(dropout_masks.recurrent)
+        outputs, final_states, vectors = [], [], None
+        if dropout_masks.inputs is not None or (self.skip_connections and len(self.recurrent) > 1):
+            vectors = self._vectors(tokens, embeddings, mask, dropout_masks.inputs)
+        for i, layer in enumerate(self.recurrent):
+            count = len(keras.tree.flatten(layer.state_size))
+            layer_states, rest = rest[:count], rest[count:]
+            nested = keras.tree.pack_sequence_as(layer.state_size, layer_states)
+            nested = nested if keras.tree.is_nested(nested) else [nested]
+            layer_masks, recurrent_masks = recurrent_masks[: len(layer.cells)], recurrent_masks[len(layer.cells) :]
+            # Ids and the table are the faster way to the same numbers, where no number of a vector is dropped.
+            by_id = i == 0 and dropout_masks.inputs is None
+            output, layer_final_states = layer.run(
+                tokens if by_id else self.layer_inputs(vectors, outputs),
+                nested,
+                mask,
+                training,
+                embeddings if by_id else None,
+                in_compiled_loop,
+                layer_masks,
+            )
+            final_states += keras.tree.flatten(layer_final_states)
+            if dropout_masks.outputs:
+                output *= tf.cast(dropout_masks.outputs[i], output.dtype)[:, None]
+            outputs.append(output)
+        return self.head(self.head_inputs(outputs)), tuple(final_states)
+
+    def _vectors(self, tokens, embeddings, mask, factors):
+        # What is masked may be no id.
+        tokens = tokens if mask is None else tf.where(tf.broadcast_to(mask, tf.shape(tokens)), tokens, 0 * tokens)
+        vectors = tf.cast(tf.gather(embeddings, tokens), self.compute_dtype)
+        return vectors if factors is None else vectors * tf.cast(factors, vectors.dtype)[:, None]

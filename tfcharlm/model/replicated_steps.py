@@ -1,0 +1,64 @@
+"""Training and test steps of a model under a `tf.distribute` strategy, each in two halves.
+
+The first half runs in every replica, on its rows of a batch. The second one runs once, on what the replicas found, added
+up.
+"""
+
+import functools
+
+import tensorflow as tf
+
+from tfcharlm.model.batch import summed_loss
+
+
+class ReplicatedSteps:
+    """A mixin for `StreamModel`: the functions that `fit` and `evaluate` call for every batch."""
+
+    def make_train_function(self, force=False):
+        """The function that `fit` calls for every batch; with a strategy, that of all replicas together."""
+        if not self.replicas.is_distributed:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            # From the first half of a step's graph to the second: each replica's states.
+            final_states = {}
+            halves = (functools.partial(half, final_states) for half in (self._train_on_rows, self._train_on_sums))
+            self.train_function = self.replicas.step_function(*halves)
+
+    def make_test_function(self, force=False):
+        """The function that `evaluate` calls for every batch; with a strategy, that of all replicas together."""
+        if not self.replicas.is_distributed:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            self.test_function = self.replicas.step_function(self._test_on_rows, self._test_on_sums)
+
+    def _train_on_rows(self, final_states, data):
+        gradients, result, final_states[_replica()] = self._gradients(data, summed_loss)
+        # With a batch of any size the shapes of some gradients are found out too late.
+        shaped = [tf.ensure_shape(g, v.shape) for g, v in zip(gradients, self.trainable_variables, strict=True)]
+        return [*shaped, self._sums(data, *result), self._nonfinite_flags(final_states[_replica()])]
+
+    def _train_on_sums(self, final_states, gradients_and_sums):
+        *gradients, sums, nonfinite_flags = gradients_and_sums
+        tokens = sums[0]
+        # The optimizer clips the gradient of the whole batch, as it does without a strategy.
+        gradients = [tf.math.divide_no_nan(g, tf.cast(tokens, g.dtype)) for g in gradients]
+
+        def store_states():
+            self.replicas.strategy.run(lambda: self._store_states(final_states.pop(_replica())))
+
+        # What one worker found not finite, all do.
+        self._update(gradients, sums, nonfinite_flags > 0, store_states)
+        return self.get_metrics_result()
+
+    def _test_on_rows(self, data):
+        result, final_states = self._forward(data, training=False)
+        self._store_states(final_states, training=False)
+        return [self._sums(data, *result)]
+
+    def _test_on_sums(self, sums):
+        self._count(*sums)
+        return self.get_metrics_result()
+
+
+def _replica():
+    return int(tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group))

@@ -1,0 +1,34 @@
+"""Training runs: what they are configured with, how a size is suggested for a time, schedules and evaluations."""
+
+from tfcharlm.training.build import build_model, build_optimizer, log_frequencies
+from tfcharlm.training.cluster import strategy_from_environment, workers_on_this_machine
+from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
+from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation, averaged_weights
+from tfcharlm.training.run import TrainingDivergedError, TrainingResult, TrainingRun
+from tfcharlm.training.schedule import SCHEDULES, AnnealLearningRate, Budget, learning_rate_at
+from tfcharlm.training.sizing import SUGGESTED, measured_speed, suggest_config
+
+__all__ = [
+    "BUDGETS",
+    "OPTIONS",
+    "SCHEDULES",
+    "SUGGESTED",
+    "TUNABLE",
+    "AnnealLearningRate",
+    "Budget",
+    "Evaluation",
+    "PeriodicEvaluation",
+    "TrainingConfig",
+    "TrainingDivergedError",
+    "TrainingResult",
+    "TrainingRun",
+    "averaged_weights",
+    "build_model",
+    "build_optimizer",
+    "learning_rate_at",
+    "log_frequencies",
+    "measured_speed",
+    "strategy_from_environment",
+    "suggest_config",
+    "workers_on_this_machine",
+]
