@@ -4,6 +4,7 @@ import dataclasses
 import math
 import numbers
 import operator
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Bounds:
             and (self.below is None or number < self.below)
         )
 
-    def check(self, name: str, value: object, advice: str = "") -> int | float:
+    def check(self, name: str, value: object, advice: str = "") -> Any:
         """The value as a plain int or float.
 
         Args:
@@ -81,7 +82,7 @@ def plain_number(value: object) -> int | float | None:
     if isinstance(value, bool):
         return None
     try:
-        return operator.index(value)
+        return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         pass
     try:

@@ -1,5 +1,7 @@
 """What an RNN cell and an LSTM cell share: three arrays, made, regularized and serialized as Keras's cells do."""
 
+from typing import ClassVar
+
 import keras
 import tensorflow as tf
 
@@ -26,9 +28,9 @@ class BaseRecurrentCell(keras.layers.Layer):
     """
 
     num_blocks = 1
-    state_names = ("h",)
-    gate_names = ()
-    config_types = {}
+    state_names: tuple[str, ...] = ("h",)
+    gate_names: tuple[str, ...] = ()
+    config_types: ClassVar[dict[str, str]] = {}
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """RNNCell and LSTMCell: raw weight matrices around the step functions of `tfcharlm.kernels`."""
 
+from typing import ClassVar
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -118,7 +120,11 @@ class LSTMCell(BaseRecurrentCell):
     num_blocks = 4
     state_names = ("h", "c")
     gate_names = ("i", "f", "o")
-    config_types = {"recurrent_activation": "activation", "unit_forget_bias": "boolean", "cap_input_gate": "boolean"}
+    config_types: ClassVar[dict[str, str]] = {
+        "recurrent_activation": "activation",
+        "unit_forget_bias": "boolean",
+        "cap_input_gate": "boolean",
+    }
 
     def __init__(
         self,

@@ -1,8 +1,9 @@
 """The cells of this package by their short names. A new cell needs its line here and nothing else in a table."""
 
+from tfcharlm.layers.base import BaseRecurrentCell
 from tfcharlm.layers.cells import LSTMCell, RNNCell
 
-CELLS = {"lstm": LSTMCell, "rnn": RNNCell}
+CELLS: dict[str, type[BaseRecurrentCell]] = {"lstm": LSTMCell, "rnn": RNNCell}
 
 
 def why_not_fused(cell):

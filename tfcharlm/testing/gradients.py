@@ -103,9 +103,7 @@ def weights_read(subject):
 def graph(subject):
     """a tf.function with any number of rows computes what eager calls do"""
     cell, traced, states = subject.copy(), subject.copy(), subject.states()
-    specs = keras.tree.map_structure(
-        lambda state: tf.TensorSpec((None, *state.shape[1:]), state.dtype), states
-    )
+    specs = keras.tree.map_structure(lambda state: tf.TensorSpec((None, *state.shape[1:]), state.dtype), states)
     signature = [tf.TensorSpec((None, subject.input_dim), subject.dtype), specs]
 
     def both(x, states):
