@@ -5,24 +5,24 @@ MINUTES ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-all test-faults notebooks lint format clean
+.PHONY: demo test test-all test-faults notebooks docs package lint format clean
 
-# Train for two minutes on Shakespeare's plays, then let the model write.
+# Train for two minutes on Shakespeare's plays, then generate text.
 demo: $(READY)
 	$(BIN)/tfcharlm train shakespeare --minutes $(MINUTES) --name demo
 	@echo
 	@echo '$$ tfcharlm sample saved_models/demo --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1'
 	@$(BIN)/tfcharlm sample saved_models/demo --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1
 
-# The mathematics and everything that stands on it, in ten minutes or so.
+# The quick tests: every property once, in about six minutes on two cores.
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-# The same and what takes minutes.
+# All tests; half an hour or so.
 test-all: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
-# Trainings that are killed 200 times, at every call of a save too, and all that breaks on a disk; half an hour or so.
+# Trainings that are killed 200 times, and every kind of damage to files; half an hour or so.
 test-faults: $(READY)
 	$(BIN)/python -m pytest -q -s tests/faults -m ""
 
@@ -30,16 +30,30 @@ test-faults: $(READY)
 notebooks: $(READY)
 	$(BIN)/python notebooks/run.py
 
+# The documentation site, docs/_build/html/index.html; a warning is an error.
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# The source distribution and the wheel, checked; then what a user does after installing the wheel.
+package: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv dist/venv
+	dist/venv/bin/python -m pip install -qq dist/*.whl
+	cd dist && venv/bin/tfcharlm sample names --length 40 --seed 1
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) *.egg-info build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
