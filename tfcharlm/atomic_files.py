@@ -1,4 +1,4 @@
-"""Files that a kill, a full disk or a second process cannot tear: each is complete or not there."""
+"""Files that are complete or absent, even after a kill or on a full disk, and directories for one process at a time."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ def write_file(path: Path, data: bytes) -> None:
         data: its content.
 
     Raises:
-        FileExistsError: the file exists already.
+        FileExistsError: the file already exists.
 
     Example:
 
@@ -44,7 +44,7 @@ def write_file(path: Path, data: bytes) -> None:
 def sync_directory(path: Path) -> None:
     """Flushes the names in a directory, so that a rename into it survives a power cut."""
     if os.name == "nt":
-        return  # Windows opens no directories
+        return  # Windows cannot open directories
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -57,7 +57,16 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
     Args:
         path: the file to make or replace.
-        write: called with the path to write to, which ends like `path`.
+        write: called with the path to write to, which has the same ending as `path`.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> from tfcharlm.atomic_files import replace_file
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "state.txt")
+    >>> replace_file(path, lambda partial: partial.write_text("to be"))
+    >>> path.read_text()
+    'to be'
     """
     partial = partial_path(path)
     try:
@@ -70,10 +79,10 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def replace_directory(path: Path, files: Mapping[str, bytes]) -> None:
-    """Makes a directory of files, and renames it to `path` once all of it is on the disk.
+    """Makes a directory of files, and renames it to `path` once all files are on the disk.
 
     Args:
-        path: the directory to make; one that exists is removed.
+        path: the directory to make or replace.
         files: `{name: content}`.
     """
     partial = partial_path(path)
@@ -92,9 +101,9 @@ def replace_directory(path: Path, files: Mapping[str, bytes]) -> None:
 
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Makes a directory that appears under its name complete, or not at all.
+    """Makes a directory that appears under its name when it is complete, or not at all.
 
-    Missing parent directories are made, and removed again if nothing comes of it.
+    Missing parent directories are made, and removed again if the block fails.
 
     Args:
         path: the directory to make.
@@ -103,7 +112,7 @@ def new_directory(path: Path) -> Iterator[Path]:
         A directory beside `path` to write into. It is renamed to `path` at the end of the block.
 
     Raises:
-        OSError: `path` came into existence in the meantime, unless it is an empty directory.
+        OSError: somebody else has made `path` in the meantime, and it is not an empty directory.
     """
     missing = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,12 +124,12 @@ def new_directory(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         for parent in missing:
-            with contextlib.suppress(OSError):  # not empty: it holds what was made
+            with contextlib.suppress(OSError):  # not empty: it contains the new directory
                 parent.rmdir()
 
 
 def remove_directory(path: Path) -> None:
-    """Removes a directory, or whatever has its name. The name is free at once, so nobody finds half of it."""
+    """Removes a directory, or a file of this name. The name is free at once, so nobody finds half a directory."""
     if not os.path.lexists(path):
         return
     partial = partial_path(path).with_suffix(".removed")
@@ -137,22 +146,32 @@ def clear(path: Path) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """The name of a file while it is being written. `lock` removes what a killed process left under such names."""
+    """The name of a file while it is written. `lock` removes the files that a killed process left under such names."""
     return path.with_name(f"{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
 
 
 @contextlib.contextmanager
 def lock(directory: Path | str, purpose: str) -> Iterator[None]:
-    """Keeps every other process out of a directory while the block runs; a process that dies releases it.
+    """Keeps every other process out of a directory while the block runs. A process that dies releases the lock.
 
-    Files that a killed process left half written are removed.
+    Partial files that a killed process left are removed.
 
     Args:
         directory: made if it does not exist.
-        purpose: what the directory is used for, as the other process is told: "a search".
+        purpose: what the directory is used for, such as "a search". The error in the other process says so.
 
     Raises:
         ValueError: another process uses the directory.
+
+    Example:
+
+    >>> import tempfile
+    >>> from tfcharlm.atomic_files import lock
+    >>> directory = tempfile.mkdtemp()
+    >>> with lock(directory, "a search"), lock(directory, "a search"):
+    ...     pass
+    Traceback (most recent call last):
+    ValueError: a search is running in ...; wait for its end, or stop it first.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Numbers as arguments: which ones are accepted, and the one line that says what was expected instead."""
+"""Numbers as arguments: which ones are accepted, and the error that says what was expected and what was received."""
 
 import dataclasses
 import math
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """The numbers that an argument may be. A bool is never a number here; NaN and infinity are within no bounds.
+    """The numbers that an argument may be. A bool is not a number here, and NaN and infinity are outside all bounds.
 
     Args:
-        low: the least number, or None.
-        high: the greatest number, or None.
-        above: a number that the argument must exceed, or None.
-        below: a number that the argument must stay under, or None.
-        whole: whether only integers are accepted, of Python or NumPy.
+        low: the smallest number that is accepted; None (default) for no limit.
+        high: the largest number that is accepted; None (default) for no limit.
+        above: a number that the argument must exceed; None (default) for no limit.
+        below: a number that the argument must stay below; None (default) for no limit.
+        whole: whether only integers are accepted, of Python or NumPy; False by default.
 
     Example:
 
@@ -35,16 +35,16 @@ class Bounds:
     whole: bool = False
 
     def __str__(self) -> str:
-        ends = []
+        limits = []
         if self.low is not None:
-            ends.append(f"from {self.low}" + ("" if self.high is not None or self.below is not None else " up"))
+            limits.append(f"from {self.low}" + ("" if self.high is not None or self.below is not None else " up"))
         if self.above is not None:
-            ends.append(f"above {self.above}" + (" and" if self.high is not None or self.below is not None else ""))
+            limits.append(f"above {self.above}" + (" and" if self.high is not None or self.below is not None else ""))
         if self.high is not None:
-            ends.append(f"{'to' if self.low is not None else 'at most'} {self.high}")
+            limits.append(f"{'to' if self.low is not None else 'at most'} {self.high}")
         if self.below is not None:
-            ends.append(f"{'to below' if self.low is not None else 'below'} {self.below}")
-        return " ".join(["a whole number" if self.whole else "a number", *ends])
+            limits.append(f"{'to below' if self.low is not None else 'below'} {self.below}")
+        return " ".join(["a whole number" if self.whole else "a number", *limits])
 
     def __contains__(self, value: object) -> bool:
         number = plain_number(value)
@@ -62,15 +62,15 @@ class Bounds:
         """The value as a plain int or float.
 
         Args:
-            name: the argument, as its user knows it.
-            value: what was passed.
-            advice: what to add to what is expected, such as ", or None for all".
+            name: the name of the argument.
+            value: the value that was passed.
+            advice: an addition to what was expected, such as ", or None for all"; empty by default.
 
         Returns:
             An int for an integer, else a float.
 
         Raises:
-            ValueError: the value is not within the bounds; the line says what was received and what was expected.
+            ValueError: the value is not within the bounds. The message says what was expected and what was received.
         """
         if value not in self:
             raise ValueError(f"{name} must be {self}{advice}; received {value!r:.80}.")
@@ -78,7 +78,7 @@ class Bounds:
 
 
 def plain_number(value: object) -> int | float | None:
-    """A number of Python or NumPy as int or float; None for anything else, a bool included."""
+    """A number of Python or NumPy as an int or a float; None for anything else, including a bool."""
     if isinstance(value, bool):
         return None
     try:

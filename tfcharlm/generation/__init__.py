@@ -1,4 +1,4 @@
-"""Text in, text out: continuing prompts, scoring texts, the most likely continuations; in Python and in SavedModels."""
+"""Text in, text out: continues prompts, scores texts, finds likely continuations; in Python and in SavedModels."""
 
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.mixin import GenerationMixin

@@ -1,15 +1,16 @@
-"""Beam search: the likeliest continuations of a prompt, as far as so many candidates show them."""
+"""Beam search: the most likely continuations of a prompt that a search with a fixed number of candidates finds."""
 
 import numpy as np
 import tensorflow as tf
 
 from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.limits import LENGTH
 from tfcharlm.generation.streaming import TextStreamer, checked_prompt
 
 
-def beam_search(graph, prompt, max_length, beams):
-    """The most likely continuations; see `CharLM.beam_search`. It takes a `TextGraph`."""
+def beam_search(graph: TextGraph, prompt: str, max_length: int, beams: int) -> list[tuple[str, float]]:
+    """The most likely continuations of a prompt; see `CharLM.beam_search`."""
     checked_prompt(graph.vocabulary, prompt)
     max_length, beams = LENGTH.check("max_length", max_length), POSITIVE_INTEGER.check("beams", beams)
     logits, *states = graph.prefill(tf.constant([prompt]))
@@ -23,7 +24,7 @@ def _search(graph, logits, states, length, beams):
     scores, ids = np.zeros(1), np.zeros((1, 0), np.int32)
     for _ in range(length):
         candidates = scores[:, None] + tf.nn.log_softmax(tf.cast(logits, tf.float64)).numpy()
-        # Stable: of equals, the one that stood first.
+        # A stable sort keeps equally likely candidates in their order.
         best = np.argsort(-candidates, axis=None, kind="stable")[:beams]
         parents, tokens = np.unravel_index(best, candidates.shape)
         scores, ids = candidates[parents, tokens], np.column_stack([ids[parents], tokens.astype(np.int32)])

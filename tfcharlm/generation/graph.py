@@ -1,28 +1,41 @@
-"""The graph of a model that takes and gives text: what an export holds, and what Python calls."""
+"""The graph of a model that reads and writes text. An export contains it, and Python calls it."""
 
 import tensorflow as tf
 
 from tfcharlm.generation import limits
 from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
+from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import SPECS, Sampling
 from tfcharlm.text import GraphCodec
 
-# Tokens read at once when a text is scored: enough to fill a kernel's loop, little enough to hold their logits.
+# Number of tokens that are read at once when a text is scored: enough for an efficient loop of the fused kernel, and
+# few enough to hold their logits in memory.
 SCORE_CHUNK = 512
 
 
 class TextGraph(tf.Module):
-    """What a model's step function and its vocabulary make together.
+    """The step function of a model and its vocabulary, as TensorFlow functions of text.
 
-    Every text begins at the start of a line: a newline is read before it, if the vocabulary has one. The noise is a
-    function of (row seed, position), so a row's text depends neither on the rows beside it nor on `max_length`.
+    Every text starts at the start of a line: the model reads a newline before it, if the vocabulary has one. The noise
+    is a function of (seed of the row, position). The text of a row therefore does not depend on the other rows, nor on
+    `max_length`.
 
     Args:
         model: a `LanguageModel`, such as a `CharLM`.
-        jit_compile: whether XLA compiles the loop; it cannot compile every cell of a user.
+        jit_compile: whether XLA compiles the loop. True by default, for speed. XLA cannot compile every cell that
+            users may write; False is for those.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> import tfcharlm
+    >>> from tfcharlm.generation import TextGraph
+    >>> graph = TextGraph(tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)]))
+    >>> graph.score(tf.constant(["ab", "b"]))["tokens"].numpy()
+    array([2, 1], dtype=int32)
     """
 
-    def __init__(self, model, jit_compile=True):
+    def __init__(self, model: LanguageModel, jit_compile: bool = True) -> None:
         super().__init__()
         self._step = model.step
         self.initial_state, self.vocabulary = model.initial_state, model.vocabulary
@@ -35,7 +48,7 @@ class TextGraph(tf.Module):
             return tf.function(method, input_signature=signature, autograph=False, **options)
 
         logits, *states = self._loop.specs
-        # Numbers that a row holds between two tokens: what the limits count.
+        # The numbers that a row holds between two tokens. The limits count them.
         self._width = sum(spec.shape[1] for spec in self._loop.specs)
         named = [tf.TensorSpec(s.shape, s.dtype, f"state_{i}") for i, s in enumerate(states)]
         ids, seed = tf.TensorSpec([None, None], tf.int32, "tokens"), tf.TensorSpec([None], tf.int64)
@@ -56,48 +69,52 @@ class TextGraph(tf.Module):
         ],
         autograph=False,
     )
-    def generate(self, prompts, max_length, seed, *sampling):
+    def generate(
+        self, prompts: tf.Tensor, max_length: tf.Tensor, seed: tf.Tensor, *sampling: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """Continues every prompt by `max_length` tokens.
 
         Args:
-            prompts: string (B,), UTF-8; at most 1,024 of them (fewer for a large vocabulary or many units: B times
-                logits and states at most 2^24 numbers).
-            max_length: int32 (), number of tokens to add, from 0; with the bytes of the longest prompt at most 131,072,
-                and at most 1,048,576 times B.
-            seed: int64 (B,), one for every row.
+            prompts: string (B,), UTF-8. B is at most 1,024. It is less for a large vocabulary or many units: the logits
+                and states of all rows are at most 2^24 numbers.
+            max_length: int32 (), the number of tokens to add, from 0 up. Together with the bytes of the longest prompt
+                it is at most 131,072, and this sum times B is at most 1,048,576.
+            seed: int64 (B,), one per row.
             *sampling: the fields of a `Sampling`: temperature float32 (), top_k int32 (), top_p float32 ().
 
         Returns:
             `{"text": string (B,)}`, each prompt with its continuation.
 
         Raises:
-            tf.errors.InvalidArgumentError: naming the argument that is out of bounds.
+            tf.errors.InvalidArgumentError: an argument is out of bounds; the error names it.
         """
-        # A loaded signature does not look at shapes itself.
+        # A loaded signature does not check the shapes of its arguments.
         prompts, seed = tf.ensure_shape(prompts, [None]), tf.ensure_shape(seed, [None])
-        max_length, *sampling = (tf.ensure_shape(number, []) for number in (max_length, *sampling))
+        max_length, *numbers = (tf.ensure_shape(number, []) for number in (max_length, *sampling))
         with tf.control_dependencies(
-            limits.generate_checks(prompts, max_length, Sampling(*sampling), seed, self._width)
+            limits.generate_checks(prompts, max_length, Sampling(*numbers), seed, self._width)
         ):
-            prompts, seed, max_length, *sampling = map(tf.identity, (prompts, seed, max_length, *sampling))
-        ids = self._continue(prompts, max_length, Sampling(*sampling), seed)
+            prompts, seed, max_length, *numbers = map(tf.identity, (prompts, seed, max_length, *numbers))
+        ids = self._continue(prompts, max_length, Sampling(*numbers), seed)
         return {"text": self.codec.valid(tf.strings.join([prompts, self.codec.decode(ids)]))}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "texts")], autograph=False)
-    def score(self, texts):
-        """How probable texts are, given that each begins a line.
+    def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
+        """How probable texts are, given that each starts a line.
 
-        Without a newline in the vocabulary the first token is given and not scored.
+        If the vocabulary has no newline, the first token is given and not scored.
 
         Args:
-            texts: string (B,), UTF-8; B as for `generate`, and B times the bytes of the longest at most 2,097,152.
+            texts: string (B,), UTF-8. B is limited as for `generate`, and B times the bytes of the longest text is at
+                most 2,097,152.
 
         Returns:
-            `{"log_probability": float64 (B,) in nats, "tokens": int32 (B,), how many were scored, "bits_per_character":
-            float64 (B,)}`; of a text without tokens all are 0.
+            A dictionary. "log_probability" is float64 (B,), in nats. "tokens" is int32 (B,), the number of tokens that
+            were scored. "bits_per_character" is float64 (B,). All three are 0 for a text without tokens.
 
         Raises:
-            tf.errors.InvalidArgumentError: naming what is out of bounds or not in the vocabulary.
+            tf.errors.InvalidArgumentError: an argument is out of bounds, or a token is not in the vocabulary; the error
+                names it.
         """
         texts = tf.ensure_shape(texts, [None])
         with tf.control_dependencies(limits.score_checks(texts, self._width)):
@@ -134,7 +151,7 @@ class TextGraph(tf.Module):
         return {"logits": logits} | {f"state_{i}": state for i, state in enumerate(states)}
 
     def _shifted(self, ids):
-        """What is read and what is to be predicted, int32 (B, T) each, and how many of each row."""
+        """The tokens to read and the tokens to predict, int32 (B, T) each, and how many there are in each row."""
         start = tf.constant(self._line_start, tf.int32)
         lengths = tf.cast(ids.row_lengths(), tf.int32)
         targets = ids.to_tensor()
@@ -144,7 +161,7 @@ class TextGraph(tf.Module):
         return targets[:, :-1], targets[:, 1:], tf.maximum(lengths - 1, 0)
 
     def _score_chunk(self, tokens, targets, mask, *states):
-        """Sums over (B, T) of log-probabilities and of characters, float64 (B,) each, and the states after it."""
+        """The sums of log-probabilities and of characters, float64 (B,) each, and the states after the chunk."""
         logits, states = self._step(tokens, states, mask=mask)
         nats = -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
         characters = tf.gather(tf.constant(self.vocabulary.characters_per_token, tf.float64), targets)
@@ -156,7 +173,7 @@ class TextGraph(tf.Module):
     def _continue(self, prompts, max_length, sampling, seed):
         """The ids that follow the prompts, (B, max_length)."""
         logits, *states = self._prefill(prompts)
-        # At least one block, of no tokens: an empty array could not be stacked.
+        # At least one block, which may have 0 tokens: TensorFlow cannot stack an empty array.
         blocks = tf.maximum(1, max_length // DECODE_BLOCK + tf.cast(max_length % DECODE_BLOCK > 0, tf.int32))
         written = tf.TensorArray(tf.int32, size=blocks, element_shape=(None, DECODE_BLOCK))
 
@@ -176,7 +193,7 @@ class TextGraph(tf.Module):
         ids = self.codec.encode(prompts, name="prompts")
         given = tf.debugging.Assert(
             tf.reduce_all(ids.row_lengths() > 0) if not self._line_start else True,
-            ["prompts: an empty one starts a line, but this model knows no newline; received", prompts],
+            ["prompts must not be empty, because this model has no newline to start a line; received", prompts],
         )
         with tf.control_dependencies([given] if given is not None else []):
             lengths = tf.cast(ids.row_lengths(), tf.int32) + len(self._line_start)
@@ -197,6 +214,6 @@ class TextGraph(tf.Module):
         return tf.while_loop(lambda begin, *_: begin < longest, prefill_block, (0, *first), parallel_iterations=1)[1:]
 
     def _decode(self, seed, position, count, sampling, logits, *states):
-        """`count` tokens from `position` of the continuation on: ids (B, DECODE_BLOCK), then logits and states after them."""
+        """Writes `count` tokens from `position` of the continuation: ids (B, DECODE_BLOCK), logits and states."""
         given = tf.zeros((tf.shape(seed)[0], DECODE_BLOCK), tf.int32), tf.zeros_like(seed, tf.int32)
         return self._loop(False, position, count, sampling, *given, seed, logits, *states)

@@ -1,30 +1,34 @@
-"""What the arguments of the signatures may be. A graph that anybody may call refuses what it could not hold."""
+"""Limits on the arguments of the signatures. Anybody may call a graph, so it rejects what would not fit into memory."""
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfcharlm.checks import Bounds
-from tfcharlm.generation.sampling import BOUNDS, MEANINGS
+from tfcharlm.generation.sampling import BOUNDS, MEANINGS, Sampling
 
-# Rows of one call; fewer where logits and states of a row are long.
+# Rows of one call. Fewer if the logits and states of a row are long.
 MAX_ROWS = 1024
-# Bytes of texts to score: all of them padded to the longest.
+# Bytes of all texts to score, each padded to the longest.
 MAX_BYTES = 2**21
-# Tokens that one row of `generate` may read and write, one after the other, and all rows together.
+# Tokens that one row of `generate` may read and write in sequence, and tokens of all rows together.
 MAX_LENGTH, MAX_TOKENS = 2**17, 2**20
-# Numbers, of logits or of states, that are held at once: 64 MiB of float32.
+# Numbers of logits and states that are held at once: 64 MiB of float32.
 MAX_NUMBERS = 2**24
-# What `max_length` may be in Python, where no limit but the tensor's holds.
+# `max_length` in Python. There the only limit is that of int32.
 LENGTH = Bounds(low=0, high=2**31 - 1, whole=True)
 
 
-def generate_checks(prompts, max_length, sampling, seed, width):
-    """The operations that raise InvalidArgumentError, naming the argument that is out of bounds.
+def generate_checks(
+    prompts: tf.Tensor, max_length: tf.Tensor, sampling: Sampling, seed: tf.Tensor, width: int
+) -> list[tf.Operation]:
+    """Operations that raise InvalidArgumentError and name the argument of `generate` that is out of bounds.
 
     Args:
         prompts, max_length, seed: tensors in the shapes of the signature.
         sampling: a `Sampling` of tensors.
-        width: the numbers that a row's logits and states are.
+        width: how many numbers the logits and states of a row have.
     """
     rows = tf.size(prompts, tf.int64)
     length = _longest(prompts) + tf.cast(max_length, tf.int64)
@@ -38,30 +42,31 @@ def generate_checks(prompts, max_length, sampling, seed, width):
             length,
         ),
         *(_bounds_check(name, value) for name, value in sampling._asdict().items()),
-        _check(tf.equal(tf.size(seed, tf.int64), rows), "seed must hold one integer a prompt; received", tf.size(seed)),
+        _check(tf.equal(tf.size(seed, tf.int64), rows), "seed must be one integer per prompt; received", tf.size(seed)),
     ]
 
 
-def score_checks(texts, width):
-    """The same for texts to score."""
+def score_checks(texts: tf.Tensor, width: int) -> list[tf.Operation]:
+    """The same for the texts of `score`."""
     longest = _longest(texts)
     return [
         _row_check(texts, "texts", width),
         _check(
             tf.size(texts, tf.int64) * longest <= MAX_BYTES,
-            f"texts: their number times the bytes of the longest must be at most {MAX_BYTES}; received bytes",
+            f"texts must be at most {MAX_BYTES} bytes, each padded to the longest; received texts of up to",
             longest,
+            "bytes",
         ),
     ]
 
 
-def step_checks(tokens, states, vocabulary_size, width):
-    """The same for ids and states."""
+def step_checks(tokens: tf.Tensor, states: list[tf.Tensor], vocabulary_size: int, width: int) -> list[tf.Operation]:
+    """The same for the ids and states of `step`."""
     rows, most = tf.shape(tokens)[0], max(1, MAX_NUMBERS // width)
     low, high = tf.reduce_min(tokens), tf.reduce_max(tokens)
     return [
         _check(tf.shape(tokens)[1] >= 1, "tokens must be (B, T) with T at least 1; received", tf.shape(tokens)),
-        _check(tf.size(tokens) <= most, f"tokens: at most {most} a call; received", tf.shape(tokens)),
+        _check(tf.size(tokens) <= most, f"tokens must be at most {most} per call; received", tf.shape(tokens)),
         _check(
             tf.reduce_all((tokens >= 0) & (tokens < vocabulary_size)),
             f"tokens must be ids from 0 to {vocabulary_size - 1}; received",
@@ -76,14 +81,14 @@ def step_checks(tokens, states, vocabulary_size, width):
     ]
 
 
-def scored_at_once(rows, width, most):
-    """How many tokens of each row may be read at once, int32: `most`, fewer where rows are many or long."""
+def scored_at_once(rows: tf.Tensor, width: int, most: int) -> tf.Tensor:
+    """How many tokens of each row are read at once, int32: `most`, or fewer if there are many or long rows."""
     return tf.clip_by_value(MAX_NUMBERS // (tf.maximum(rows, 1) * width), 1, most)
 
 
 def _row_check(texts, name, width):
     most = max(1, min(MAX_ROWS, MAX_NUMBERS // width))
-    return _check(tf.size(texts) <= most, f"{name}: at most {most} a call; received", tf.size(texts))
+    return _check(tf.size(texts) <= most, f"{name} must be at most {most} per call; received", tf.size(texts))
 
 
 def _longest(texts):
@@ -102,8 +107,8 @@ def _check(holds, *message):
     return tf.debugging.Assert(holds, list(message))
 
 
-def checked_texts(name, value):
-    """`(list of strings, whether it was one string)`; a ValueError for anything but a string or several."""
+def checked_texts(name: str, value: Any) -> tuple[list[str], bool]:
+    """`(list of strings, whether it was one string)`; a ValueError unless it is a string or a list of strings."""
     single = isinstance(value, str)
     texts = [value] if single else list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
     if texts is None or not all(isinstance(text, str) for text in texts):

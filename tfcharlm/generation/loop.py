@@ -1,46 +1,56 @@
-"""The loop that reads prompts and writes text, a token a turn, compiled by XLA: tiles of rows, blocks of tokens."""
+"""The loop that reads prompts and writes text, one token per turn. XLA compiles it for tiles of rows and blocks."""
 
 import tensorflow as tf
 
-from tfcharlm.generation.sampling import sample, uniform
+from tfcharlm.generation.protocol import LanguageModel
+from tfcharlm.generation.sampling import Sampling, sample, uniform
 
-# Tokens that one call of the compiled loop can read or write. It is compiled once for every number of rows in a tile
-# and for no length; larger blocks only make more noise that a short text does not use.
+# Tokens that one call of the compiled loop can read or write. The loop is compiled once for every number of rows in a
+# tile, and not for every length. With larger blocks, a short text would waste more of the noise made for its block.
 DECODE_BLOCK = 512
-# Tiles of rows that may be written at the same time, one a core.
+# Tiles of rows that may be written at the same time, one per core.
 PARALLEL_TILES = 32
 
 
 class TokenLoop(tf.Module):
-    """A model's step, turn after turn.
+    """Runs the step of a model in a loop.
 
     Args:
-        model: a `LanguageModel`; of it, `variables`, `stateless_step`, and the sizes of logits and states are used.
-        jit_compile: whether XLA compiles the loop.
+        model: a `LanguageModel`. The loop uses its `variables`, its `stateless_step`, and the sizes of its logits and
+            states.
+        jit_compile: whether XLA compiles the loop; True by default.
     """
 
-    def __init__(self, model, jit_compile=True):
+    def __init__(self, model: LanguageModel, jit_compile: bool = True) -> None:
         super().__init__()
         self._variables = model.variables
         self._stateless_step = model.stateless_step
-        self._tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)
-        # Of logits and states.
+        self._tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)  # type: ignore[method-assign]
+        # The specs of the logits and of the states.
         self.specs = [tf.TensorSpec((None, len(model.vocabulary)), tf.float32)]
         self.specs += [tf.TensorSpec((None, *state.shape[1:]), state.dtype) for state in model.initial_state(1)]
 
-    def __call__(self, reads, position, count, sampling, *batches):
+    def __call__(
+        self,
+        reads: bool,
+        position: int | tf.Tensor,
+        count: int | tf.Tensor,
+        sampling: Sampling,
+        *batches: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         """Reads or writes `count` tokens in any number of rows.
 
         Args:
-            reads: bool; whether to read the tokens given, or to write new ones.
-            position: int32, of the first token in the noise of its row.
+            reads: True reads the given tokens, False writes new ones.
+            position: int32, the position of the first token in the noise of its row.
             count: int32, at most DECODE_BLOCK.
             sampling: a `Sampling` of tensors.
-            *batches: tokens given, int32 (B, DECODE_BLOCK), the number of them in each row, int32 (B,), the rest being
-                padding; seeds, int64 (B,); logits (B, V) before the first token; states.
+            *batches: the given tokens, int32 (B, DECODE_BLOCK), with padding at the end; how many of them each row has,
+                int32 (B,); seeds, int64 (B,); the logits before the first token, (B, V); the states.
 
         Returns:
-            `(ids (B, DECODE_BLOCK), logits, *states)`: the tokens and, after the last of each row, logits and states.
+            `(ids (B, DECODE_BLOCK), logits, *states)`: the tokens, and the logits and states after the last token of
+            each row.
         """
         rows = tf.shape(batches[0])[0]
         size = _tile_rows(rows)
@@ -69,10 +79,10 @@ class TokenLoop(tf.Module):
         return tuple(result.concat()[:rows] for result in results)
 
     def _tile(self, values, reads, position, count, sampling, given, lengths, seed, logits, *states):
-        """`count` steps of a few rows: reads the tokens given, (R, DECODE_BLOCK) with their lengths (R,), or writes new ones.
+        """`count` steps of a few rows: reads the given tokens (R, DECODE_BLOCK), of lengths (R,), or writes new ones.
 
-        Reading and writing are one function, so that XLA compiles one. The values of the variables are arguments:
-        tiles of a function that reads the variables itself wait for each other.
+        Reading and writing are one function, so that XLA compiles only one. The values of the variables are arguments:
+        if the function read the variables itself, its tiles would wait for each other.
         """
         noise, given = tf.transpose(uniform(seed, position + tf.range(DECODE_BLOCK))), tf.transpose(given)
         ids = tf.TensorArray(tf.int32, DECODE_BLOCK).unstack(tf.zeros_like(given))
@@ -92,5 +102,5 @@ class TokenLoop(tf.Module):
 
 
 def _tile_rows(rows):
-    """How many rows are written together: few enough that there is a tile for every core, few sizes to compile."""
+    """The number of rows in a tile: small enough for a tile per core, and few different sizes to compile."""
     return tf.where(rows <= 8, 1, tf.where(rows <= 32, 8, 32))

@@ -1,5 +1,10 @@
 """What a language model does with text, from Python: continue it, score it, say what comes next."""
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
 from tfcharlm.generation.beams import beam_search
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.sampling import Sampling
@@ -8,41 +13,62 @@ from tfcharlm.generation.streaming import generate, stream
 
 
 class GenerationMixin:
-    """Text in, text out, for a `LanguageModel`. `compiles_generation` says whether XLA can compile its step."""
+    """The methods of a model that read and write text. The class that inherits them must be a `LanguageModel`.
 
-    _text_graph = None
-    compiles_generation = True
+    `compiles_generation` says whether XLA can compile the step of the model.
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.generation import GenerationMixin
+    >>> issubclass(tfcharlm.CharLM, GenerationMixin)
+    True
+    """
+
+    _text_graph: TextGraph | None = None
+    compiles_generation: bool = True
 
     def generate(
-        self, prompts, max_length=400, temperature=1.0, top_k=0, top_p=1.0, seed=None, stop=None, samples=1,
-        callback=None,
-    ):  # fmt: skip
-        """Continues prompts, each taken as the beginning of a line.
+        self,
+        prompts: str | Sequence[str],
+        max_length: int = 400,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int | Sequence[int] | None = None,
+        stop: str | Sequence[str] | None = None,
+        samples: int = 1,
+        callback: Callable[[int, str], Any] | None = None,
+    ) -> Any:
+        """Continues prompts. The model reads each prompt as the start of a line.
 
         Args:
             prompts: a string or a list of strings; they may be empty.
-            max_length: number of tokens to add to each.
-            temperature: 0 takes the most likely token every time (greedy); below 1 is safer, above 1 wilder than the
-                model.
-            top_k: draw among the k most likely tokens only; 0 is off.
-            top_p: draw among the fewest tokens that have this much probability together; 1 is off.
-            seed: an integer s, which stands for the rows' seeds s, s + 1, ..., or a list of one seed a row; None takes
-                a new one each time. The same prompt with the same row seed and settings gives the same text,
-                whatever rows are beside it (unless, in more than 8 rows, a draw falls within rounding).
-            stop: None, a string or a list of strings: a text ends before the first of them that follows its prompt.
-            samples: how many texts of each prompt; with more than one, a list of them stands for each prompt, and
-                there is a row, with a seed, for each sample.
-            callback: called as `callback(row, piece)` with each piece of a row's continuation as it is made.
+            max_length: the number of tokens to add to each prompt; 400 by default.
+            temperature: 1 (default) samples from the distribution of the model. Text is safer below 1, wilder above 1.
+                0 takes the most likely token every time (greedy).
+            top_k: draws among the k most likely tokens only. 0 (default) is off.
+            top_p: draws among the fewest tokens that together have this probability. 1 (default) is off.
+            seed: an integer s, which gives the rows the seeds s, s + 1, ..., or a list with one seed per row. None
+                (default) draws a new seed every time. The same prompt with the same row seed and settings gives the
+                same text, whatever the other rows are. With more than 8 rows, a draw that falls within rounding may
+                make an exception.
+            stop: None (default), a string or a list of strings. A text ends before the first of them after its prompt.
+            samples: how many texts to write for each prompt; 1 by default. With more than one, the result has a list of
+                texts for each prompt, and every sample is a row with its own seed.
+            callback: called as `callback(row, piece)` with each piece of the continuation of a row as soon as it is
+                made; None by default.
 
         Returns:
-            The prompts with their continuations: a string if `prompts` is one, else a list.
+            The prompts with their continuations: a string if `prompts` is a string, else a list.
 
         Raises:
-            ValueError: a prompt with a character that the vocabulary does not have, or an argument out of bounds.
+            ValueError: a prompt has a token that is not in the vocabulary, or an argument is out of bounds.
 
         Example:
 
-        >>> model = CharLM(Vocabulary("ab\\n"), [RNNCell(3)])
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)])
         >>> names = model.generate(["a", "b"], max_length=30, seed=1, stop="\\n", samples=3)
         >>> len(names), len(names[0]), any("\\n" in name for name in names[0])
         (2, 3, False)
@@ -50,44 +76,56 @@ class GenerationMixin:
         sampling = Sampling(temperature, top_k, top_p)
         return generate(self.text_graph(), prompts, max_length, sampling, seed, stop, samples, callback)
 
-    def stream(self, prompt, max_length=400, temperature=1.0, top_k=0, top_p=1.0, seed=None, stop=None):
+    def stream(
+        self,
+        prompt: str,
+        max_length: int = 400,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int | Sequence[int] | None = None,
+        stop: str | Sequence[str] | None = None,
+    ) -> Iterator[str]:
         """Continues one prompt piece by piece.
 
         Args:
-            prompt: a string, taken as the beginning of a line; it may be empty.
+            prompt: a string, read as the start of a line; it may be empty.
             max_length, temperature, top_k, top_p, seed, stop: as for `generate`.
 
         Returns:
-            An iterator over strings; joined, they are what `generate` adds to the prompt.
+            An iterator over strings. Joined, they are the text that `generate` adds to the prompt.
 
         Raises:
             ValueError: as `generate`, before the first piece is made.
 
         Example:
 
-        >>> model = CharLM(Vocabulary("ab\\n"), [RNNCell(3)])
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)])
         >>> "a" + "".join(model.stream("a", max_length=40, seed=1)) == model.generate("a", max_length=40, seed=1)
         True
         """
         return stream(self.text_graph(), prompt, max_length, Sampling(temperature, top_k, top_p), seed, stop)
 
-    def beam_search(self, prompt, max_length=40, beams=8):
-        """The likeliest continuations that a search with so many candidates finds.
+    def beam_search(self, prompt: str, max_length: int = 40, beams: int = 8) -> list[tuple[str, float]]:
+        """The most likely continuations that a search with a fixed number of candidates finds.
 
         Args:
-            prompt: the beginning of a line.
-            max_length: number of tokens to add.
-            beams: candidates kept at every token; V^max_length of them would be a search through everything.
+            prompt: a string, read as the start of a line; it may be empty.
+            max_length: the number of tokens to add; 40 by default.
+            beams: the number of candidates to keep after every token; 8 by default. An exhaustive search would need
+                V^max_length of them.
 
         Returns:
-            At most `beams` pairs `(text, log-probability of the continuation in nats)`, the likeliest first.
+            At most `beams` pairs `(text, log-probability of the continuation in nats)`, the most likely first.
 
         Raises:
             ValueError: as `generate`.
 
         Example:
 
-        >>> model = CharLM(Vocabulary("ab\\n"), [RNNCell(3)])
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)])
         >>> best, *others = model.beam_search("a", max_length=2, beams=9)
         >>> len(others), best[1] >= others[0][1], best[0][:1]
         (8, True, 'a')
@@ -96,53 +134,57 @@ class GenerationMixin:
         """
         return beam_search(self.text_graph(), prompt, max_length, beams)
 
-    def score(self, texts):
-        """How probable texts are, each given that it begins a line.
+    def score(self, texts: str | Sequence[str]) -> dict[str, np.ndarray | float | int]:
+        """How probable texts are, each given that it starts a line.
 
-        Without a newline in the vocabulary the first token of a text is given and not scored.
+        If the vocabulary has no newline, the first token of a text is given and not scored.
 
         Args:
             texts: a string or a list of strings, of any length.
 
         Returns:
-            `{"log_probability": in nats, "tokens": how many were scored, "bits_per_character", "perplexity": per
-            token}`: numbers if `texts` is a string, else arrays (B,). A text without tokens has 0, 0, 0 and 1.
+            A dictionary of numbers if `texts` is a string, else of arrays (B,). "log_probability" is in nats. "tokens"
+            is the number of tokens that were scored. The others are "bits_per_character", and "perplexity" per token.
+            A text without tokens has 0, 0, 0 and 1.
 
         Raises:
-            ValueError: a character that the vocabulary does not have.
+            ValueError: a text has a token that is not in the vocabulary.
 
         Example:
 
-        >>> model = CharLM(Vocabulary("ab\\n"), [RNNCell(3)])
+        >>> import numpy as np
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)])
         >>> scores = model.score([a + b for a in "ab\\n" for b in "ab\\n"])
         >>> round(float(sum(np.exp(scores["log_probability"]))), 6)
         1.0
         """
         return score(self.text_graph(), texts)
 
-    def next_token_probabilities(self, prompt):
-        """What may come after a prompt.
+    def next_token_probabilities(self, prompt: str) -> dict[str, float]:
+        """The probability of every token after a prompt.
 
         Args:
-            prompt: a string, taken as the beginning of a line; it may be empty.
+            prompt: a string, read as the start of a line; it may be empty.
 
         Returns:
-            `{token: probability}` for all tokens, the likeliest first. At level "byte" a token is the character of the
-            byte's number, `chr(byte)`.
+            `{token: probability}` for all tokens, the most likely first. At level "byte", the token of a byte is
+            `chr(byte)`.
 
         Raises:
-            ValueError: a character that the vocabulary does not have.
+            ValueError: the prompt has a token that is not in the vocabulary.
 
         Example:
 
-        >>> model = CharLM(Vocabulary("ab\\n"), [RNNCell(3)])
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)])
         >>> round(sum(model.next_token_probabilities("ab").values()), 6)
         1.0
         """
         return next_token_probabilities(self.text_graph(), prompt)
 
-    def text_graph(self):
-        """The `TextGraph` of this model, whose functions are compiled when they are first called."""
+    def text_graph(self) -> TextGraph:
+        """The `TextGraph` of this model. Its functions are compiled when they are first called."""
         if self._text_graph is None:
-            self._text_graph = TextGraph(self, self.compiles_generation)
+            self._text_graph = TextGraph(self, self.compiles_generation)  # type: ignore[arg-type]
         return self._text_graph

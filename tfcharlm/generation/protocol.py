@@ -1,7 +1,7 @@
-"""What generation asks of a model, written down once."""
+"""What generation requires of a model."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -9,19 +9,28 @@ from tfcharlm.text import Vocabulary
 
 
 class LanguageModel(Protocol):
-    """A model that reads tokens and gives logits of the next one; `CharLM` is one.
+    """A model that reads tokens and predicts logits of the next token; `CharLM` is one.
 
-    B rows, T tokens of each, V tokens in the vocabulary. States are a flat tuple of tensors (B, units).
+    B is the number of rows, T the number of tokens per row, V the size of the vocabulary. States are a flat tuple of
+    tensors (B, units).
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.generation import GenerationMixin, LanguageModel
+    >>> model: LanguageModel = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab"), [tfcharlm.RNNCell(3)])
+    >>> isinstance(model, GenerationMixin), model.initial_state(2)[0].shape
+    (True, TensorShape([2, 3]))
     """
 
     vocabulary: Vocabulary
-    variables: Sequence
+    variables: Sequence[Any]
 
     def initial_state(self, batch_size: int | tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """The states before a text begins."""
+        """The states before a text starts."""
 
     def step(self, tokens: tf.Tensor, states: Sequence[tf.Tensor], mask: tf.Tensor | None = None) -> tuple:
-        """`(logits (B, T, V), states)` of tokens int32 (B, T); the states stay where the mask (B, T) is False."""
+        """`(logits (B, T, V), states)` after tokens int32 (B, T). States do not change where the mask is False."""
 
     def stateless_step(self, values: Sequence[tf.Tensor], tokens: tf.Tensor, states: Sequence[tf.Tensor]) -> tuple:
-        """`(logits (B, 1, V), states)` of tokens int32 (B, 1), with the values of `variables` as arguments."""
+        """`(logits (B, 1, V), states)` after tokens int32 (B, 1), with the values of `variables` as an argument."""

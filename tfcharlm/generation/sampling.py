@@ -1,12 +1,12 @@
 r"""From logits to the next id, as pure tensor functions.
 
-The noise is no generator's next draw but a function of (seed, position): `uniform` is the block cipher Threefry-2x32
-of Salmon et al. (2011), with the seed as key and the position as counter. So the noise of a row depends
-neither on the rows beside it nor on how many characters were asked for, and is the same everywhere.
+The noise does not come from a generator with a state. It is a function of (seed, position): `uniform` is the block
+cipher Threefry-2x32 of Salmon et al. (2011), with the seed as the key and the position as the counter. So the noise of
+a row does not depend on the other rows, nor on the number of tokens to write, and it is the same on every machine.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -16,8 +16,11 @@ from tfcharlm.checks import Bounds, plain_number
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
-def threefry(key, counter):
-    """Threefry-2x32 with 20 rounds: two uint32 words of key and two of counter give two words of noise.
+Words = tuple[tf.Tensor, tf.Tensor]
+
+
+def threefry(key: Words, counter: Words) -> Words:
+    """Threefry-2x32 with 20 rounds: turns two uint32 words of key and two of counter into two words of noise.
 
     Args:
         key: a pair of uint32 tensors.
@@ -28,6 +31,8 @@ def threefry(key, counter):
 
     Example (the first known answer of the authors' library, Random123):
 
+    >>> import tensorflow as tf
+    >>> from tfcharlm.generation.sampling import threefry
     >>> zero = tf.constant(0, tf.uint32)
     >>> [hex(word.numpy()) for word in threefry((zero, zero), (zero, zero))]
     ['0x6b200159', '0x99ba4efe']
@@ -48,18 +53,20 @@ def threefry(key, counter):
     return a, b
 
 
-def uniform(seeds, positions):
-    """Uniform numbers in the open interval (0, 1), one for every row's seed and every position.
+def uniform(seeds: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """Uniform numbers in the open interval (0, 1), one for every seed and every position.
 
     Args:
         seeds: int64 (B,).
         positions: int32 (L,).
 
     Returns:
-        float32 (B, L): odd multiples of 2^-24, so that neither 0 nor 1 occurs and no rounding does.
+        float32 (B, L): odd multiples of 2^-24, so that 0 and 1 do not occur and nothing is rounded.
 
     Example:
 
+    >>> import tensorflow as tf
+    >>> from tfcharlm.generation.sampling import uniform
     >>> uniform(tf.constant([7], tf.int64), tf.range(2)) == uniform(tf.constant([7], tf.int64), tf.range(9))[:, :2]
     <tf.Tensor: shape=(1, 2), dtype=bool, numpy=array([[ True,  True]])>
     """
@@ -68,25 +75,27 @@ def uniform(seeds, positions):
     high = tf.cast(tf.bitwise.right_shift(seeds, tf.constant(32, tf.uint64)), tf.uint32)
     positions = tf.cast(positions, tf.uint32)[None]
     noise, _ = threefry((low, high), (positions, tf.zeros_like(positions)))
-    # uint32 has no cast to float32 on every device; 23 bits fit an int32.
+    # Not every device can cast uint32 to float32. 23 bits fit into an int32.
     numerators = 2 * tf.cast(tf.bitwise.right_shift(noise, tf.constant(9, tf.uint32)), tf.int32) + 1
     return tf.cast(numerators, tf.float32) * 2.0**-24
 
 
-def truncate_logits(logits, top_k, top_p):
-    """Sets to -inf what top-k and then top-p leave out.
+def truncate_logits(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
+    """Sets the logits that top-k and then top-p exclude to -inf.
 
     Args:
         logits: (B, V), after the temperature.
-        top_k: int32 scalar; keep the k most likely ids (all that tie with the k-th). 0: keep all.
-        top_p: float32 scalar in (0, 1]; keep the fewest most likely ids whose probabilities, among those that top-k
-            left, add up to at least p, and all that tie with the last of them. 1: keep all.
+        top_k: int32 scalar; keeps the k most likely ids, and all that tie with the k-th. 0 keeps all.
+        top_p: float32 scalar in (0, 1]; keeps the fewest most likely ids whose probabilities add up to at least p, and
+            all that tie with the last of them. The probabilities are those after top-k. 1 keeps all.
 
     Returns:
         (B, V).
 
     Example:
 
+    >>> import tensorflow as tf
+    >>> from tfcharlm.generation.sampling import truncate_logits
     >>> truncate_logits(tf.constant([[3.0, 1.0, 2.0]]), tf.constant(2), tf.constant(1.0)).numpy()
     array([[  3., -inf,   2.]], dtype=float32)
 
@@ -106,33 +115,41 @@ def truncate_logits(logits, top_k, top_p):
 class Sampling(NamedTuple):
     """How the next token is drawn: numbers in Python, scalar tensors in a graph.
 
-    A rule of sampling is a field here, its bounds in `BOUNDS`, and what `sample` does with it.
+    A new sampling rule needs a field here, its bounds in `BOUNDS`, and its effect in `sample`.
 
     Args:
-        temperature: float32; 0 takes the most likely token every time, 1 samples from the model's distribution.
-        top_k: int32; draw among the k most likely tokens; 0 is off.
-        top_p: float32; draw among the most likely tokens that together have this probability; 1 is off.
+        temperature: float32. 0 takes the most likely token every time. 1 (default) samples from the distribution of the
+            model.
+        top_k: int32; draws among the k most likely tokens. 0 (default) is off.
+        top_p: float32; draws among the most likely tokens that together have this probability. 1 (default) is off.
+
+    Example:
+
+    >>> from tfcharlm.generation import Sampling
+    >>> Sampling(temperature=0.5).checked()
+    Sampling(temperature=0.5, top_k=0, top_p=1.0)
     """
 
     temperature: float | tf.Tensor = 1.0
     top_k: int | tf.Tensor = 0
     top_p: float | tf.Tensor = 1.0
 
-    def checked(self):
-        """The same as plain numbers; a ValueError that names the first one that is out of bounds."""
-        numbers = {}
+    def checked(self) -> "Sampling":
+        """The same as plain numbers. A ValueError names the first one that is out of bounds."""
+        numbers: dict[str, Any] = {}
         for name, value in self._asdict().items():
             bounds = BOUNDS[name]
-            # As the graph will see it: in float32, 1e-50 is 0 and 1e39 infinite.
+            # The graph computes in float32, where 1e-50 is 0 and 1e39 is infinite.
             number = value if bounds.whole or plain_number(value) is None else _float32(value)
             if number not in bounds:
                 raise ValueError(f"{name} must be {bounds}{MEANINGS[name]}; received {value!r:.80}.")
             numbers[name] = plain_number(value)
         return Sampling(**numbers)
 
-    def tensors(self):
+    def tensors(self) -> "Sampling":
         """The same as scalar tensors."""
-        return Sampling(*(tf.constant(value, spec.dtype) for value, spec in zip(self, SPECS, strict=True)))
+        specs: tuple = SPECS
+        return Sampling(*(tf.constant(value, spec.dtype) for value, spec in zip(self, specs, strict=True)))
 
 
 BOUNDS = Sampling(Bounds(low=0), Bounds(low=0, high=2**31 - 1, whole=True), Bounds(above=0, high=1))._asdict()
@@ -150,7 +167,7 @@ def _float32(value):
             return math.inf
 
 
-def sample(logits, uniforms, sampling):
+def sample(logits: tf.Tensor, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:
     r"""The next id of every row, by inversion of the cumulative distribution.
 
     $$ p = \mathrm{softmax}(\mathrm{logits} / \mathrm{temperature}), \qquad
@@ -159,13 +176,15 @@ def sample(logits, uniforms, sampling):
     Args:
         logits: (B, V).
         uniforms: (B,) in (0, 1), from `uniform`.
-        sampling: a `Sampling`. With temperature 0 it is the most likely id, whatever the noise.
+        sampling: a `Sampling`. With temperature 0 the result is the most likely id, for any noise.
 
     Returns:
         int32 (B,).
 
     Example:
 
+    >>> import tensorflow as tf
+    >>> from tfcharlm.generation.sampling import Sampling, sample
     >>> logits = tf.math.log([[0.2, 0.5, 0.3]])
     >>> [int(sample(logits, tf.constant([u]), Sampling())[0]) for u in (0.1, 0.3, 0.9)]
     [0, 1, 2]
@@ -173,7 +192,7 @@ def sample(logits, uniforms, sampling):
     logits = tf.cast(logits, tf.float32)
     temperature, top_p = tf.cast(sampling.temperature, tf.float32), tf.cast(sampling.top_p, tf.float32)
     logits = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
-    # The largest logit is 0 by now: however small the temperature, no infinity is subtracted from another.
+    # The largest logit is 0 now. Even for a very small temperature, the softmax computes no inf - inf.
     scaled = logits / tf.where(temperature > 0, temperature, 1.0)
     scaled = tf.cond(
         tf.logical_or(sampling.top_k > 0, top_p < 1.0),
@@ -181,7 +200,7 @@ def sample(logits, uniforms, sampling):
         lambda: scaled,
     )
     cumulative = tf.cumsum(tf.nn.softmax(scaled), axis=-1)
-    # Relative to the last sum, which rounding may keep from being 1: the id found always has a probability above 0.
+    # Relative to the last sum, which may differ from 1 by rounding. The id then always has a probability above 0.
     below = cumulative < uniforms[:, None] * cumulative[:, -1:]
     drawn = tf.reduce_sum(tf.cast(below, tf.int32), axis=-1)
     return tf.where(temperature > 0, drawn, tf.argmax(logits, axis=-1, output_type=tf.int32))

@@ -1,21 +1,23 @@
-"""How probable texts are, and what comes next, from Python: any length, and errors that name the character."""
+"""How probable texts are, and what comes next, from Python: for any length, with errors that name the character."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.generation.graph import SCORE_CHUNK
+from tfcharlm.generation.graph import SCORE_CHUNK, TextGraph
 from tfcharlm.generation.limits import MAX_NUMBERS, checked_texts
 from tfcharlm.generation.streaming import checked_prompt
 
-# Rows and tokens in one call of the graph.
+# Rows in one call of the graph.
 ROWS = 64
 
 
-def score(graph, texts):
-    """Scores texts; see `CharLM.score`. It takes a `TextGraph`."""
+def score(graph: TextGraph, texts: str | Sequence[str]) -> dict[str, np.ndarray | float | int]:
+    """Scores texts; see `CharLM.score`."""
     texts, single = checked_texts("texts", texts)
     encoded = [graph.vocabulary.encode(text) for text in texts]
-    # Texts of like length together: a batch is as long as its longest.
+    # Texts of similar length are scored together, because a batch is as long as its longest text.
     order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
     results = np.zeros((len(texts), 3))
     for begin in range(0, len(order), ROWS):
@@ -31,8 +33,8 @@ def score(graph, texts):
     return {name: values[0].item() for name, values in scores.items()} if single else scores
 
 
-def next_token_probabilities(graph, prompt):
-    """What may follow a prompt; see `CharLM.next_token_probabilities`. It takes a `TextGraph`."""
+def next_token_probabilities(graph: TextGraph, prompt: str) -> dict[str, float]:
+    """The probabilities of the token after a prompt; see `CharLM.next_token_probabilities`."""
     checked_prompt(graph.vocabulary, prompt)
     logits, *_ = graph.prefill(tf.constant([prompt]))
     probabilities = tf.nn.softmax(tf.cast(logits[0], tf.float64)).numpy()
@@ -41,7 +43,7 @@ def next_token_probabilities(graph, prompt):
 
 
 def _score_rows(graph, rows):
-    """(rows, 3): sums of log-probabilities and of characters, and the number of tokens scored."""
+    """(rows, 3): the sums of log-probabilities and of characters, and the number of tokens scored."""
     start = np.array(graph.vocabulary.line_start, np.int32)
     whole = [np.concatenate([start, row]) for row in rows]
     lengths = np.array([max(len(row) - 1, 0) for row in whole])

@@ -1,25 +1,38 @@
-"""Continuing prompts from Python: several samples, stop strings, pieces as they are made."""
+"""Continues prompts from Python: several samples, stop strings, and pieces of text as they are made."""
 
 import codecs
 import secrets
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
+from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.limits import LENGTH, checked_texts
-from tfcharlm.text import UnknownTokenError
+from tfcharlm.generation.sampling import Sampling
+from tfcharlm.text import UnknownTokenError, Vocabulary
 
-# Tokens between two pieces: soon enough to watch, seldom enough to cost nothing.
+# Tokens between two pieces: often enough for somebody who watches, rarely enough to cost almost no time.
 TOKENS_PER_YIELD = 16
 ROW_SEED = Bounds(low=-(2**63), high=2**63 - 1, whole=True)
 
 
-def generate(graph, prompts, max_length, sampling, seed, stop=None, samples=1, callback=None):
-    """Continues prompts; the arguments are those of `CharLM.generate`, with a `TextGraph` and a `Sampling`."""
+def generate(
+    graph: TextGraph,
+    prompts: str | Sequence[str],
+    max_length: int,
+    sampling: Sampling,
+    seed: int | Sequence[int] | None,
+    stop: str | Sequence[str] | None = None,
+    samples: int = 1,
+    callback: Callable[[int, str], Any] | None = None,
+) -> Any:
+    """Continues prompts; see `CharLM.generate`."""
     samples = POSITIVE_INTEGER.check("samples", samples)
     prompts, single = checked_texts("prompts", prompts)
-    texts = [prompt for prompt in prompts for _ in range(samples)]
+    texts: list[Any] = [prompt for prompt in prompts for _ in range(samples)]
     arguments = _checked(graph, list(texts), max_length, sampling, seed)
     stops = _checked_stops(stop)
     parts = _pieces(graph, *arguments, stops) if stops or callback else [_whole(graph, *arguments)]
@@ -33,18 +46,25 @@ def generate(graph, prompts, max_length, sampling, seed, stop=None, samples=1, c
     return texts[0] if single else texts
 
 
-def stream(graph, prompt, max_length, sampling, seed, stop=None):
-    """Continues one prompt piece by piece; the arguments are checked before the first piece is made."""
+def stream(
+    graph: TextGraph,
+    prompt: str,
+    max_length: int,
+    sampling: Sampling,
+    seed: int | Sequence[int] | None,
+    stop: str | Sequence[str] | None = None,
+) -> Iterator[str]:
+    """Continues one prompt piece by piece; see `CharLM.stream`. The arguments are checked before the first piece."""
     arguments = _checked(graph, [checked_prompt(graph.vocabulary, prompt)], max_length, sampling, seed)
     return (pieces[0] for pieces in _pieces(graph, *arguments, _checked_stops(stop)))
 
 
 class TextStreamer:
-    """The text after a prompt as its tokens come in: whole characters, cut off before the first stop string.
+    """Turns tokens into text as they arrive: whole characters only, up to the first stop string.
 
     Args:
         vocabulary: a `Vocabulary`.
-        stops: strings that end the text.
+        stops: strings that end the text; none by default.
 
     Example:
 
@@ -52,21 +72,21 @@ class TextStreamer:
     >>> from tfcharlm.text import Vocabulary
     >>> vocabulary = Vocabulary("abc.")
     >>> streamer = TextStreamer(vocabulary, stops=["c."])
-    >>> streamer.add(vocabulary.encode("abc"), final=False)         # "c" might be the beginning of a stop
+    >>> streamer.add(vocabulary.encode("abc"), final=False)         # "c" might be the start of a stop string
     'ab'
     >>> streamer.add(vocabulary.encode(".b"), final=False), streamer.ended
     ('', True)
     """
 
-    def __init__(self, vocabulary, stops=()):
+    def __init__(self, vocabulary: Vocabulary, stops: Sequence[str] = ()) -> None:
         self.ended = False
         self._vocabulary = vocabulary
         self._stops = stops
         self._held = ""
         self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
-    def add(self, ids, final):
-        """The text that is certain now and was not before; with `final`, all the rest."""
+    def add(self, ids: np.ndarray, final: bool) -> str:
+        """The text that has become certain with these ids. If `final` is True, the rest of the text."""
         if self.ended:
             return ""
         if self._vocabulary.level == "byte":
@@ -75,14 +95,14 @@ class TextStreamer:
             self._held += self._vocabulary.decode(ids)
         found = min((index for index in map(self._held.find, self._stops) if index >= 0), default=len(self._held))
         certain = len(self._held) - (0 if final else self._possible_stop())
-        # A longer stop string that begins before one that is complete may still turn out to be the first.
+        # A longer stop string may have started before the complete one. If it is completed later, it is the first.
         self.ended = final or (found < len(self._held) and found <= certain)
         certain = min(found, certain)
         piece, self._held = self._held[:certain], self._held[certain:]
         return piece
 
     def _possible_stop(self):
-        """The length of the longest end of the text with which a stop string begins."""
+        """The length of the longest end of the text that is the start of a stop string."""
         lengths = (
             n
             for stop in self._stops
@@ -93,7 +113,7 @@ class TextStreamer:
 
 
 def _whole(graph, prompts, max_length, sampling, seeds):
-    """All that follows the prompts, in one call of the graph."""
+    """The whole continuations, in one call of the graph."""
     shape = (len(prompts),)
     ids = graph.continuation(
         tf.constant(prompts, tf.string, shape), tf.constant(max_length), sampling, tf.constant(seeds, tf.int64, shape)
@@ -102,7 +122,7 @@ def _whole(graph, prompts, max_length, sampling, seeds):
 
 
 def _pieces(graph, prompts, max_length, sampling, seeds, stops):
-    """Yields a list of one piece of text for every row, until all rows have ended."""
+    """Yields lists of one piece of text per row, until all rows have ended."""
     rows = [TextStreamer(graph.vocabulary, stops) for _ in prompts]
     logits, *states = graph.prefill(tf.constant(prompts, tf.string, shape=(len(prompts),)))
     seeds = tf.constant(seeds, tf.int64, shape=(len(prompts),))
@@ -116,8 +136,8 @@ def _pieces(graph, prompts, max_length, sampling, seeds, stops):
             return
 
 
-def row_seeds(seed, rows):
-    """One int64 seed per row: s, s + 1, ... for an integer s; a list as it is; new ones for None.
+def row_seeds(seed: Any, rows: int) -> list[int]:
+    """One int64 seed per row: s, s + 1, ... for an integer s, random ones for None; a list is returned as it is.
 
     Example:
 
@@ -138,20 +158,20 @@ def row_seeds(seed, rows):
     return list(map(int, seeds))
 
 
-def checked_prompt(vocabulary, prompt):
+def checked_prompt(vocabulary: Vocabulary, prompt: Any) -> str:
     """The prompt; a ValueError if a model with this vocabulary cannot continue it."""
     if not isinstance(prompt, str):
         raise ValueError(f"prompt must be a string; received {prompt!r:.80}.")
     if prompt == "" and not vocabulary.line_start:
-        raise ValueError("an empty prompt starts a line, but this model has no newline; received an empty prompt.")
+        raise ValueError("prompt must not be empty, because this model has no newline to start a line; received ''.")
     try:
         vocabulary.encode(prompt)
     except UnknownTokenError as error:
-        raise ValueError(f"prompt: {error.what}; a model continues only what its corpus contains.") from error
+        raise ValueError(f"prompt: {error.what}; a model can only read the tokens of its vocabulary.") from error
     return prompt
 
 
-def _checked(graph, prompts, max_length, sampling, seed):
+def _checked(graph, prompts, max_length, sampling, seed) -> tuple[list[str], int, Sampling, list[int]]:
     for prompt in dict.fromkeys(prompts):
         checked_prompt(graph.vocabulary, prompt)
     max_length = LENGTH.check("max_length", max_length)
@@ -161,5 +181,5 @@ def _checked(graph, prompts, max_length, sampling, seed):
 def _checked_stops(stop):
     stops = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(stops, (list, tuple)) or not all(isinstance(s, str) and s for s in stops):
-        raise ValueError(f"stop must be None, a string or a list of strings, none of them empty; received {stop!r}.")
+        raise ValueError(f"stop must be None, a string or a list of strings, and none may be empty; received {stop!r}.")
     return stops

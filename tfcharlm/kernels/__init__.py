@@ -1,4 +1,4 @@
-"""The recurrent mathematics in TensorFlow, as pure functions of (weights, input, state). Nothing here knows Keras."""
+"""The recurrent mathematics in TensorFlow: pure functions of (weights, input, state). This room does not know Keras."""
 
 from tfcharlm.kernels.fused import run_recurrence
 from tfcharlm.kernels.precision import MatMul, at_least_float32, at_least_float32_dtype

@@ -1,44 +1,60 @@
-"""Kernels for layers: batch-major tensors in and out, weights as the cells hold them."""
+"""Fused kernels as layers call them: batch-major tensors in and out, weights as the cells hold them."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfcharlm.kernels import sequence
 from tfcharlm.kernels.precision import at_least_float32_dtype
+from tfcharlm.kernels.recurrences import Recurrence
 from tfcharlm.kernels.shards import map_shards
 
 
 def run_recurrence(
-    recurrence, weights, inputs, states, mask=None, dtype=None, save_for_backward=True, needs_input_gradient=True
-):
+    recurrence: Recurrence,
+    weights: tuple[tf.Tensor, tf.Tensor, tf.Tensor | None],
+    inputs: tf.Tensor,
+    states: Sequence[tf.Tensor],
+    mask: tf.Tensor | None = None,
+    dtype: tf.DType | str | None = None,
+    save_for_backward: bool = True,
+    needs_input_gradient: bool = True,
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """Runs a recurrence over a batch of sequences.
 
+    The equations are those of `rnn_step` and `lstm_step`, repeated for every step of the sequence. B is the batch
+    size, T the sequence length, D the input size, H the number of units. G is the number of column blocks: 1 for an
+    RNN, 4 for an LSTM.
+
     Args:
-        recurrence: `RNN` or `LSTM` of `tfcharlm.kernels`.
+        recurrence: `RNN`, `LSTM` or `CAPPED_LSTM` of `tfcharlm.kernels`.
         weights: `(kernel (D, G*H), recurrent_kernel (H, G*H), bias (G*H,) or None)`.
         inputs: (B, T, D).
-        states: the states before the first step, (B, H) each, the output first.
-        mask: None, or bool (B, T); where it is False, the states stay as they are.
-        dtype: of the operands of matrix products; that of the inputs by default.
-        save_for_backward: whether a gradient is likely to be asked for: it can always be, but costs another forward pass otherwise.
-        needs_input_gradient: False for inputs that nothing trainable has made.
+        states: the states before the first step, (B, H) each, h first.
+        mask: None (default: every step is real), or bool (B, T); the states do not change where it is False.
+        dtype: of the operands of matrix products. None (default) takes the dtype of the inputs.
+        save_for_backward: whether to keep what a gradient needs. True by default. With False a gradient is still
+            possible, but it repeats the forward pass.
+        needs_input_gradient: whether the inputs get a gradient. True by default. False saves time where nothing
+            trainable has made the inputs.
 
     Returns:
-        `(outputs (B, T, H), states)`: h after each step, and the states after the last one, float32 at least.
+        `(outputs (B, T, H), states)`: h after each step, and the states after the last step, float32 at least.
 
     Raises:
         ValueError: the inputs or the states do not fit the weights.
 
     Example:
 
-    >>> from tfcharlm.kernels import recurrences
+    >>> import tensorflow as tf
+    >>> from tfcharlm.kernels import LSTM, run_recurrence
     >>> weights = (tf.zeros((3, 20)), tf.zeros((5, 20)), None)
     >>> states = (tf.zeros((2, 5)), tf.ones((2, 5)))
-    >>> outputs, (h, c) = run_recurrence(recurrences.LSTM, weights, tf.ones((2, 7, 3)), states)
+    >>> outputs, (h, c) = run_recurrence(LSTM, weights, tf.ones((2, 7, 3)), states)
     >>> outputs.shape, float(c[0, 0])                       # every gate is half open, seven times
     (TensorShape([2, 7, 5]), 0.0078125)
 
-    Reference: Werbos (1990), Backpropagation through time; the two recurrences as in `tfcharlm.kernels.lstm_step` and
-    `rnn_step`.
+    Reference: Werbos (1990), Backpropagation through time: what it does and how to do it.
     """
     kernel, recurrent_kernel, bias = weights
     dtype = tf.as_dtype(dtype or inputs.dtype)

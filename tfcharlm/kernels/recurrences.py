@@ -1,7 +1,7 @@
-"""What a cell does between two matrix products, forward and backward: the part in which an RNN and an LSTM differ.
+"""What a cell computes between two matrix products, forward and backward. Here an RNN and an LSTM differ.
 
-All tensors here are columns, (units, B): the gates of a cell are then rows that lie together, and cutting them apart
-copies nothing.
+All tensors in this file are (units, B), one column per row of the batch. The rows of each gate then lie together in
+memory, and splitting the gates copies nothing.
 """
 
 import functools
@@ -12,23 +12,32 @@ import tensorflow as tf
 
 
 class Recurrence(NamedTuple):
-    """A cell, without its matrix. Its states are `(h, *memory)`: the output, which is multiplied, and what is not.
+    """A cell without its weight matrix.
 
-    `forward(z, memory) -> (h, memory, residuals)`: from the pre-activations z (G*H, B) and the memory before, a tuple of
-    (H, B), to the states after and to what `backward` will need.
-
-    `backward(d_h, d_memory, residuals, before, after) -> (d_z, d_before)`: from the gradients of the states after, and the
-    memory before and after, to the gradients of z and of the memory before. The path to the h before goes through z.
+    The states are `(h, *memory)`. h is the output, and the weight matrix multiplies it. The memory is every other
+    state; for an LSTM that is c. z is the pre-activations, (G*H, B); a state is (H, B).
 
     Args:
-        residual_blocks: the rows of each tensor in `residuals`, as multiples of H.
+        residual_blocks: the number of rows of each tensor in `residuals`, in multiples of H.
         memory: the number of states besides h.
+        forward: `forward(z, memory) -> (h, next_memory, residuals)`, one step. `residuals` is what `backward` needs.
+        backward: `backward(d_h, d_memory, residuals, before, after) -> (d_z, d_before)`, the gradient of one step.
+            `d_h` and `d_memory` belong to the states after the step; `before` and `after` are the memory before and
+            after it; `d_before` belongs to the memory before it. The gradient of the previous h follows from `d_z`.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from tfcharlm.kernels import LSTM
+    >>> h, (c,), residuals = LSTM.forward(tf.zeros((8, 1)), (tf.ones((2, 1)),))
+    >>> c.numpy().tolist(), [gate.shape[0] for gate in residuals]       # every gate is half open
+    ([[0.5], [0.5]], [4, 2, 2])
     """
 
     residual_blocks: tuple[int, ...]
     memory: int
-    forward: Callable
-    backward: Callable
+    forward: Callable[..., tuple]
+    backward: Callable[..., tuple]
 
 
 def _rnn_forward(z, memory):
@@ -52,11 +61,11 @@ def _lstm_forward(z, memory, capped):
 def _lstm_backward(d_h, d_memory, residuals, before, after, capped):
     i_f, g, o = residuals
     i, f = tf.split(i_f, 2, axis=0)
-    tanh_c = tf.tanh(after[0])  # cheaper to compute again than to keep
+    tanh_c = tf.tanh(after[0])  # cheaper to recompute than to save
     d_c = d_memory[0] + tf.raw_ops.TanhGrad(y=tanh_c, dy=d_h * o)
     d_i, d_f, admitted = d_c * g, d_c * before[0], i
     if capped:
-        # Where the cap holds, it is the forget gate that moves it.
+        # Where i is capped, the forget gate sets the cap, so the gradient of the cap goes to f.
         admitted = tf.minimum(i, 1 - f)
         of_cap = tf.where(i > admitted, d_i, tf.zeros_like(d_i))
         d_i, d_f = d_i - of_cap, d_f - of_cap

@@ -1,13 +1,13 @@
 r"""A recurrence over a whole sequence, with the backward pass written by hand.
 
-One column per row of the batch, one matrix A for all that a step multiplies:
+Each row of the batch is a column here. One matrix A holds everything that a step multiplies:
 
 $$ z_t = A^\top [x_t; 1; h_{t-1}], \qquad A = [W; b; U] $$
 $$ [\partial x_t; \cdot; \partial h_{t-1}] = A \, \partial z_t, \qquad
    \partial A = \sum_t [x_t; 1; h_{t-1}] \, \partial z_t^\top $$
 
-What makes it fast on a CPU: columns in the loop, rows where several steps are multiplied at once; one product a step;
-what a step leaves for the backward pass is kept as it is, never stacked. `docs/architecture.md` has the measurements.
+Four things make it fast on a CPU. The loop works on columns. Products over several steps work on rows. A step has one
+matrix product. What a step saves for the backward pass is never stacked. `docs/architecture.md` has the measurements.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ from tfcharlm.kernels.gradients import custom_gradient
 from tfcharlm.kernels.precision import MatMul
 from tfcharlm.kernels.recurrences import Recurrence
 
-# Steps in one turn of a loop: spreads the cost of a turn, and makes the products of A's gradient long enough (steps *
-# rows of the batch). 8 and 16 were no faster; the graph, the time to build it and its memory grow with it.
+# Steps in one turn of a loop. More steps spread the cost of a turn, and make the products of A's gradient longer (steps
+# times rows of the batch). 8 and 16 were not faster. More steps also need more memory and more time to build the graph.
 STEPS_PER_TURN = 4
 
 
@@ -27,9 +27,9 @@ class Sequence(NamedTuple):
     """What the loops over one sequence share.
 
     Args:
-        recurrence: what lies between the products.
+        recurrence: what a step computes between its matrix products.
         inputs: (B, T, D).
-        is_real: None, or bool (T, 1, B): False in padding, where a column's states stay as they are.
+        is_real: None, or bool (T, 1, B): False in padding, where the states of a column do not change.
         dtype: of the operands of the products; everything else is float32 at least.
         needs_input_gradient: False for inputs that nothing trainable has made.
     """
@@ -41,17 +41,18 @@ class Sequence(NamedTuple):
     needs_input_gradient: bool = True
 
     @property
-    def steps(self):
+    def steps(self) -> int | tf.Tensor:
+        """T, as a number where it is known when the graph is built."""
         return self.inputs.shape[1] if self.inputs.shape[1] is not None else tf.shape(self.inputs)[1]
 
 
 class Saved(NamedTuple):
-    """What the forward pass leaves for the backward pass.
+    """What the forward pass saves for the backward pass.
 
     Args:
-        residuals: by step, what the recurrence saves for its backward pass.
-        memory: by step, the states besides h, before it.
-        final_memory: these states after the last step.
+        residuals: for every step, what the recurrence saves for its own backward pass.
+        memory: for every step, the states besides h, before the step.
+        final_memory: the states besides h after the last step.
         first_h: h before the first step, (H, B).
         outputs: h after every step, (B, T, H).
     """
@@ -63,19 +64,23 @@ class Saved(NamedTuple):
     outputs: tf.Tensor
 
 
-def run(sequence, matrix, states, save_for_backward=True):
+def run(
+    sequence: Sequence, matrix: tf.Tensor, states: tuple[tf.Tensor, ...], save_for_backward: bool = True
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """Runs a recurrence over a sequence; differentiable with respect to the matrix, the inputs and the states.
 
-    By `tape.gradient`, as often as a persistent tape allows; not by `tape.jacobian`, which cannot vectorize the loop.
+    `tape.gradient` works, and works repeatedly on a persistent tape. `tape.jacobian` does not: it cannot vectorize the
+    loop.
 
     Args:
         sequence: a `Sequence`.
         matrix: A (D + H, G*H): the rows that multiply the input, then those that multiply the state.
-        states: tuple of the states before the first step, (H, B) each, h first.
-        save_for_backward: whether to keep what the backward pass needs. If not, a gradient costs another forward pass.
+        states: the states before the first step, (H, B) each, h first.
+        save_for_backward: whether to keep what the backward pass needs. With False, a gradient repeats the forward
+            pass.
 
     Returns:
-        `(outputs (B, T, H), states)`: h after every step, and all states after the last one, (H, B) each.
+        `(outputs (B, T, H), states)`: h after every step, and all states after the last step, (H, B) each.
     """
 
     def differentiable(matrix, inputs, *states):
@@ -83,7 +88,7 @@ def run(sequence, matrix, states, save_for_backward=True):
 
         def gradient(*d_results):
             residuals = saved if save_for_backward else forward(sequence, matrix, states, save_for_backward=True)[2]
-            # What was gathered from the outputs has sparse gradients.
+            # A `tf.gather` of the outputs has a sparse gradient.
             d_outputs, *d_final = map(tf.convert_to_tensor, d_results)
             return backward(sequence, matrix, residuals, d_outputs, d_final)
 
@@ -93,8 +98,10 @@ def run(sequence, matrix, states, save_for_backward=True):
     return outputs, tuple(final_states)
 
 
-def forward(sequence, matrix, states, save_for_backward):
-    """`(outputs (B, T, H), final states, Saved or None)`."""
+def forward(
+    sequence: Sequence, matrix: tf.Tensor, states: tuple[tf.Tensor, ...], save_for_backward: bool
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...], Saved | None]:
+    """The forward pass: `(outputs (B, T, H), final states, Saved or None)`."""
     recurrence, matmul, steps = sequence.recurrence, MatMul(sequence.dtype), sequence.steps
     columns = matmul.cast(tf.transpose(sequence.inputs, [1, 2, 0]))
     transposed = matmul.cast(tf.transpose(matrix))
@@ -134,15 +141,17 @@ def forward(sequence, matrix, states, save_for_backward):
     )
 
 
-def backward(sequence, matrix, saved, d_outputs, d_final):
-    """Gradients of the matrix, of the inputs (None if not wanted) and of the states before the first step."""
+def backward(
+    sequence: Sequence, matrix: tf.Tensor, saved: Saved, d_outputs: tf.Tensor, d_final: list[tf.Tensor]
+) -> tuple[tf.Tensor | None, ...]:
+    """The backward pass: gradients of the matrix, of the inputs (None if not needed) and of the first states."""
     recurrence, matmul, steps = sequence.recurrence, MatMul(sequence.dtype), sequence.steps
     width, (units, batch) = sequence.inputs.shape[2], saved.first_h.shape
     of_input, of_state = tf.split(matmul.cast(matrix), [width, units], axis=0)
     first_row = tf.transpose(saved.first_h)
 
     def step(t, d_states, after):
-        d_h, *d_memory = (d_states[0] + tf.transpose(d_outputs[:, t]), *d_states[1:])
+        d_h, d_memory = d_states[0] + tf.transpose(d_outputs[:, t]), d_states[1:]
         residuals, before = _read(saved.residuals, t), _read(saved.memory, t)
         d_z, d_before = recurrence.backward(d_h, d_memory, residuals, before, after)
         if sequence.is_real is not None:
@@ -155,7 +164,7 @@ def backward(sequence, matrix, saved, d_outputs, d_final):
         return d_z, d_before, before
 
     def rows_before(times):
-        """`[x; h before]` of these steps as rows (steps * B, D + H), in the order of the columns of their d_z."""
+        """`[x_t; h_{t-1}]` of these steps as rows (steps * B, D + H), in the order of the columns of d_z."""
         earlier = tf.where(times[0] > 0, saved.outputs[:, tf.maximum(times[0] - 1, 0)], first_row)
         h = [earlier] + [saved.outputs[:, t] for t in times[:-1]]
         x = [sequence.inputs[:, t] for t in times]
@@ -174,17 +183,16 @@ def backward(sequence, matrix, saved, d_outputs, d_final):
                 d_inputs = _write(d_inputs, t, (piece,))
         return d_states, after, d_matrix, d_inputs
 
-    d_inputs = ()
+    d_inputs: tuple[tf.TensorArray, ...] = ()
     if sequence.needs_input_gradient:
         d_inputs = (tf.TensorArray(d_outputs.dtype, steps, element_shape=(width, batch)),)
     carried = (tuple(d_final), saved.final_memory, tf.zeros_like(matrix), d_inputs)
     d_states, _, d_matrix, d_inputs = _loop(several, steps, carried, backwards=True)
-    d_inputs = tf.transpose(d_inputs[0].stack(), [2, 0, 1]) if d_inputs else None
-    return d_matrix, d_inputs, *d_states
+    return d_matrix, tf.transpose(d_inputs[0].stack(), [2, 0, 1]) if d_inputs else None, *d_states
 
 
 def _loop(body, steps, carried, backwards=False):
-    """`carried = body(times, *carried)` for the times of `STEPS_PER_TURN` steps in every turn; the rest one by one."""
+    """Calls `carried = body(times, *carried)` for `STEPS_PER_TURN` steps at a time, and one by one for the rest."""
     together = STEPS_PER_TURN if not isinstance(steps, int) else max(1, min(STEPS_PER_TURN, steps))
     parts = [(0, steps // together, together), (steps - steps % together, steps % together, 1)]
     for begin, turns, length in reversed(parts) if backwards else parts:

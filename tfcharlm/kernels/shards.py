@@ -1,40 +1,43 @@
-"""A batch split into shards of rows, which run on the CPU cores independently.
+"""A batch split into shards of rows, which the CPU cores process independently.
 
 A step of a small network takes less time than its threads need to synchronize. Shards never synchronize: each core
-runs the loop over its own rows. Only the order in which the parts of a gradient are added changes.
+runs the loop over its own rows. The results differ only in the order in which the parts of a gradient are added.
 """
 
 import contextvars
 import os
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from tfcharlm.checks import POSITIVE_INTEGER
 
-# With two cores even shards of one row are no slower than one shard of two; with many cores, shards that small would
-# read the matrix more often than they use it.
+# On two cores, even two shards of one row are not slower than one shard of two rows. On many cores, shards that small
+# would spend more time reading the weight matrix than multiplying with it.
 ROWS_PER_SHARD = 4
 SHARDS_OF_UNKNOWN_BATCH = 4
 
 _inside = contextvars.ContextVar("inside a shard", default=False)
 
 
-def configure_threads(cores=None):
-    """Sets TensorFlow to one thread per operation and one operation per core, under which shards run fastest.
+def configure_threads(cores: int | None = None) -> None:
+    """Sets TensorFlow to one thread per operation and one operation per core, the fastest setting for shards.
 
-    TensorFlow's own, all cores in every operation, stay correct and are a little slower. To be called before
-    TensorFlow's first operation; `tfcharlm train` does.
+    Call it right after the imports, before TensorFlow runs its first operation; `tfcharlm train` does so. Without it,
+    TensorFlow uses all cores in every operation. Results are then just as correct, and training is a little slower.
 
     Args:
-        cores: how many to use, an integer from 1 up; None takes all that this process may run on.
+        cores: how many cores to use, an integer from 1 up. None (default) uses all that this process may run on.
 
     Raises:
-        ValueError: cores is no such integer.
-        RuntimeError: TensorFlow has run an operation already, and its threads are others.
+        ValueError: `cores` is not such an integer.
+        RuntimeError: TensorFlow has already run an operation with another thread setting.
 
     Example:
 
-    >>> configure_threads()                                                     # doctest: +SKIP
+    >>> import tfcharlm
+    >>> tfcharlm.configure_threads()                                            # doctest: +SKIP
     """
     if cores is not None:
         cores = POSITIVE_INTEGER.check("cores", cores, ", or None for all")
@@ -47,30 +50,32 @@ def configure_threads(cores=None):
         ) from None
 
 
-def shard_count(rows):
-    """How many shards a batch of so many rows (None: not known yet) is split into."""
+def shard_count(rows: int | None) -> int:
+    """The number of shards for a batch of `rows` rows; None means that the number of rows is not known yet."""
     if tf.executing_eagerly():
         return 1
     cores = tf.config.threading.get_inter_op_parallelism_threads() or available_cores()
     if rows is None:
-        # The graph has them all, be there ever so few rows in the end.
+        # The graph always has this many shards, even if the batch turns out to have only a few rows.
         return min(cores, SHARDS_OF_UNKNOWN_BATCH)
     return max(1, min(cores, rows // ROWS_PER_SHARD))
 
 
-def map_shards(function, *batches):
-    """`function(*batches)`, with the rows of the batches in shards. Inside a shard nothing is split again.
+def map_shards(function: Callable, *batches: Any) -> Any:
+    """Computes `function(*batches)` in shards of the rows. A shard is not split again.
 
     Args:
-        function: from tensors or structures of tensors whose first axis is the batch (or None) to the same; no row may
-            depend on another one.
-        *batches: its arguments.
+        function: maps tensors, or structures of tensors, to the same. The first axis of every tensor is the batch. The
+            result of a row must not depend on any other row.
+        *batches: the arguments of `function`: tensors, None, or structures of both.
 
     Returns:
         What `function` returns for all rows.
 
     Example:
 
+    >>> import tensorflow as tf
+    >>> from tfcharlm.kernels import map_shards
     >>> map_shards(lambda rows, offsets: rows + offsets[:, None], tf.ones((3, 2)), tf.constant([0.0, 1.0, 2.0])).numpy()
     array([[1., 1.],
            [2., 2.],
@@ -83,7 +88,7 @@ def map_shards(function, *batches):
     if rows is None:
         rows = tf.shape(tf.nest.flatten(batches)[0])[0]
     sizes = [rows * (k + 1) // count - rows * k // count for k in range(count)]
-    # The gradient of a split is one concatenation; that of a slice would be a batch of zeros for every shard.
+    # The gradient of a split is one concatenation. The gradient of a slice would be a whole batch of zeros per shard.
     pieces = [[None] * count if t is None else tf.split(t, sizes) for t in tf.nest.flatten(batches)]
     token = _inside.set(True)
     try:
@@ -93,6 +98,13 @@ def map_shards(function, *batches):
     return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *results)
 
 
-def available_cores():
-    """How many cores this process may run on."""
+def available_cores() -> int:
+    """The number of CPU cores that this process may run on.
+
+    Example:
+
+    >>> from tfcharlm.kernels import available_cores
+    >>> available_cores() >= 1
+    True
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

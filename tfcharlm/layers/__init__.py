@@ -1,4 +1,4 @@
-"""Keras layers around `tfcharlm.kernels`: they own weights and nothing else."""
+"""Keras layers around `tfcharlm.kernels`. They own weights and nothing else."""
 
 from tfcharlm.layers.base import BaseRecurrentCell
 from tfcharlm.layers.cells import LSTMCell, RNNCell

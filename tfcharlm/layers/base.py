@@ -1,6 +1,7 @@
-"""What an RNN cell and an LSTM cell share: three arrays, made, regularized and serialized as Keras's cells do."""
+"""What an RNN cell and an LSTM cell share: three weight arrays, created, regularized and serialized as in Keras."""
 
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -10,7 +11,7 @@ from tfcharlm.kernels import at_least_float32_dtype
 
 if keras.config.backend() != "tensorflow":
     raise ImportError(
-        f"tfcharlm runs on Keras's TensorFlow backend; received {keras.config.backend()!r}. "
+        f"The Keras backend must be tensorflow; received {keras.config.backend()!r}. "
         "Type export KERAS_BACKEND=tensorflow before Python starts."
     )
 
@@ -18,38 +19,60 @@ if keras.config.backend() != "tensorflow":
 class BaseRecurrentCell(keras.layers.Layer):
     """A cell that owns `kernel` (D, G*units), `recurrent_kernel` (units, G*units) and `bias` (G*units,).
 
-    A subclass defines what makes it a cell of its own, and everything else in the package follows from that:
+    A subclass defines the following, and the rest of the package needs to know nothing else about it:
 
-    - `num_blocks` (G), `state_size`, and `next_states(weights, inputs, states)`: the states after one step, h first;
-    - `recurrence`, its fused kernel, and `why_not_fused`, a line if its activations rule that out;
+    - `num_blocks` (G): the number of column blocks, 1 for an RNN and 4 for an LSTM;
+    - `state_size`: the size of a state, or a list of sizes;
+    - `next_states(weights, inputs, states)`: the states after one step, h first;
+    - `recurrence`: the recurrence that its fused kernel runs;
+    - `why_not_fused`: one line if its activations rule the fused kernel out, else None;
     - `state_names` and `gate_names`, and `record(z)`: the values of gates and states over a text;
-    - `config_types`, the arguments that it adds to those below, each "activation" or "boolean";
-    - `onnx_equation(cell, graph, x, *states)`, the output and the next states as ONNX operations.
+    - `config_types`: the constructor arguments that it adds to those below, each "activation" or "boolean";
+    - `onnx_equation(cell, graph, x, *states)`: the output and the next states as ONNX operations.
+
+    Args:
+        units: size of the state h and of the output.
+        activation: name or function; tanh by default, because it is bounded and zero-centered.
+        use_bias: whether there is a `bias`; True by default.
+        kernel_initializer, recurrent_initializer, bias_initializer: as in `keras.layers.SimpleRNN`.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss; none by default.
+        kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update; none by default.
+        **kwargs: `name`, `dtype` and the like, as in `keras.layers.Layer`.
+
+    Raises:
+        ValueError: `units` is not a positive integer.
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.layers import BaseRecurrentCell
+    >>> issubclass(tfcharlm.LSTMCell, BaseRecurrentCell), tfcharlm.LSTMCell.num_blocks
+    (True, 4)
     """
 
-    num_blocks = 1
-    state_names: tuple[str, ...] = ("h",)
-    gate_names: tuple[str, ...] = ()
+    num_blocks: ClassVar[int] = 1
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    gate_names: ClassVar[tuple[str, ...]] = ()
     config_types: ClassVar[dict[str, str]] = {}
 
     def __init__(
         self,
-        units,
-        activation="tanh",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        units: int,
+        activation: str | Callable = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         units = POSITIVE_INTEGER.check("units", units, f", such as {type(self).__name__}(256)")
-        # Keras would round the states that come in to the compute dtype.
+        # With autocast, Keras would round the incoming states to the compute dtype.
         super().__init__(autocast=False, **kwargs)
         self.units = units
         self.activation = keras.activations.get(activation)
@@ -65,10 +88,12 @@ class BaseRecurrentCell(keras.layers.Layer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
 
     @property
-    def output_size(self):
+    def output_size(self) -> int:
+        """The size of the output, which is h."""
         return self.units
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights for inputs of shape (..., D)."""
         columns = self.num_blocks * self.units
         self.kernel = self.add_weight(
             shape=(input_shape[-1], columns),
@@ -100,33 +125,38 @@ class BaseRecurrentCell(keras.layers.Layer):
     def _initial_bias(self, shape, dtype=None):
         return self.bias_initializer(shape, dtype=dtype)
 
-    def call(self, inputs, states, training=False):
+    def call(
+        self, inputs: tf.Tensor, states: Sequence[tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """One step: `(output (B, units), states)`, from inputs (B, D) and the previous states, h first."""
         next_states = self.next_states(self.step_weights(), self.operand(inputs), states)
         return next_states[0], next_states
 
     @property
-    def raw_weights(self):
-        """`(kernel, recurrent_kernel, bias or None)`, as the functions of `tfcharlm.kernels` take them."""
+    def raw_weights(self) -> tuple[keras.Variable, keras.Variable, keras.Variable | None]:
+        """`(kernel, recurrent_kernel, bias or None)`, in the order that the functions of `tfcharlm.kernels` expect."""
         return self.kernel, self.recurrent_kernel, self.bias
 
-    def step_weights(self):
+    def step_weights(self) -> tuple[tf.Tensor | None, ...]:
         """The raw weights in the compute dtype."""
         return tuple(w if w is None else self.operand(w) for w in self.raw_weights)
 
-    def operand(self, tensor):
+    def operand(self, tensor: tf.Tensor | keras.Variable) -> tf.Tensor:
+        """A tensor or a variable as a tensor in the compute dtype."""
         return tf.cast(tf.convert_to_tensor(tensor), self.compute_dtype)
 
     @property
-    def why_not_fused(self):
-        """Why the fused kernel cannot compute this cell, in one line, or None."""
+    def why_not_fused(self) -> str | None:
+        """Why the fused kernel cannot compute this cell, in one line; None if it can."""
         return None if self.activation is keras.activations.tanh else f"activation of {self.name} is not tanh"
 
-    def get_initial_state(self, batch_size=None):
-        """Zeros, (batch_size, units) for each state; float32 at least, as the sum of many small updates needs it."""
+    def get_initial_state(self, batch_size: int | tf.Tensor | None = None) -> list[tf.Tensor]:
+        """Zeros (batch_size, units) for each state, float32 at least, because a state sums up many small updates."""
         sizes = keras.tree.flatten(self.state_size)
         return [tf.zeros((batch_size, size), dtype=at_least_float32_dtype(self.compute_dtype)) for size in sizes]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """The constructor arguments as plain data."""
         config = super().get_config()
         config.update(
             units=self.units,

@@ -1,6 +1,7 @@
-"""RNNCell and LSTMCell: raw weight matrices around the step functions of `tfcharlm.kernels`."""
+"""RNNCell and LSTMCell: Keras layers that own the weights of the step functions in `tfcharlm.kernels`."""
 
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -13,22 +14,23 @@ from tfcharlm.layers.base import BaseRecurrentCell
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
 class RNNCell(BaseRecurrentCell):
-    r"""One step of a vanilla recurrent network, for `keras.layers.RNN` and `tfcharlm.RNN`.
+    r"""One step of a simple recurrent network, for `keras.layers.RNN` and `tfcharlm.RNN`.
 
     $$ h_t = \phi(x_t W + h_{t-1} U + b) $$
 
-    Its arrays are those of `keras.layers.SimpleRNN`: `set_weights(simple_rnn.get_weights())` gives the same layer.
+    Its weights are those of `keras.layers.SimpleRNN`: `set_weights(simple_rnn.get_weights())` gives the same layer.
 
     Args:
         units: size of the state and of the output.
         activation: `phi`; tanh by default, because it is bounded and zero-centered.
-        use_bias: whether there is a `bias`.
-        kernel_initializer: of `kernel` W (input_dim, units). Glorot uniform keeps the variance of the input.
-        recurrent_initializer: of `recurrent_kernel` U (units, units). An orthogonal matrix neither shrinks nor
-            stretches the state (Saxe et al. 2014).
-        bias_initializer: of `bias` b (units,).
-        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss.
-        kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update.
+        use_bias: whether there is a `bias`; True by default.
+        kernel_initializer: of `kernel` W (input_dim, units). Glorot uniform by default: it keeps the variance of the
+            input.
+        recurrent_initializer: of `recurrent_kernel` U (units, units). Orthogonal by default: such a matrix neither
+            shrinks nor stretches the state (Saxe et al. 2014).
+        bias_initializer: of `bias` b (units,); zeros by default.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss; none by default.
+        kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update; none by default.
 
     Call arguments:
         inputs: (B, input_dim).
@@ -42,59 +44,70 @@ class RNNCell(BaseRecurrentCell):
 
     Example:
 
-    >>> layer = keras.layers.RNN(RNNCell(5), return_sequences=True)
-    >>> layer(ops.ones((2, 3, 4))).shape
+    >>> import keras, tfcharlm
+    >>> layer = keras.layers.RNN(tfcharlm.RNNCell(5), return_sequences=True)
+    >>> layer(keras.ops.ones((2, 3, 4))).shape
     TensorShape([2, 3, 5])
 
     Reference: Elman (1990), Finding structure in time.
     """
 
     @property
-    def state_size(self):
+    def state_size(self) -> int:
+        """The size of the only state, h."""
         return self.units
 
     @property
-    def recurrence(self):
+    def recurrence(self) -> kernels.Recurrence:
+        """What `tfcharlm.kernels.run_recurrence` needs to run this cell over a sequence."""
         return kernels.RNN
 
-    def next_states(self, weights, inputs, states):
-        return [kernels.rnn_step(weights, inputs, *states, activation=self.activation)]
+    def next_states(
+        self,
+        weights: tuple[tf.Tensor | None, tf.Tensor, tf.Tensor | None],
+        inputs: tf.Tensor,
+        states: Sequence[tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """`[h (B, units)]` after one step, with the weights as arguments."""
+        (h,) = states
+        return [kernels.rnn_step(weights, inputs, h, self.activation)]
 
-    def record(self, z):
+    def record(self, z: tf.Tensor) -> dict[str, np.ndarray | tf.Tensor]:
         """`{name: array (T, units)}` of gates and states, from the pre-activations z (T, units) of a sequence."""
         return {"h": self.activation(z)}
 
     @staticmethod
-    def onnx_equation(cell, graph, x, h):
+    def onnx_equation(cell: keras.layers.Layer, graph: Any, x: str, h: str) -> tuple[str, str]:
+        """Adds one step to an ONNX graph; returns the names of `(output, h)`."""
         h = graph.activation(cell, "activation", graph.pre_activation(cell, x, h))
         return h, h
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
 class LSTMCell(BaseRecurrentCell):
-    r"""One step of a long short-term memory, for `keras.layers.RNN` and `tfcharlm.RNN`.
+    r"""One step of a long short-term memory (LSTM), for `keras.layers.RNN` and `tfcharlm.RNN`.
 
     $$ (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
     $$ c_t = \sigma(z_f) \odot c_{t-1} + \sigma(z_i) \odot \phi(z_g), \qquad h_t = \sigma(z_o) \odot \phi(c_t) $$
 
-    Its arrays are those of `keras.layers.LSTM`, gate blocks in the order i, f, c, o (c is the candidate g above):
-    `set_weights(lstm.get_weights())` gives the same layer. Under a bfloat16 policy the matrix products are bfloat16,
-    and what follows them is computed in float32.
+    Its weights are those of `keras.layers.LSTM`: `set_weights(lstm.get_weights())` gives the same layer. The gate
+    blocks are in the order i, f, c, o, where c is the candidate g above. Under a bfloat16 policy the matrix products
+    are bfloat16, and everything after them is computed in float32.
 
     Args:
-        units: size of the cell state, of the state h and of the output.
-        activation: `phi`, of the candidate and of the cell state; tanh, as published.
-        recurrent_activation: `sigma`, of the gates; the logistic function, as published.
-        use_bias: whether there is a `bias`.
-        kernel_initializer: of `kernel` W (input_dim, 4 * units).
-        recurrent_initializer: of `recurrent_kernel` U (units, 4 * units).
-        bias_initializer: of `bias` b (4 * units,).
-        unit_forget_bias: whether the forget gate's bias starts at 1, so that a new cell remembers
-            (Jozefowicz et al. 2015). True by default.
-        cap_input_gate: whether the input gate is at most 1 - sigma(z_f), so that the cell state stays within -1 and 1
+        units: size of the cell state c, of the state h and of the output.
+        activation: `phi`, of the candidate and of the cell state; tanh by default, as published.
+        recurrent_activation: `sigma`, of the gates; the logistic function by default, as published.
+        use_bias: whether there is a `bias`; True by default.
+        kernel_initializer: of `kernel` W (input_dim, 4 * units); Glorot uniform by default.
+        recurrent_initializer: of `recurrent_kernel` U (units, 4 * units); orthogonal by default.
+        bias_initializer: of `bias` b (4 * units,); zeros by default, except for the forget gate.
+        unit_forget_bias: whether the bias of the forget gate starts at 1, so that a new cell remembers. True by default
+            (Jozefowicz et al. 2015).
+        cap_input_gate: whether the input gate is at most 1 - sigma(z_f), so that the cell state stays between -1 and 1
             (Melis et al. 2018). False by default, as in `keras.layers.LSTM`.
-        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss.
-        kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss; none by default.
+        kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update; none by default.
 
     Call arguments:
         inputs: (B, input_dim).
@@ -108,8 +121,9 @@ class LSTMCell(BaseRecurrentCell):
 
     Example:
 
-    >>> layer = keras.layers.RNN(LSTMCell(5), return_state=True)
-    >>> output, h, c = layer(ops.ones((2, 3, 4)))
+    >>> import keras, tfcharlm
+    >>> layer = keras.layers.RNN(tfcharlm.LSTMCell(5), return_state=True)
+    >>> output, h, c = layer(keras.ops.ones((2, 3, 4)))
     >>> output.shape, c.shape
     (TensorShape([2, 5]), TensorShape([2, 5]))
 
@@ -128,18 +142,18 @@ class LSTMCell(BaseRecurrentCell):
 
     def __init__(
         self,
-        units,
-        activation="tanh",
-        recurrent_activation="sigmoid",
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        unit_forget_bias=True,
+        units: int,
+        activation: str | Callable = "tanh",
+        recurrent_activation: str | Callable = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
         *,
-        cap_input_gate=False,
-        **kwargs,
-    ):
+        cap_input_gate: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer, **kwargs
         )
@@ -148,7 +162,8 @@ class LSTMCell(BaseRecurrentCell):
         self.cap_input_gate = cap_input_gate
 
     @property
-    def state_size(self):
+    def state_size(self) -> list[int]:
+        """The sizes of the states h and c."""
         return [self.units, self.units]
 
     def _initial_bias(self, shape, dtype=None):
@@ -163,20 +178,29 @@ class LSTMCell(BaseRecurrentCell):
         )
 
     @property
-    def recurrence(self):
+    def recurrence(self) -> kernels.Recurrence:
+        """What `tfcharlm.kernels.run_recurrence` needs to run this cell over a sequence."""
         return kernels.CAPPED_LSTM if self.cap_input_gate else kernels.LSTM
 
     @property
-    def why_not_fused(self):
+    def why_not_fused(self) -> str | None:
+        """Why the fused kernel cannot compute this cell, in one line; None if it can."""
         if self.recurrent_activation is not keras.activations.sigmoid:
             return super().why_not_fused or f"recurrent_activation of {self.name} is not sigmoid"
         return super().why_not_fused
 
-    def next_states(self, weights, inputs, states):
+    def next_states(
+        self,
+        weights: tuple[tf.Tensor | None, tf.Tensor, tf.Tensor | None],
+        inputs: tf.Tensor,
+        states: Sequence[tf.Tensor],
+    ) -> list[tf.Tensor]:
+        """`[h, c]`, (B, units) each, after one step, with the weights as arguments."""
+        h, c = states
         activations = self.activation, self.recurrent_activation
-        return list(kernels.lstm_step(weights, inputs, *states, *activations, self.cap_input_gate))
+        return list(kernels.lstm_step(weights, inputs, h, c, *activations, self.cap_input_gate))
 
-    def record(self, z):
+    def record(self, z: tf.Tensor) -> dict[str, np.ndarray | tf.Tensor]:
         """`{name: array (T, units)}` of gates and states, from the pre-activations z (T, 4 * units) of a sequence."""
         z_i, z_f, z_g, z_o = tf.split(z, 4, axis=1)
         i, f, o = (self.recurrent_activation(gate).numpy() for gate in (z_i, z_f, z_o))
@@ -188,7 +212,8 @@ class LSTMCell(BaseRecurrentCell):
         return {"i": i, "f": f, "g": g, "o": o, "c": c, "h": o * np.asarray(self.activation(tf.constant(c)))}
 
     @staticmethod
-    def onnx_equation(cell, graph, x, h, c):
+    def onnx_equation(cell: keras.layers.Layer, graph: Any, x: str, h: str, c: str) -> tuple[str, str, str]:
+        """Adds one step to an ONNX graph; returns the names of `(output, h, c)`."""
         z_i, z_f, z_g, z_o = graph("Split", graph.pre_activation(cell, x, h), parts=4, axis=1)
         i, f, o = (graph.activation(cell, "recurrent_activation", z) for z in (z_i, z_f, z_o))
         g = graph.activation(cell, "activation", z_g)
@@ -198,7 +223,8 @@ class LSTMCell(BaseRecurrentCell):
         h = graph("Mul", o, graph.activation(cell, "activation", c))
         return h, h, c
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """The constructor arguments as plain data."""
         config = super().get_config()
         config.update(
             recurrent_activation=keras.activations.serialize(self.recurrent_activation),

@@ -1,6 +1,8 @@
-"""tfcharlm.RNN: `keras.layers.RNN` with the same arguments and results, through fused kernels where cells have them."""
+"""tfcharlm.RNN: `keras.layers.RNN` with the same arguments and results, and fused kernels for cells that have them."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,11 +17,12 @@ class RNN(keras.layers.RNN):
 
     Arguments, call arguments, weights and results are those of `keras.layers.RNN`. It takes any Keras cell, or a list
     of cells. If every cell is an `RNNCell` or an `LSTMCell` with its standard activations, a sequence runs through
-    `tfcharlm.kernels.run_recurrence`; otherwise it runs in Keras's loop, and `fallback_reason` says why. Cell states
-    are float32 within a sequence, also under a bfloat16 policy. Values at masked positions, NaN included, change no
-    output, state or gradient.
+    `tfcharlm.kernels.run_recurrence`. Otherwise it runs in Keras's loop, and `fallback_reason` says why. Cell states
+    are float32 within a sequence, also under a bfloat16 policy. Values at masked positions, including NaN, do not
+    change any output, state or gradient.
 
-    Gradients are exact with `training` true or false. If it is false, what they need is computed again instead of kept.
+    Gradients are exact with `training` true or false. If it is false, the forward pass saves nothing for them, and a
+    gradient repeats it.
 
     Example:
 
@@ -34,44 +37,56 @@ class RNN(keras.layers.RNN):
     """
 
     @property
-    def fallback_reason(self):
-        """Why sequences run in Keras's loop; None if they run through fused kernels. A single step needs no loop."""
+    def fallback_reason(self) -> str | None:
+        """Why sequences run in Keras's loop; None if they run through fused kernels. A single step needs neither."""
         return next(filter(None, map(why_not_fused, self.cells)), None)
 
     @property
-    def cells(self):
+    def cells(self) -> list[keras.layers.Layer]:
         """The cells from the bottom up: those of a stack, or the only one."""
         return self.cell.cells if isinstance(self.cell, keras.layers.StackedRNNCells) else [self.cell]
 
     def run(
         self,
-        inputs,
-        states,
-        mask=None,
-        training=False,
-        embeddings=None,
-        in_compiled_loop=False,
-        recurrent_dropout_masks=(),
-    ):
-        """Reads sequences from given states, for a layer made with `return_sequences` and `return_state`.
+        inputs: tf.Tensor,
+        states: Any,
+        mask: tf.Tensor | None = None,
+        training: bool = False,
+        embeddings: tf.Tensor | None = None,
+        in_compiled_loop: bool = False,
+        recurrent_dropout_masks: Sequence[tf.Tensor] = (),
+    ) -> tuple[tf.Tensor, Any]:
+        """Reads sequences, starting from given states.
 
-        Unlike a call it takes ids, keeps nothing between calls and, with fused kernels, rounds no state.
+        The layer must have been made with `return_sequences` and `return_state`, and must be built. Unlike a call, this
+        method accepts ids, keeps nothing between calls and, with fused kernels, does not round the states.
 
         Args:
             inputs: (B, T, input_dim), or int ids (B, T) with `embeddings`.
-            states: as `get_initial_state` gives them, nested as `state_size`.
-            mask: None, or bool (B, T); False in padding.
-            training: passed to the cells; with fused kernels, whether a gradient is to be expected.
-            embeddings: None, or a table (V, input_dim) of finite numbers, for the inputs `tf.gather(embeddings, ids)`.
-                With a small V, the first weight matrix then multiplies every row of the table once, instead of one row
-                for every token: the same up to rounding.
-            in_compiled_loop: whether this is one step of a loop that a compiler sees as a whole. It moves what is the
-                same in every turn out of the loop, such as the product of the table and the first weight matrix.
-            recurrent_dropout_masks: factors of the recurrent kernels, one for each of `cells`, in their shapes; or
-                none. They need fused kernels.
+            states: in the form of `get_initial_state`, nested like `state_size`.
+            mask: None (default: every step is real), or bool (B, T); False in padding.
+            training: passed to the cells. With fused kernels it says whether to save what a gradient needs.
+            embeddings: None (default), or a table (V, input_dim) of finite numbers. The inputs are then
+                `tf.gather(embeddings, ids)`. If V is small, the first weight matrix multiplies every row of the table
+                once, instead of one row per token. The result is the same up to rounding.
+            in_compiled_loop: whether this is one step of a loop that XLA compiles as a whole; False by default. XLA
+                moves whatever is the same in every turn out of the loop, such as the product of the table and the
+                first weight matrix.
+            recurrent_dropout_masks: factors of the recurrent kernels, one for each of `cells`, with the shape of the
+                kernel; none by default. They need fused kernels.
 
         Returns:
-            `(outputs (B, T, units), states)`; the states are nested and have the dtypes as they came in.
+            `(outputs (B, T, units), states)`. The states have the nesting and the dtypes of the argument.
+
+        Example:
+
+        >>> import tensorflow as tf
+        >>> import tfcharlm
+        >>> layer = tfcharlm.RNN(tfcharlm.LSTMCell(5), return_sequences=True, return_state=True)
+        >>> layer.build((None, None, 3))
+        >>> outputs, (h, c) = layer.run(tf.ones((2, 7, 3)), layer.get_initial_state(2))
+        >>> outputs.shape, bool(tf.reduce_all(outputs[:, -1] == h))
+        (TensorShape([2, 7, 5]), True)
         """
         fused = self.fallback_reason is None
         if in_compiled_loop and fused and embeddings is not None and self.cells[0] is self.cell:
@@ -79,8 +94,9 @@ class RNN(keras.layers.RNN):
         if embeddings is not None:
             if mask is not None:
                 inputs = tf.where(tf.broadcast_to(mask, tf.shape(inputs)), inputs, 0 * inputs)
-            # Sampling reads one token at a time: there a table folded at every step would cost more than its rows.
-            if not fused or inputs.shape[1] == 1 or not _folds(embeddings):
+            # Sampling reads one token at a time. Multiplying the whole table at every step would cost more than
+            # multiplying the rows that are read.
+            if not fused or inputs.shape[1] == 1 or not _multiplies_table(embeddings):
                 inputs, embeddings = tf.cast(tf.gather(embeddings, inputs), self.compute_dtype), None
         if fused:
             return self._forward(inputs, states, mask, training, embeddings, recurrent_dropout_masks)
@@ -89,7 +105,10 @@ class RNN(keras.layers.RNN):
         final_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(final_states))
         return outputs, keras.tree.map_structure(lambda new, old: tf.cast(new, old.dtype), final_states, states)
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
+    def inner_loop(
+        self, sequences: tf.Tensor, initial_state: Any, mask: tf.Tensor | None, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, Any]:
+        """What `keras.layers.RNN.call` calls: `(last output, outputs, states)`."""
         outputs, states = self._forward(sequences, initial_state, mask, training)
         return outputs[:, -1], outputs, states
 
@@ -99,10 +118,10 @@ class RNN(keras.layers.RNN):
             mask = tf.cast(mask[..., 0] if len(mask.shape) == 3 else mask, tf.bool)
             mask = tf.broadcast_to(mask, tf.shape(inputs)[:2])
             if embeddings is None:
-                # A masked step is computed and dropped; a NaN in it would stay in every gradient as 0 * NaN.
+                # A masked step is computed and then discarded. A NaN in it would reach every gradient as 0 * NaN.
                 inputs = tf.where(_expand_like(mask, inputs), inputs, tf.zeros_like(inputs))
         if inputs.shape[1] == 1 and embeddings is None and not recurrent_dropout_masks:
-            # Sampling has a loop of its own; a loop of one turn in it would cost more than the step.
+            # Sampling runs its own loop. Another loop of one turn inside it would cost more than the step.
             return self._run_step(inputs, states, mask, training)
         if self.fallback_reason is None:
             return self._run_fused(inputs, states, mask, training, embeddings, recurrent_dropout_masks)
@@ -114,7 +133,7 @@ class RNN(keras.layers.RNN):
         output, next_states = self.cell(inputs[:, 0], states, **({"training": training} if takes_training else {}))
         next_states = keras.tree.pack_sequence_as(states, keras.tree.flatten(next_states))
         if mask is not None:
-            # A masked step keeps the state; there is no earlier output to repeat, and Keras then gives zeros.
+            # A masked step keeps the state. There is no earlier output to repeat, so the output is 0, as in Keras.
             output = tf.where(_expand_like(mask[:, 0], output), output, tf.zeros_like(output))
             next_states = keras.tree.map_structure(
                 lambda new, old: tf.where(_expand_like(mask[:, 0], new), new, old), next_states, states
@@ -122,7 +141,7 @@ class RNN(keras.layers.RNN):
         return tf.cast(output, self.compute_dtype)[:, None], next_states
 
     def _run_step_of_ids(self, ids, states, embeddings):
-        """One step of a single cell, reading a row of the table that its kernel has multiplied."""
+        """One step of a single cell, which reads a row of the product of the table and the kernel."""
         kernel, *weights = self.cell.step_weights()
         table = MatMul(kernel.dtype)(tf.cast(embeddings, kernel.dtype), kernel)
         next_states = self.cell.next_states((None, *weights), tf.gather(table, ids[:, 0]), states)
@@ -136,12 +155,12 @@ class RNN(keras.layers.RNN):
         for cell, dropout_mask in zip(self.cells, recurrent_dropout_masks or [None] * len(self.cells), strict=True):
             count = len(keras.tree.flatten(cell.state_size))
             cell_states, rest = rest[:count], rest[count:]
-            outputs, ends = _run_cell(cell, outputs, cell_states, mask, training, embeddings, dropout_mask)
-            final_states += [tf.cast(new, old.dtype) for new, old in zip(ends, cell_states, strict=True)]
+            outputs, cell_final = _run_cell(cell, outputs, cell_states, mask, training, embeddings, dropout_mask)
+            final_states += [tf.cast(new, old.dtype) for new, old in zip(cell_final, cell_states, strict=True)]
             embeddings = None
         outputs = tf.cast(outputs, self.compute_dtype)
         if mask is not None:
-            # Before its first real step a sequence has no output, whatever its state.
+            # Before its first real step a sequence has no output yet, even if its state is not 0.
             is_real = mask if self.zero_output_for_mask else tf.cumsum(tf.cast(mask, tf.int32), axis=1) > 0
             outputs = tf.where(is_real[..., None], outputs, tf.zeros_like(outputs))
         return outputs, keras.tree.pack_sequence_as(states, final_states)
@@ -153,7 +172,7 @@ def _run_cell(cell, inputs, states, mask, training, embeddings, dropout_mask):
         recurrent_kernel *= tf.cast(dropout_mask, recurrent_kernel.dtype)
     if embeddings is not None:
         kernel = tf.matmul(tf.cast(embeddings, kernel.dtype), kernel)
-        # One-hot vectors; a gather, because tf.one_hot makes zeros of ids that are out of range.
+        # One-hot vectors by a gather: tf.one_hot would turn ids that are out of range into zeros, silently.
         inputs = tf.gather(tf.eye(kernel.shape[0], dtype=kernel.dtype), inputs)
     return run_recurrence(
         cell.recurrence,
@@ -172,7 +191,7 @@ def _expand_like(mask, tensor):
     return tf.reshape(mask, tf.concat([tf.shape(mask), [1] * (len(tensor.shape) - len(mask.shape))], axis=0))
 
 
-def _folds(embeddings):
-    """Whether multiplying one-hot vectors, forward and for the table's gradient, costs less than multiplying rows."""
+def _multiplies_table(embeddings):
+    """Whether products of one-hot vectors, forward and for the table's gradient, cost less than products of rows."""
     symbols, dimension = embeddings.shape
     return 2 * symbols <= 3 * dimension

@@ -1,10 +1,9 @@
 """The mathematics of a character language model in NumPy: forward, backward, and how to check it.
 
-Read `activations`, `rnn`, `lstm`, `model`, `sampling` in this order: each adds one idea, and every
-gradient is derived by hand and stands beside the equation that it comes from. Everything is float64
-and batch-major, a pure function of its arguments, and as slow as it is plain: no TensorFlow, no
-graph, no class that learns. The rest of the package is tested against this folder and never imports
-it, for an oracle that the product uses is no oracle.
+Read `activations`, `rnn`, `lstm`, `parameters`, `model`, `sampling` in this order: each adds one idea. Every gradient
+is derived by hand, beside the equation that it comes from. Everything is float64 and batch-major, and a pure function
+of its arguments. There is no TensorFlow, no graph, and no class that learns; the code is plain, and slow. The rest of
+the package is tested against this folder and never imports it: code that the product uses cannot verify the product.
 """
 
 from tfcharlm.reference.activations import (
@@ -24,14 +23,7 @@ from tfcharlm.reference.gradcheck import (
     relative_error,
 )
 from tfcharlm.reference.lstm import LSTMWeights, lstm_backward, lstm_forward, lstm_step
-from tfcharlm.reference.model import (
-    Parameters,
-    initial_state,
-    loss_and_gradients,
-    random_parameters,
-    step,
-    step_backward,
-)
+from tfcharlm.reference.model import initial_state, loss_and_gradients, step, step_backward
 from tfcharlm.reference.optimizers import (
     adagrad,
     adam,
@@ -40,6 +32,7 @@ from tfcharlm.reference.optimizers import (
     rmsprop,
     sgd,
 )
+from tfcharlm.reference.parameters import Parameters, random_parameters
 from tfcharlm.reference.rnn import RNNWeights, rnn_backward, rnn_forward, rnn_step
 from tfcharlm.reference.sampling import sample
 

@@ -8,7 +8,7 @@ the 4H columns of K, R and b are the blocks i, f, g, o, in this order (Keras cal
     c[t] = f[t] * c[t-1] + i[t] * g[t]
     h[t] = o[t] * tanh(c[t])
 
-Backward, for t = T .. 1, where `d_v` stands for the derivative of the loss by `v`:
+Backward, for t = T .. 1, where `d_v` is the derivative of the loss with respect to `v`:
 
     d_h[t]   = d_outputs[t] + d_z[t+1] R^T
     d_c[t]   = d_c[t+1] * f[t+1] + d_h[t] * o[t] * (1 - tanh(c[t])**2)
@@ -21,13 +21,13 @@ Backward, for t = T .. 1, where `d_v` stands for the derivative of the loss by `
 
 The output gate multiplies tanh(c), not c: its derivative holds tanh(c) too. Masks are as in `rnn`.
 
-With `cap_input_gate` a gate a takes the place of i. What is kept and what is let in are then never
-more than 1 together, and c stays within [-1, 1] if it begins there:
+With `cap_input_gate`, a gate `a` replaces i. The fraction of c that is kept and the fraction of g that is added are
+then at most 1 together, and c stays within [-1, 1] if it starts there:
 
     a[t] = min(i[t], 1 - f[t])
     c[t] = f[t] * c[t-1] + a[t] * g[t]
 
-Where the cap holds, the forget gate moves it; a bracket is 1 where it is true, else 0:
+Where i is capped, the gradient of the cap goes to the forget gate. A bracket is 1 where it is true, else 0:
 
     d_a[t]   = d_c[t] * g[t]
     d_z_i[t] = d_a[t] * [i[t] <= 1 - f[t]] * i[t] * (1 - i[t])
@@ -46,6 +46,7 @@ References:
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfcharlm.reference._checks import expect, expect_or_zeros, expect_sequence, expect_weights
 from tfcharlm.reference.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
@@ -60,7 +61,7 @@ class LSTMWeights(NamedTuple):
 
 
 class LSTMCache(NamedTuple):
-    """What `lstm_forward` leaves for `lstm_backward`."""
+    """What `lstm_forward` saves for `lstm_backward`."""
 
     x: np.ndarray  # (B, T, D), zeros where masked
     h: np.ndarray  # (B, T + 1, H), the state before the first step and after each
@@ -70,7 +71,9 @@ class LSTMCache(NamedTuple):
     cap_input_gate: bool
 
 
-def lstm_step(weights, x, h, c, cap_input_gate=False):
+def lstm_step(
+    weights: LSTMWeights, x: ArrayLike, h: ArrayLike, c: ArrayLike, cap_input_gate: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """One step: `c_next = f * c + i * g`, `h_next = o * tanh(c_next)`.
 
     Args:
@@ -78,12 +81,14 @@ def lstm_step(weights, x, h, c, cap_input_gate=False):
         x: (B, D), the input.
         h: (B, H), the hidden state, the previous output.
         c: (B, H), the cell state.
-        cap_input_gate: whether `min(i, 1 - f)` takes the place of i; False, as in Keras.
+        cap_input_gate: whether `min(i, 1 - f)` replaces i; False by default, as in Keras.
 
     Returns:
         `(h_next, c_next)`: (B, H) each; h_next is also the output.
 
     Example:
+        >>> import numpy as np
+        >>> from tfcharlm.reference import LSTMWeights, lstm_step
         >>> weights = LSTMWeights(np.zeros((3, 8)), np.zeros((2, 8)), np.zeros(8))
         >>> h, c = lstm_step(weights, np.ones((1, 3)), np.zeros((1, 2)), np.array([[0.0, 2.0]]))
         >>> c, h.round(4)
@@ -92,7 +97,7 @@ def lstm_step(weights, x, h, c, cap_input_gate=False):
     Reference:
         Gers et al., 2000; Melis et al., 2018, for the cap.
     """
-    weights = expect_weights(weights, gates=4)
+    weights = expect_weights(weights, num_blocks=4)
     x = expect("x", x, "B", weights.kernel.shape[0])
     h = expect("h", h, x.shape[0], weights.recurrent_kernel.shape[0])
     c = expect("c", c, *h.shape)
@@ -112,21 +117,30 @@ def _update(gates, c, cap_input_gate):
     return o * tanh(c), c
 
 
-def lstm_forward(weights, x, h0=None, c0=None, mask=None, cap_input_gate=False):
+def lstm_forward(
+    weights: LSTMWeights,
+    x: ArrayLike,
+    h0: ArrayLike | None = None,
+    c0: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    cap_input_gate: bool = False,
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray], LSTMCache]:
     """A whole sequence: `c[t] = f * c[t-1] + i * g`, `h[t] = o * tanh(c[t])`.
 
     Args:
         weights: `LSTMWeights`.
-        x: (B, T, D), the inputs; whatever stands in a masked step is ignored.
+        x: (B, T, D), the inputs; the values of masked steps are ignored.
         h0: (B, H), the hidden state before the first step; zeros by default.
         c0: (B, H), the cell state before the first step; zeros by default.
-        mask: bool (B, T), True on real steps; all of them by default.
-        cap_input_gate: whether `min(i, 1 - f)` takes the place of i; False, as in Keras.
+        mask: bool (B, T), True on real steps; every step is real by default.
+        cap_input_gate: whether `min(i, 1 - f)` replaces i; False by default, as in Keras.
 
     Returns:
         `(outputs, (h_T, c_T), cache)`: (B, T, H), (B, H) twice, and what `lstm_backward` needs.
 
     Example:
+        >>> import numpy as np
+        >>> from tfcharlm.reference import LSTMWeights, lstm_forward
         >>> weights = LSTMWeights(np.ones((3, 8)), np.ones((2, 8)), np.zeros(8))
         >>> outputs, (h_T, c_T), _ = lstm_forward(weights, np.ones((1, 5, 3)))
         >>> outputs.shape, bool(np.all(outputs[:, -1] == h_T))
@@ -135,7 +149,7 @@ def lstm_forward(weights, x, h0=None, c0=None, mask=None, cap_input_gate=False):
     Reference:
         Gers et al., 2000; Melis et al., 2018, for the cap.
     """
-    weights = expect_weights(weights, gates=4)
+    weights = expect_weights(weights, num_blocks=4)
     x, mask = expect_sequence(x, mask, weights.kernel.shape[0])
     (batch, length), units = mask.shape, weights.recurrent_kernel.shape[0]
     h, c = np.empty((2, batch, length + 1, units))
@@ -155,14 +169,14 @@ def lstm_forward(weights, x, h0=None, c0=None, mask=None, cap_input_gate=False):
 
 
 def _step_backward(gates, c, c_next, d_h, d_c, cap_input_gate):
-    """From the derivatives after a step to `(d_z, d_c)` before it; equations above."""
+    """`(d_z, d_c)` before a step from the derivatives after it; the equations are above."""
     i, f, g, o = np.split(gates, 4, axis=-1)
     tanh_c = tanh(c_next)
     d_c = d_c + d_h * o * tanh_derivative(tanh_c)
     a, d_i, d_f = i, d_c * g, d_c * c
     if cap_input_gate:
-        a, by_cap = np.minimum(i, 1 - f), np.where(i <= 1 - f, 0.0, d_i)
-        d_i, d_f = d_i - by_cap, d_f - by_cap
+        a, d_cap = np.minimum(i, 1 - f), np.where(i <= 1 - f, 0.0, d_i)
+        d_i, d_f = d_i - d_cap, d_f - d_cap
     d_z = [
         d_i * sigmoid_derivative(i),
         d_f * sigmoid_derivative(f),
@@ -172,8 +186,14 @@ def _step_backward(gates, c, c_next, d_h, d_c, cap_input_gate):
     return np.concatenate(d_z, axis=-1), d_c * f
 
 
-def lstm_backward(weights, cache, d_outputs, d_h_T=None, d_c_T=None):
-    """Derivatives of a loss by everything that went into `lstm_forward`.
+def lstm_backward(
+    weights: LSTMWeights,
+    cache: LSTMCache,
+    d_outputs: ArrayLike,
+    d_h_T: ArrayLike | None = None,
+    d_c_T: ArrayLike | None = None,
+) -> tuple[LSTMWeights, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Derivatives of a loss with respect to every argument of `lstm_forward`.
 
         d_h[t] = d_outputs[t] + d_z[t+1] R^T
         d_c[t] = d_c[t+1] * f[t+1] + d_h[t] * o[t] * (1 - tanh(c[t])**2)
@@ -182,26 +202,28 @@ def lstm_backward(weights, cache, d_outputs, d_h_T=None, d_c_T=None):
 
     Args:
         weights: the `LSTMWeights` of the forward pass.
-        cache: what the forward pass left.
-        d_outputs: (B, T, H), derivatives of the loss by the outputs.
-        d_h_T: (B, H), derivative by the final hidden state; zeros by default.
-        d_c_T: (B, H), derivative by the final cell state; zeros by default.
+        cache: what the forward pass saved.
+        d_outputs: (B, T, H), derivatives with respect to the outputs.
+        d_h_T: (B, H), derivative with respect to the final hidden state; zeros by default.
+        d_c_T: (B, H), derivative with respect to the final cell state; zeros by default.
 
     Returns:
         `(gradients, d_x, (d_h0, d_c0))`: `LSTMWeights`, (B, T, D) with zeros where masked, and
         (B, H) twice.
 
     Example:
+        >>> import numpy as np
+        >>> from tfcharlm.reference import LSTMWeights, lstm_backward, lstm_forward
         >>> weights = LSTMWeights(np.zeros((3, 8)), np.zeros((2, 8)), np.zeros(8))
         >>> outputs, _, cache = lstm_forward(weights, np.ones((1, 5, 3)))
         >>> gradients, d_x, (d_h0, d_c0) = lstm_backward(weights, cache, np.ones((1, 5, 2)))
-        >>> float(d_c0[0, 0]) == sum(0.5 * 0.5**t for t in range(1, 6))  # half is forgotten a step
+        >>> float(d_c0[0, 0]) == sum(0.5 * 0.5**t for t in range(1, 6))  # every step forgets half
         True
 
     Reference:
         Werbos, 1990.
     """
-    weights = expect_weights(weights, gates=4)
+    weights = expect_weights(weights, num_blocks=4)
     x, h, c, gates, mask, cap_input_gate = cache
     (batch, length), units = mask.shape, weights.recurrent_kernel.shape[0]
     d_outputs = expect("d_outputs", d_outputs, batch, length, units)

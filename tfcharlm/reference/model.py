@@ -3,86 +3,48 @@
     e = embedding[tokens],    y_1 = layer_1(e),    y_n = layer_n(y_{n-1})
     logits = y_N K + b,    p(next token | tokens so far) = softmax(logits)
 
-With skip connections every layer reads the token too, and the head reads every layer, so that no
-gradient has far to go, however many layers there are:
+With skip connections every layer also reads the token, and the head reads every layer. The path of a gradient is then
+short for any number of layers:
 
     y_n = layer_n([y_{n-1}, e]),    logits = [y_1, ..., y_N] K + b
 
-Layers are told apart by the type of their weights, and may be mixed; skip connections are told by
-the shapes of the kernels. The state is an argument and a result, never a property: what is not
-passed on is forgotten.
+The parameters determine the kind of every layer, and whether there are skip connections; see `parameters`. The state is
+an argument and a result, never a property: a state that is not passed on is lost.
 
 Reference:
     Graves, 2013, "Generating sequences with recurrent neural networks".
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tfcharlm.reference._checks import expect, expect_ids
 from tfcharlm.reference.activations import cross_entropy
 from tfcharlm.reference.lstm import LSTMWeights, lstm_backward, lstm_forward
-from tfcharlm.reference.rnn import RNNWeights, rnn_backward, rnn_forward
+from tfcharlm.reference.parameters import Parameters, has_skip_connections, layer_units
+from tfcharlm.reference.rnn import rnn_backward, rnn_forward
 
-
-class Parameters(NamedTuple):
-    """Everything that is learned; also the shape of its gradient."""
-
-    embedding: np.ndarray  # (V, E)
-    recurrent: tuple  # RNNWeights or LSTMWeights, one a layer
-    head_kernel: np.ndarray  # (H, V), H of the last layer, or of all of them together
-    head_bias: np.ndarray  # (V,)
+# One tuple per layer: `(h,)` for an RNN, `(h, c)` for an LSTM.
+States = Sequence[tuple[np.ndarray, ...]]
 
 
 class StepCache(NamedTuple):
-    """What `step` leaves for `step_backward`."""
+    """What `step` saves for `step_backward`."""
 
     tokens: np.ndarray  # (B, T), zeros where masked
-    layers: tuple  # one cache a layer
+    layers: tuple  # one cache per layer
     outputs: np.ndarray  # (B, T, H), what the head has read
 
 
-def random_parameters(rng, vocabulary_size, embedding_dim, layers, scale=0.5, skip_connections=False):
-    """Parameters drawn from a normal distribution, biases included.
-
-    Args:
-        rng: `numpy.random.Generator`.
-        vocabulary_size: V.
-        embedding_dim: E.
-        layers: `("rnn" or "lstm", units)` pairs, the one that reads the embedding first.
-        scale: standard deviation; 0.5, for tests, bends the gates without saturating them.
-        skip_connections: whether the shapes are those of a model with skip connections.
-
-    Returns:
-        `Parameters`.
+def initial_state(parameters: Parameters, batch_size: int) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Zeros: one tuple per layer, `(h,)` for an RNN and `(h, c)` for an LSTM, each (B, H).
 
     Example:
-        >>> rng = np.random.default_rng(0)
-        >>> parameters = random_parameters(rng, 11, 3, [("lstm", 7), ("rnn", 2)])
-        >>> [weights.kernel.shape for weights in parameters.recurrent], parameters.head_kernel.shape
-        ([(3, 28), (7, 2)], (2, 11))
-    """
-
-    def draw(*shape):
-        return rng.normal(0.0, scale, shape)
-
-    kinds = {"rnn": (RNNWeights, 1), "lstm": (LSTMWeights, 4)}
-    embedding, recurrent, width = draw(vocabulary_size, embedding_dim), [], embedding_dim
-    for kind, units in layers:
-        make, gates = kinds[kind]
-        columns = gates * units
-        recurrent.append(make(draw(width, columns), draw(units, columns), draw(columns)))
-        width = units + embedding_dim if skip_connections else units
-    width = sum(units for _, units in layers) if skip_connections else width
-    head_kernel, head_bias = draw(width, vocabulary_size), draw(vocabulary_size)
-    return Parameters(embedding, tuple(recurrent), head_kernel, head_bias)
-
-
-def initial_state(parameters, batch_size):
-    """Zeros: one tuple a layer, `(h,)` for an RNN and `(h, c)` for an LSTM, each (B, H).
-
-    Example:
+        >>> import numpy as np
+        >>> from tfcharlm.reference import initial_state, random_parameters
         >>> rng = np.random.default_rng(0)
         >>> parameters = random_parameters(rng, 11, 3, [("lstm", 7), ("rnn", 2)])
         >>> [[array.shape for array in state] for state in initial_state(parameters, 5)]
@@ -94,22 +56,6 @@ def initial_state(parameters, batch_size):
         return tuple(np.zeros((arrays, batch_size, len(weights.recurrent_kernel))))
 
     return tuple(zeros(weights) for weights in parameters.recurrent)
-
-
-def _has_skip_connections(parameters):
-    """What the shapes of the kernels say."""
-    embedding_dim, units = parameters.embedding.shape[1], _units(parameters)
-    chain = [embedding_dim, *units]
-    skips = [embedding_dim, *(below + embedding_dim for below in units[:-1]), sum(units)]
-    rows = [len(weights.kernel) for weights in parameters.recurrent]
-    rows.append(len(parameters.head_kernel))
-    if rows not in (chain, skips):
-        raise ValueError(f"kernels have {rows} rows, expected {chain}, or {skips} with skip connections")
-    return rows != chain
-
-
-def _units(parameters):
-    return [len(weights.recurrent_kernel) for weights in parameters.recurrent]
 
 
 def _layer_forward(weights, x, state, mask, cap_input_gate):
@@ -126,21 +72,29 @@ def _layer_backward(weights, cache, d_outputs, d_state):
     return gradients, d_x, (d_h,)
 
 
-def step(parameters, tokens, states, mask=None, cap_input_gate=False):
-    """Reads tokens: `logits[t] = y[t] K + b`, what is expected after token t.
+def step(
+    parameters: Parameters,
+    tokens: ArrayLike,
+    states: States,
+    mask: ArrayLike | None = None,
+    cap_input_gate: bool = False,
+) -> tuple[np.ndarray, tuple[tuple[np.ndarray, ...], ...], StepCache]:
+    """Reads tokens: `logits[t] = y[t] K + b`, the prediction after token t.
 
     Args:
         parameters: `Parameters`; kernels that fit neither form above are a ValueError.
-        tokens: integers (B, T), below V, or a ValueError; what stands in a masked place is ignored.
-        states: as from `initial_state`, or from the step before.
-        mask: bool (B, T), True on real tokens; all of them by default.
+        tokens: integers (B, T), below V, or a ValueError; masked tokens are ignored.
+        states: from `initial_state`, or from the previous step.
+        mask: bool (B, T), True on real tokens; every token is real by default.
         cap_input_gate: of all LSTM layers, as in `lstm_forward`.
 
     Returns:
-        `(logits, states, cache)`: (B, T, V), the states after the last token, and what
-        `step_backward` needs. The logits of a masked place are those of its row's last real one.
+        `(logits, states, cache)`: (B, T, V), the states after the last token, and what `step_backward` needs. The
+        logits at a masked position are those of the last real token of the row.
 
     Example:
+        >>> import numpy as np
+        >>> from tfcharlm.reference import initial_state, random_parameters, step
         >>> parameters = random_parameters(np.random.default_rng(0), 11, 3, [("lstm", 7)])
         >>> start = initial_state(parameters, 1)
         >>> whole, *_ = step(parameters, [[4, 8, 2]], start)
@@ -150,9 +104,9 @@ def step(parameters, tokens, states, mask=None, cap_input_gate=False):
     """
     if len(states) != len(parameters.recurrent):
         raise ValueError(f"received {len(states)} states, expected {len(parameters.recurrent)}")
-    keep = True if mask is None else expect("mask", mask, *np.shape(tokens), dtype=bool)
-    tokens = expect_ids("tokens", tokens, len(parameters.embedding), "B", "T", keep=keep)
-    skips, x = _has_skip_connections(parameters), parameters.embedding[tokens]
+    is_real = True if mask is None else expect("mask", mask, *np.shape(tokens), dtype=bool)
+    tokens = expect_ids("tokens", tokens, len(parameters.embedding), "B", "T", is_real=is_real)
+    skips, x = has_skip_connections(parameters), parameters.embedding[tokens]
     e, outputs, next_states, caches = x, [], [], []
     for weights, state in zip(parameters.recurrent, states, strict=True):
         y, state, cache = _layer_forward(weights, x, state, mask, cap_input_gate)
@@ -165,19 +119,23 @@ def step(parameters, tokens, states, mask=None, cap_input_gate=False):
     return logits, tuple(next_states), StepCache(tokens, tuple(caches), x)
 
 
-def step_backward(parameters, cache, d_logits, d_states=None):
-    """Derivatives of a loss by everything that went into `step`.
+def step_backward(
+    parameters: Parameters, cache: StepCache, d_logits: ArrayLike, d_states: States | None = None
+) -> tuple[Parameters, tuple[tuple[np.ndarray, ...], ...]]:
+    """Derivatives of a loss with respect to the parameters and the states of `step`.
 
     Args:
         parameters: the `Parameters` of the forward pass.
-        cache: what the forward pass left.
-        d_logits: (B, T, V), derivative of the loss by the logits.
-        d_states: derivatives by the states that came out, in their structure; zeros by default.
+        cache: what the forward pass saved.
+        d_logits: (B, T, V), derivative with respect to the logits.
+        d_states: derivatives with respect to the returned states, in their structure; zeros by default.
 
     Returns:
-        `(gradients, d_states)`: `Parameters`, and derivatives by the states that went in.
+        `(gradients, d_states)`: `Parameters`, and the derivatives with respect to the states in the arguments.
 
     Example:
+        >>> import numpy as np
+        >>> from tfcharlm.reference import initial_state, random_parameters, step, step_backward
         >>> parameters = random_parameters(np.random.default_rng(0), 11, 3, [("lstm", 7)])
         >>> logits, _, cache = step(parameters, [[4, 8, 4]], initial_state(parameters, 1))
         >>> gradients, _ = step_backward(parameters, cache, np.ones_like(logits))
@@ -186,7 +144,7 @@ def step_backward(parameters, cache, d_logits, d_states=None):
     """
     d_logits = expect("d_logits", d_logits, *cache.tokens.shape, len(parameters.head_bias))
     d_y = d_logits @ parameters.head_kernel.T
-    skips, units = _has_skip_connections(parameters), _units(parameters)
+    skips, units = has_skip_connections(parameters), layer_units(parameters)
     if skips:
         *d_by_head, d_y = np.split(d_y, np.cumsum(units)[:-1], axis=-1)
     recurrent, d_embedding = list(parameters.recurrent), np.zeros(parameters.embedding.shape)
@@ -197,7 +155,7 @@ def step_backward(parameters, cache, d_logits, d_states=None):
         if skips and n:
             d_y, d_e = np.split(d_y, [units[n - 1]], axis=-1)
             d_y = d_y + d_by_head[n - 1]
-            # `+=` would count a token once, however often it comes.
+            # `+=` would count a token only once, even if it occurs several times.
             np.add.at(d_embedding, cache.tokens, d_e)
     np.add.at(d_embedding, cache.tokens, d_y)
     d_kernel = np.einsum("bth,btv->hv", cache.outputs, d_logits)
@@ -205,31 +163,41 @@ def step_backward(parameters, cache, d_logits, d_states=None):
     return Parameters(d_embedding, tuple(recurrent), d_kernel, d_bias), tuple(d_states)
 
 
-def loss_and_gradients(parameters, tokens, targets, weights=None, states=None, mask=None, cap_input_gate=False):
+def loss_and_gradients(
+    parameters: Parameters,
+    tokens: ArrayLike,
+    targets: ArrayLike,
+    weights: ArrayLike | None = None,
+    states: States | None = None,
+    mask: ArrayLike | None = None,
+    cap_input_gate: bool = False,
+) -> tuple[float, Parameters, States]:
     """Cross-entropy of the targets after the tokens, and its gradient.
 
     Args:
         parameters: `Parameters`.
         tokens: integers (B, T), below V.
-        targets: integers (B, T), below V; `targets[:, t]` is to be predicted after `tokens[:, t]`.
+        targets: integers (B, T), below V; `targets[:, t]` is the target after `tokens[:, t]`.
         weights: (B, T), how much a target counts; by default 1 where the mask is True.
-        states: where the tokens go on from, `initial_state` by default. The gradient stops here,
-            which is truncated backpropagation through time when states are handed on.
-        mask: bool (B, T), True on real tokens; all of them by default.
+        states: the states before the tokens, `initial_state` by default. The gradient stops here. With the states of
+            the previous call, this is truncated backpropagation through time.
+        mask: bool (B, T), True on real tokens; every token is real by default.
         cap_input_gate: of all LSTM layers, as in `lstm_forward`.
 
     Returns:
-        `(loss, gradients, states)`: nats per unit of weight, `Parameters`, and the states after.
+        `(loss, gradients, states)`: nats per unit of weight, `Parameters`, and the states after the last token.
 
     Example:
+        >>> import numpy as np
+        >>> from tfcharlm.reference import loss_and_gradients, random_parameters
         >>> parameters = random_parameters(np.random.default_rng(0), 11, 3, [("rnn", 7)], scale=0.0)
         >>> loss, *_ = loss_and_gradients(parameters, [[4, 8]], [[8, 2]])
         >>> bool(np.isclose(loss, np.log(11)))  # knows nothing
         True
 
     Reference:
-        Williams & Peng, 1990, "An efficient gradient-based algorithm for on-line training of
-        recurrent network trajectories" (truncation).
+        Williams & Peng, 1990, "An efficient gradient-based algorithm for on-line training of recurrent network
+        trajectories" (truncation).
     """
     if states is None:
         states = initial_state(parameters, np.shape(tokens)[0])

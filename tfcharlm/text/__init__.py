@@ -1,4 +1,4 @@
-"""Text to ids and back, texts to learn from, and text as a stream of batches."""
+"""Text to ids and back, corpora to train on, and data sets of batches."""
 
 from tfcharlm.text.batches import sha256_of
 from tfcharlm.text.checks import UnknownTokenError

