@@ -1,7 +1,7 @@
-"""A model becomes a directory or a file; a directory becomes data again, and never code.
+"""A model becomes a directory or a file. A directory becomes data again, and is never run.
 
-`export_saved_model` writes what TensorFlow runs without this package. `read` and `inspect_model` look at such a
-directory, whoever wrote it. `export_litert` and `export_onnx` write one step for small runtimes.
+`export_saved_model` writes a directory that TensorFlow runs without this package. `read` and `inspect_model` look at
+such a directory, whoever wrote it. `export_litert` and `export_onnx` write one step of a model for small runtimes.
 """
 
 from tfcharlm.artefact.export import export_saved_model
@@ -17,6 +17,7 @@ from tfcharlm.artefact.layout import (
 )
 from tfcharlm.artefact.litert import export_litert
 from tfcharlm.artefact.onnx_step import export_onnx
+from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.artefact.reading import read
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "LEARNING_CURVE",
     "LEARNING_CURVE_IMAGE",
     "TRAINING",
+    "ExportableModel",
     "Inspection",
     "check_no_pattern",
     "export_litert",

@@ -1,9 +1,14 @@
-"""What a model's configuration may say: every key, type and range, and the classes that may be built from it.
+"""What a model's configuration may contain: every key, type and range, and the classes that may be built from it.
 
-A configuration is data of a stranger. Nothing of it reaches `keras.saving.deserialize_keras_object`, which finds
-classes by module path and calls registered ones: a class is taken from the tables below or not at all.
-A parser is a function `(value, where)`: it returns what the value stands for, or raises a ValueError naming `where`.
+A configuration is data from a stranger. No part of it reaches `keras.saving.deserialize_keras_object`, which finds
+classes by module path and calls registered ones. A class is taken from the tables below or not at all.
+A parser is a function `(value, where)`. It returns the object that a value describes, or raises a ValueError that
+names `where`, the path of the value.
 """
+
+from collections.abc import Callable, Collection, Mapping
+from types import ModuleType
+from typing import Any, NoReturn
 
 import keras
 
@@ -12,28 +17,30 @@ from tfcharlm.checks import FRACTION, SEED, Bounds
 from tfcharlm.text import Vocabulary
 
 MAX_SIZE, MAX_BYTES = 2**16, 2**24
+Parser = Callable[[Any, str], Any]
 
 
-def parse(config):
-    """The parts of a configuration: `{"vocabulary_fingerprint": str, "model": {"vocabulary": Vocabulary, ...}, ...}`.
+def parse(config: Any) -> dict[str, Any]:
+    """Checks a configuration, and builds its parts.
 
     Args:
-        config: what the JSON of `assets.extra/config.json` says.
+        config: the parsed JSON of `assets.extra/config.json`.
 
     Returns:
-        The same, with cells, the vocabulary and the dtype policy as objects. None of them has a weight yet.
+        `{"vocabulary_fingerprint": str, "model": {"vocabulary": Vocabulary, ...}, ...}`: the same, with cells,
+        vocabulary and dtype policy as objects. None of them has a weight yet.
 
     Raises:
-        ValueError: naming the first value that is not as `CharLM.export` writes it.
+        ValueError: a value is not as `CharLM.export` writes it; the message names the first one.
     """
     return CONFIG(config, "config")
 
 
-def refuse(where, expected, value):
+def refuse(where: str, expected: object, value: object) -> NoReturn:
     raise ValueError(f"{where} must be {expected}; received {value!r:.80}")
 
 
-def number(bounds):
+def number(bounds: Bounds) -> Parser:
     def parser(value, where):
         if value not in bounds:
             refuse(where, bounds, value)
@@ -42,11 +49,11 @@ def number(bounds):
     return parser
 
 
-def whole(low, high):
+def whole(low: int, high: int) -> Parser:
     return number(Bounds(low=low, high=high, whole=True))
 
 
-def one_of(*values):
+def one_of(*values: Any) -> Parser:
     def parser(value, where):
         if type(value) not in map(type, values) or value not in values:
             refuse(where, "one of " + ", ".join(map(str, values)), value)
@@ -55,17 +62,17 @@ def one_of(*values):
     return parser
 
 
-def parse_name(value, where):
+def parse_name(value: Any, where: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_SIZE or not value.isprintable() or "/" in value:
         refuse(where, "a name without a slash", value)
     return value
 
 
-def optional(parser):
+def optional(parser: Parser) -> Parser:
     return lambda value, where: None if value is None else parser(value, where)
 
 
-def list_of(parser, most):
+def list_of(parser: Parser, most: int) -> Parser:
     def parse_all(value, where):
         if not isinstance(value, list) or not 1 <= len(value) <= most:
             refuse(where, f"a list of 1 to {most:,}", value)
@@ -74,8 +81,8 @@ def list_of(parser, most):
     return parse_all
 
 
-def fields(parsers, required=None):
-    """A dict with these keys and no other; all are required if nothing else is said."""
+def fields(parsers: Mapping[str, Parser], required: Collection[str] | None = None) -> Parser:
+    """A parser of a dictionary with no other keys than these. All are required, unless `required` lists some."""
 
     def parser(value, where):
         if not isinstance(value, dict):
@@ -90,11 +97,15 @@ def fields(parsers, required=None):
     return parser
 
 
-def instance_of(table):
-    """What Keras serialized of an instance of a class of the table: `{(module, name): (class, its arguments)}`."""
+def instance_of(table: Mapping[tuple[str, str], tuple]) -> Parser:
+    """A parser of an object that Keras serialized.
+
+    Args:
+        table: `{(module, class name): (function that builds it, parsers of its arguments, *required arguments)}`.
+    """
 
     def parser(value, where):
-        # A cell carries the shape that it was built for; the model builds it anew.
+        # A cell's "build_config" is the shape that it was built for; the model builds it again.
         envelope = fields(ENVELOPE, ("module", "class_name", "config", "registered_name"))(value, where)
         module, name = envelope["module"], envelope["class_name"]
         registered = f"tfcharlm>{name}" if module.startswith("tfcharlm.") else None
@@ -105,14 +116,14 @@ def instance_of(table):
         arguments = fields(parsers, required)(envelope["config"], f"{where}.config")
         try:
             return build(**arguments)
-        except Exception as error:  # Keras raises what it likes
+        except Exception as error:  # Keras raises errors of any class
             raise ValueError(f"{where} cannot be built: {error}") from error
 
     return parser
 
 
-def cell(build):
-    """A cell that can be built: what only its `build` would refuse is tried on a small twin, whatever its units."""
+def cell(build: Callable[..., keras.layers.Layer]) -> Callable[..., keras.layers.Layer]:
+    """Makes a cell, if it can be built. Arguments that only `build` would refuse are tried on a twin with 2 units."""
 
     def checked(**arguments):
         build(**arguments | {"units": 2}).build((None, 2))
@@ -121,26 +132,26 @@ def cell(build):
     return checked
 
 
-def keras_classes(package, arguments):
+def keras_classes(package: ModuleType, arguments: Mapping[str, Mapping[str, Parser]]) -> dict[tuple[str, str], tuple]:
     return {(f"keras.{package.__name__.rpartition('.')[2]}", name): (getattr(package, name), parsers)
             for name, parsers in arguments.items()}  # fmt: skip
 
 
-def axes(value, where):
+def axes(value: Any, where: str) -> int | list[int]:
     axis = whole(-4, 4)
     return list_of(axis, 4)(value, where) if isinstance(value, list) else axis(value, where)
 
 
-def anything(value, where):
+def anything(value: Any, where: str) -> Any:
     return value
 
 
-def vocabulary(value, where):
+def vocabulary(value: Any, where: str) -> Vocabulary:
     parts = fields({"level": parse_name, "tokens": list_of(anything, 2**20)})(value, where)
     return Vocabulary(**parts)
 
 
-def model(value, where):
+def model(value: Any, where: str) -> dict[str, Any]:
     parts = fields(MODEL | OPTIONAL, MODEL)(value, where)
     computes = parts["dtype"].compute_dtype
     for i, part in enumerate(parts["cells"]):
@@ -222,7 +233,7 @@ STACK = {("keras.layers", "StackedRNNCells"): (
 MODEL = BASE | {
     "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": list_of(instance_of(CELLS | STACK), 100),
 }  # fmt: skip
-# The options of a model; an export from before an option existed does not have it.
+# The options of a model. An export that is older than an option does not have it.
 OPTIONAL = {
     "dropout": number(FRACTION), "input_dropout": number(FRACTION), "weight_drop": number(FRACTION),
     "dropout_seed": number(SEED), "skip_connections": BOOLEAN,

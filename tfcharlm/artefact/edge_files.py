@@ -1,46 +1,50 @@
-"""What both formats share: the names of the states, the JSON file beside the model, and writing both or neither."""
+"""What LiteRT and ONNX files share: names of the states, the JSON file beside the model, writing both or neither."""
 
 import json
 import os
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.atomic_files import replace_file
 from tfcharlm.text import WORD_PATTERN
 
 FORMAT = 1
 
 
-def checked_target(filepath, ending):
-    """The path, if it has its ending and nothing is there yet."""
+def checked_target(filepath: Path | str, ending: str) -> Path:
+    """The path; raises if it has another ending, or if something is there already."""
     target = Path(filepath)
     if target.suffix != ending:
-        raise ValueError(f"the name must end in {ending}, such as {target.with_suffix(ending)}; received {target}.")
+        raise ValueError(f"filepath must end in {ending}, such as {target.with_suffix(ending)}; received {target}.")
     for path in (target, json_path(target)):
         if os.path.lexists(path):
             raise FileExistsError(f"{path} exists already; remove it or choose another name.")
     return target
 
 
-def json_path(target):
-    """`model.tflite.json` of `model.tflite`: one stem may have files of both formats."""
+def json_path(target: Path) -> Path:
+    """`model.tflite.json` for `model.tflite`, so that files of both formats may have the same stem."""
     return target.with_name(target.name + ".json")
 
 
-def named_states(model):
+def named_states(model: ExportableModel) -> list[dict[str, Any]]:
     """`[{"input": "state_0", "output": "next_state_0", "shape": [None, units]}, ...]`, None for the batch."""
     states = model.initial_state(1)
     if any(np.any(np.asarray(state)) for state in states):
-        raise ValueError("a runtime would begin with states of zeros, and a cell of this model does not.")
+        raise ValueError(
+            "cells must start with zero states, because a runtime does; received a cell that starts with others."
+        )
     return [
         {"input": f"state_{i}", "output": f"next_state_{i}", "shape": [None, *map(int, state.shape[1:])]}
         for i, state in enumerate(states)
     ]
 
 
-def publish(target, content, model, states):
+def publish(target: Path, content: bytes, model: ExportableModel, states: list[dict[str, Any]]) -> Path:
     """Writes the model file and its JSON file, both or neither, and returns the path of the model file."""
     vocabulary = model.vocabulary
     description = {
@@ -54,7 +58,7 @@ def publish(target, content, model, states):
     }
     target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(description, indent=1)
-    # The model last: who sees it finds the other beside it.
+    # The model comes last: whoever sees it finds the JSON file beside it.
     replace_file(json_path(target), lambda path: path.write_text(text, encoding="utf-8"))
     try:
         replace_file(target, lambda path: path.write_bytes(content))

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,49 +11,59 @@ import tensorflow as tf
 
 from tfcharlm.artefact import config_schema, layout
 from tfcharlm.artefact.manifest import write_manifest
+from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.artefact.safe_files import parse_json
 from tfcharlm.atomic_files import new_directory
 
 FORMAT = 1
 
 
-def export_saved_model(model, filepath, extra_files=None):
-    """Writes a SavedModel directory, complete or not at all.
+def export_saved_model(
+    model: ExportableModel, filepath: Path | str, extra_files: Mapping[str, bytes] | None = None
+) -> Path:
+    """Writes a model as a SavedModel: text in and text out, with TensorFlow alone.
 
-    Everything is written beside the target and renamed to it in one step: a reader, such as a server that watches the
-    parent directory, never sees a half. `assets.extra/manifest.json` has the SHA-256 sum of every other file. The
-    signatures take any number of rows, and refuse what is out of bounds (`tfcharlm.generation.limits`) with an
-    InvalidArgumentError that names the argument:
+    The directory is complete or not there at all. Everything is written beside the target and renamed in one step, so a
+    server that watches the parent directory never sees half of it. `assets.extra/manifest.json` has the SHA-256 of
+    every other file. The signatures take any number of rows B:
 
-    - `generate`, also `serving_default`: `(prompts string (B,), max_length int32 (), temperature float32 (), top_k
-      int32 (), top_p float32 (), seed int64 (B,)) -> {"text": string (B,)}`;
-    - `score`: `(texts string (B,)) -> {"log_probability": float64 (B,), nats, "tokens": int32 (B,),
-      "bits_per_character": float64 (B,)}`;
-    - `step`: `(tokens int32 (B, T), state_0 ... (B, units)) -> {"logits": (B, T, V), "state_0" ...}`, all but the
-      tokens in the dtypes in which the model has them, float32 unless its policy or its cells say otherwise.
+    - `generate`, also called `serving_default`: `(prompts string (B,), max_length int32 (), temperature float32 (),
+      top_k int32 (), top_p float32 (), seed int64 (B,)) -> {"text": string (B,)}`;
+    - `score`: `(texts string (B,)) -> {"log_probability": float64 (B,), "tokens": int32 (B,), "bits_per_character":
+      float64 (B,)}`, log-probabilities in nats;
+    - `step`: `(tokens int32 (B, T), state_0 ... (B, units)) -> {"logits": (B, T, V), "state_0" ... (B, units)}`. Logits
+      and states have the dtypes of the model, float32 unless its policy or its cells say otherwise.
 
-    `tfcharlm.load_model` rebuilds models of known parts only (it lists them). The export of another, such as one with a
-    cell of the user's own, works like any, and a warning says that it cannot be loaded: keep `model.save` beside it.
+    A signature refuses an argument that is out of bounds with an InvalidArgumentError that names it.
+
+    `tfcharlm.load_model` can rebuild the models that it documents. The export of any other model, such as one with a
+    cell of your own, works just as well in TensorFlow, and a warning says that it cannot be loaded. Then save it with
+    `model.save`, too.
 
     Args:
         model: a `CharLM`.
-        filepath: the directory to make. `saved_models/<name>/<version>`, with a whole number as version, is the layout
-            that TensorFlow Serving watches.
-        extra_files: `{name: bytes}` to put beside the configuration in `assets.extra`.
+        filepath: the directory to make. TensorFlow Serving watches the layout `saved_models/<name>/<version>`, with a
+            whole number as the version.
+        extra_files: `{name: bytes}`, files to add to `assets.extra`, where the configuration is; None (default) for
+            none.
 
     Returns:
         The path of the directory.
 
     Raises:
         FileExistsError: `filepath` exists already; nothing is overwritten.
-        NotImplementedError: a cell has no `get_config` and Keras cannot make one.
+        NotImplementedError: a cell has no `get_config`, and Keras cannot make one.
 
     Example:
 
-    >>> model = CharLM(Vocabulary("abc\\n"), [RNNCell(5)])
-    >>> directory = model.export(tempfile.mkdtemp() + "/abc/1")
-    >>> artefact = tf.saved_model.load(str(directory))
-    >>> text = artefact.signatures["generate"](
+    >>> import tempfile
+    >>> import tensorflow as tf
+    >>> import tfcharlm
+    >>> from tfcharlm.artefact import export_saved_model
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.RNNCell(5)])
+    >>> directory = export_saved_model(model, tempfile.mkdtemp() + "/abc/1")
+    >>> generate = tf.saved_model.load(str(directory)).signatures["generate"]
+    >>> text = generate(
     ...     prompts=tf.constant(["ab"]), max_length=tf.constant(4), temperature=tf.constant(1.0),
     ...     top_k=tf.constant(0), top_p=tf.constant(1.0), seed=tf.constant([7], tf.int64))["text"]
     >>> text.numpy()[0].decode() == model.generate("ab", max_length=4, seed=7)
@@ -77,11 +88,11 @@ def export_saved_model(model, filepath, extra_files=None):
 def _write(model, directory, extra_files):
     graph = model.text_graph()
     artefact = tf.Module()
-    # The lookup table; the functions are reached through the signatures alone.
+    # The lookup table. The functions are reached through the signatures only.
     artefact.codec = graph.codec
-    # In the order of `model.weights`, which is how `load_model` finds them again.
+    # In the order of `model.weights`, by which `load_model` finds them again.
     artefact.model_weights = [variable.value for variable in model.weights]
-    # What the graph may refer to and is no weight, such as the seed of a cell's dropout.
+    # What the graph may refer to although it is not a weight, such as the seed of a cell's dropout.
     artefact.other_variables = [variable.value for variable in model.variables]
     signatures = {name: getattr(graph, name).get_concrete_function() for name in ("generate", "score", "step")}
     signatures["serving_default"] = signatures["generate"]
@@ -108,14 +119,14 @@ def _config(model):
 def _why_not_loadable(model, config):
     """Why `load_model` will not rebuild the model from this configuration, in one line; None if it will."""
     if len(config) > config_schema.MAX_BYTES:
-        return f"its configuration has {len(config):,} bytes; at most {config_schema.MAX_BYTES:,} are read"
+        return f"its configuration must have at most {config_schema.MAX_BYTES:,} bytes; received {len(config):,}"
     try:
         parts = config_schema.parse(parse_json(config))["model"]
     except ValueError as error:
         return " ".join(str(error).split())
     weights = [(tuple(weight.shape), weight.dtype) for weight in model.weights]
     if weights != list(layout.weights(**parts)):
-        return "it has other weights than its configuration says, as when a cell stands in it twice"
+        return "it has other weights than its configuration, as when the same cell occurs twice"
     return None
 
 

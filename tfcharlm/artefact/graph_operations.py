@@ -1,16 +1,20 @@
-"""The operations that an export needs, and what else stands in a graph.
+"""The operations that an export needs, and all others in a graph.
 
-Nothing is left out for being unreachable: every node of every graph and of every function of the library counts, so no
-way of naming a function (a call, a branch, an attribute within an attribute, a collection, the init operation, the
-object graph, a gradient) can hide one.
+Unreachable nodes count as well: every node of every graph and of every function in the library is looked at. So no way
+of naming a function can hide one, be it a call, a branch, an attribute within an attribute, a collection, the init
+operation, the object graph or a gradient.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-# What the exports of this package need and nothing else, sorted. When an export needs another one, see what it can do,
-# and add it: `python -m pytest tests/test_loading.py -m slow -k list_of_operations` prints what is missing and what is
-# not needed any more.
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+# What the exports of this package need and nothing else, sorted. If an export needs another operation, find out what
+# that can do, and add it. `python -m pytest tests/artefact -m slow -k list_of_operations` prints what is missing and
+# what is not needed any more.
 ALLOWED = frozenset({
     "Abs", "AddV2", "All", "ArgMax", "Assert", "AssignVariableOp", "BiasAdd", "BitwiseAnd", "BitwiseOr",
     "BitwiseXor", "BroadcastTo", "Cast", "ConcatV2", "Const", "Cumsum", "DenseBincount", "DisableCopyOnRead",
@@ -30,48 +34,54 @@ ALLOWED = frozenset({
     "Where", "While", "ZerosLike",
 })  # fmt: skip
 
-# Files are touched by the checkpoint's part of the graph alone.
+# Only the part of the graph that saves and restores checkpoints touches files.
 SAVING, RESTORING = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename"}), frozenset({"RestoreV2"})
-# What TensorFlow adds to the caller's path while it saves: in another file system than a local one, and in that.
+# What TensorFlow adds to the caller's path while it saves: in a remote file system, and in a local one.
 ENDINGS = {b".part", b"_temp/part"}
 
 
 class DisallowedOperation(NamedTuple):
-    """An operation that no export of this package needs: `operation`, the node `name`, and the function it is in."""
+    """An operation that no export of this package needs.
+
+    Args:
+        operation: the type of the node, such as "WriteFile".
+        name: the name of the node.
+        where: the graph or function that it is in.
+    """
 
     operation: str
     name: str
     where: str
 
 
-def disallowed_operations(saved_model):
-    """What does not belong into an export, in all graphs and functions of a `SavedModel` message.
+def disallowed_operations(saved_model: SavedModel) -> list[DisallowedOperation]:
+    """Finds the operations that do not belong in an export, in all graphs and functions of a SavedModel.
 
-    An operation of `ALLOWED` belongs anywhere. `SaveV2` and its like belong into the function that the saver calls to
-    save, `RestoreV2` into the one that it calls to restore, and there only with the path that the caller gives and,
-    while it saves, TensorFlow's own endings; and only as long as nothing else, such as a signature, calls these
-    functions or uses what they return. A reference to a function that the library does not have is disallowed, too: it
+    An operation in `ALLOWED` may be anywhere. The operations in `SAVING` may be in the function that the saver calls to
+    save, and `RestoreV2` in the function that it calls to restore, under two conditions. Their path is the one that the
+    caller gives, to which saving may add TensorFlow's own endings. And nothing else, such as a signature, calls these
+    functions or uses what they return. A reference to a function that is not in the library is disallowed, too: it
     would mean an operation, or nothing.
 
     Args:
-        saved_model: a `tensorflow.core.protobuf.saved_model_pb2.SavedModel`.
+        saved_model: the message in `saved_model.pb`.
 
     Returns:
-        A list of `DisallowedOperation`.
+        The disallowed operations; an empty list for an export of this package.
     """
-    return [disallowed for meta in saved_model.meta_graphs for disallowed in _foreign_in(meta)]
+    return [disallowed for meta in saved_model.meta_graphs for disallowed in _disallowed_in(meta)]
 
 
-def _foreign_in(meta):
+def _disallowed_in(meta: MetaGraphDef) -> Iterator[DisallowedOperation]:
     library = meta.graph_def.library
     known = {function.signature.name for function in library.function}
     saver = _saver_functions(meta)
-    yield from _foreign_nodes(meta.graph_def.node, "the main graph", known)
+    yield from _disallowed_nodes(meta.graph_def.node, "the main graph", known)
     for function in library.function:
         name, special = function.signature.name, saver.get(function.signature.name, frozenset())
         paths = _Paths(function)
         nodes = [node for node in function.node_def if node.op not in special or not paths.are_the_callers(node)]
-        yield from _foreign_nodes(nodes, f"function {name}", known)
+        yield from _disallowed_nodes(nodes, f"function {name}", known)
         yield from (
             DisallowedOperation(missing, "an attribute", f"function {name}")
             for missing in sorted(set(_named_functions(function.attr)) - known)
@@ -80,7 +90,7 @@ def _foreign_in(meta):
     yield from (DisallowedOperation(missing, "a gradient", "the library") for missing in sorted(gradients - known))
 
 
-def _foreign_nodes(nodes, where, known):
+def _disallowed_nodes(nodes: Iterable, where: str, known: set[str]) -> Iterator[DisallowedOperation]:
     for node in nodes:
         if node.op not in ALLOWED:
             yield DisallowedOperation(node.op, node.name, where)
@@ -94,11 +104,11 @@ class _Paths:
     def __init__(self, function):
         self._given = [argument.name for argument in function.signature.input_arg[:1]]
         count = Counter(node.name for node in function.node_def)
-        # With two nodes of a name, which of them is meant is nobody's to say.
+        # If two nodes have the same name, nobody can say which of them is meant.
         self._nodes = {node.name: node for node in function.node_def if count[node.name] == 1}
 
     def are_the_callers(self, node):
-        """Whether a node of `SAVING` or `RESTORING` has the path of the caller, exactly as TensorFlow writes it."""
+        """Whether a node of `SAVING` or `RESTORING` has the caller's path, exactly as TensorFlow writes it."""
         if node.op == "RestoreV2":
             return node.input[:1] == self._given
         if node.op == "ShardedFilename":
@@ -125,7 +135,7 @@ class _Paths:
         return values is not None and len(values.string_val) == 1 and values.string_val[0] in ENDINGS
 
     def _inputs(self, tensor, operation):
-        """The data inputs of the node that makes a tensor, if it is this operation; else none."""
+        """The data inputs of the node that makes a tensor; none if it is another operation."""
         node = self._node(tensor)
         if node is None or node.op != operation:
             return []
@@ -135,8 +145,8 @@ class _Paths:
         return self._nodes.get(tensor.partition(":")[0])
 
 
-def _saver_functions(meta):
-    """`{name: operations it may have}` of the functions that save and restore, if the saver alone calls them."""
+def _saver_functions(meta: MetaGraphDef) -> dict[str, frozenset[str]]:
+    """`{name: operations it may have}` of the functions that save and restore, if only the saver calls them."""
     found = {}
     saver = meta.saver_def
     used = _used_nodes(meta)
@@ -146,11 +156,11 @@ def _saver_functions(meta):
         path = saver.filename_tensor_name.removesuffix(":0")
         if len(calls) == 1 and calls[0].input[:1] == [path] and name not in used:
             found[calls[0].attr["f"].func.name] = operations
-    calls = Counter(_all_references(meta))
-    return {name: operations for name, operations in found.items() if calls[name] == 1}
+    references = Counter(_all_references(meta))
+    return {name: operations for name, operations in found.items() if references[name] == 1}
 
 
-def _used_nodes(meta):
+def _used_nodes(meta: MetaGraphDef) -> set[str]:
     """The names of all nodes whose result something uses: another node, a signature, a collection."""
     tensors = [name for node in meta.graph_def.node for name in node.input]
     for signature in meta.signature_def.values():
@@ -164,8 +174,8 @@ def _used_nodes(meta):
     return {tensor.removeprefix("^").partition(":")[0] for tensor in tensors}
 
 
-def _all_references(meta):
-    """Every mention of a function by a node, by a function, by the object graph or as a gradient."""
+def _all_references(meta: MetaGraphDef) -> Iterator[str]:
+    """The names of functions, one for each mention by a node, a function, the object graph or a gradient."""
     graph, library = meta.graph_def, meta.graph_def.library
     for nodes in [graph.node, *(function.node_def for function in library.function)]:
         for node in nodes:
@@ -180,8 +190,8 @@ def _all_references(meta):
         yield node.bare_concrete_function.concrete_function_name
 
 
-def _named_functions(attributes):
-    """The names of all functions in attributes, those in attributes of functions included."""
+def _named_functions(attributes: Mapping) -> Iterator[str]:
+    """The names of all functions in attributes, including those in attributes of functions."""
     for value in attributes.values():
         for function in [value.func] if value.HasField("func") else value.list.func:
             yield function.name

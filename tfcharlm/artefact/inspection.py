@@ -1,7 +1,9 @@
-"""What a SavedModel is, told from its files alone: nothing of it is loaded or run."""
+"""What a SavedModel is, told from its files: nothing is loaded or run."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
@@ -20,12 +22,18 @@ MAX_GRAPH = 2**29
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """A signature: its name, and `(name, dtype, shape)` of each input and output; an open dimension is None, an
-    unknown rank is "unknown"."""
+    """A signature of a SavedModel.
+
+    Args:
+        name: such as "generate".
+        inputs: `(name, dtype, shape)` of each input, sorted by name. An open dimension is None, and a shape of unknown
+            rank is "unknown".
+        outputs: the same for each output.
+    """
 
     name: str
-    inputs: tuple
-    outputs: tuple
+    inputs: tuple[tuple[str, str, tuple[int | None, ...] | str], ...]
+    outputs: tuple[tuple[str, str, tuple[int | None, ...] | str], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,52 +41,57 @@ class Inspection:
     """What `inspect_model` found.
 
     Args:
-        directory: the SavedModel, with its version.
-        vocabulary: a `Vocabulary`; None if there is none that can be read.
-        version: the version of tfcharlm that wrote it, or None.
-        signatures: tuple of `Signature`, sorted by name.
+        directory: the directory of the SavedModel, with its version.
+        vocabulary: the `Vocabulary`; None if the configuration cannot be read.
+        version: the version of tfcharlm that wrote the export; None if the configuration cannot be read.
+        signatures: sorted by name; each has a `name`, and `(name, dtype, shape)` of each of its `inputs` and `outputs`.
         operations: number of nodes in all graphs and functions.
         functions: number of functions.
-        differences: tuple of sentences about what is not as exported: sums, files, the configuration, the index of the
-            variables, the signatures. What `load_model` refuses has some.
-        disallowed: tuple of `DisallowedOperation`, what no export of tfcharlm needs.
+        differences: one line for everything that is not as it was exported: checksums, files, the configuration, the
+            index of the variables, the signatures. A directory that `load_model` refuses has at least one.
+        disallowed: the operations that no export of tfcharlm needs, each with `operation`, `name` and `where`.
     """
 
     directory: Path
     vocabulary: Vocabulary | None
     version: str | None
-    signatures: tuple
+    signatures: tuple[Signature, ...]
     operations: int
     functions: int
-    differences: tuple
+    differences: tuple[str, ...]
     disallowed: tuple[DisallowedOperation, ...]
 
     @property
-    def is_plain_export(self):
-        """Whether it is a whole export of tfcharlm with nothing disallowed in it."""
+    def is_plain_export(self) -> bool:
+        """Whether this is an unchanged export of tfcharlm without a disallowed operation."""
         return not self.differences and not self.disallowed
 
 
-def inspect_model(directory):
-    """Says what a SavedModel is without loading it, whoever wrote it.
+def inspect_model(directory: Path | str) -> Inspection:
+    """Describes a SavedModel without loading it, and finds what an export of tfcharlm would not have.
 
-    All nodes of all graphs and all functions are looked at, also those that no signature reaches: see
-    `tfcharlm.artefact.graph_operations`. An operation that is on the list can do what exports do, at most: compute, and take memory
-    and time without end.
+    Use it before TensorFlow loads a directory from a stranger, whose graph may hold operations that read or write
+    files. All nodes of all graphs and functions, also those that no signature reaches, are compared with a list of the
+    operations that exports of tfcharlm need. With these alone a graph can do no more than compute, though it may take
+    memory and time without end.
 
     Args:
-        directory: a SavedModel, or a directory of versions of one, as for `load_model`.
+        directory: a SavedModel such as `saved_models/<name>/<version>`, or `saved_models/<name>` for its latest
+            version.
 
     Returns:
-        An `Inspection`. What is no model of tfcharlm has `differences` that say so.
+        An `Inspection`. Its `is_plain_export` is True for an unchanged export of tfcharlm; otherwise `differences` and
+        `disallowed` say why not.
 
     Raises:
-        ValueError: there is no SavedModel, or its `saved_model.pb` cannot be read (at most 512 MiB are).
+        ValueError: there is no SavedModel, or its `saved_model.pb` cannot be read or is larger than 512 MiB.
 
     Example:
 
-    >>> directory = CharLM(Vocabulary("abc\\n"), [RNNCell(5)]).export(tempfile.mkdtemp() + "/abc/1")
-    >>> inspection = inspect_model(directory)
+    >>> import tempfile
+    >>> import tfcharlm
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.RNNCell(5)])
+    >>> inspection = tfcharlm.inspect_model(model.export(tempfile.mkdtemp() + "/abc/1"))
     >>> inspection.is_plain_export, inspection.vocabulary.level, len(inspection.vocabulary)
     (True, 'char', 4)
     >>> inspection.signatures[0].outputs
@@ -93,8 +106,8 @@ def inspect_model(directory):
     library = [function for meta in graph.meta_graphs for function in meta.graph_def.library.function]
     return Inspection(
         directory=directory,
-        vocabulary=config and config["model"]["vocabulary"],
-        version=config and config["tfcharlm"],
+        vocabulary=None if config is None else config["model"]["vocabulary"],
+        version=None if config is None else config["tfcharlm"],
         signatures=signatures,
         operations=sum(len(meta.graph_def.node) for meta in graph.meta_graphs)
         + sum(len(function.node_def) for function in library),
@@ -104,23 +117,24 @@ def inspect_model(directory):
     )
 
 
-def _read_graph(directory):
+def _read_graph(directory: Path) -> SavedModel:
     path = directory / GRAPH
     try:
         graph = SavedModel.FromString(read_file(path, MAX_GRAPH))
     except (DecodeError, OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a SavedModel: {' '.join(str(error).split())}") from error
     if not graph.meta_graphs:
-        raise ValueError(f"{path} is no SavedModel: it has no graph.")
+        raise ValueError(f"{path} is not a SavedModel: it has no graph.")
     return graph
 
 
-def _read_export(directory):
+def _read_export(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """`(configuration or None, differences)`."""
-    config, differences = None, []
+    config = None
+    differences: list[str] = []
     try:
         files, differences = check_manifest(directory)
-        # TensorFlow looks for these as well, and nothing here has looked into them.
+        # TensorFlow looks for these files as well, and they are not inspected.
         differences += [f"{name!r} is a graph beside {GRAPH}" for name in sorted(files) if _is_other_graph(name)]
         config = read_config(directory, files)
         check_weights(directory, files, config["model"])
@@ -133,25 +147,29 @@ def _is_other_graph(name):
     return name.startswith("saved_model.") and name != GRAPH
 
 
-def _graph_differences(graph, signatures, needed):
+def _graph_differences(
+    graph: SavedModel, signatures: Iterable[Signature], needed: dict[str, tuple[dict[str, str], dict[str, str]]]
+) -> Iterator[str]:
     if [list(meta.meta_info_def.tags) for meta in graph.meta_graphs] != [["serve"]]:
         yield f"{GRAPH} must have one graph with the tag 'serve'"
         return
     found = {signature.name: signature for signature in signatures}
     yield from (f"it has no signature {name!r}" for name in sorted(needed.keys() - found.keys()))
-    yield from (f"its signature {name!r} is none of an export" for name in sorted(found.keys() - needed.keys()))
+    yield from (f"its signature {name!r} is not one of an export" for name in sorted(found.keys() - needed.keys()))
     for name in sorted(needed.keys() & found.keys()):
-        wanted = tuple(sorted(dtypes.items()) for dtypes in needed[name])
-        there = tuple([tensor[:2] for tensor in tensors] for tensors in (found[name].inputs, found[name].outputs))
-        if there != wanted:
-            wanted, there = ([", ".join(map(" ".join, side)) for side in sides] for sides in (wanted, there))
+        expected = tuple(sorted(dtypes.items()) for dtypes in needed[name])
+        received = tuple([tensor[:2] for tensor in tensors] for tensors in (found[name].inputs, found[name].outputs))
+        if received != expected:
+            (inputs, outputs), (received_inputs, received_outputs) = (
+                [", ".join(map(" ".join, side)) for side in sides] for sides in (expected, received)
+            )
             yield (
-                f"its signature {name!r} must take {wanted[0]} and give {wanted[1]}; "
-                f"it takes {there[0] or 'nothing'} and gives {there[1] or 'nothing'}"
+                f"its signature {name!r} must take {inputs} and give {outputs}; "
+                f"it takes {received_inputs or 'nothing'} and gives {received_outputs or 'nothing'}"
             )
 
 
-def _signatures(graph):
+def _signatures(graph: SavedModel) -> Iterator[Signature]:
     for meta in graph.meta_graphs:
         for name, signature in meta.signature_def.items():
             if name != "__saved_model_init_op":

@@ -1,31 +1,41 @@
 """What an exported directory consists of: names of files, versions, weights and their order, signatures."""
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from tfcharlm.generation import SAMPLING_SPECS
 from tfcharlm.layers import CELLS
+from tfcharlm.text import Vocabulary
 
 GRAPH = "saved_model.pb"
 INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00001"
-# TensorFlow copies this folder along and does not look into it.
+# TensorFlow copies this folder and does not read it.
 EXTRA = "assets.extra"
 CONFIG, MANIFEST = f"{EXTRA}/config.json", f"{EXTRA}/manifest.json"
-# What `tfcharlm train` and `tune` put there: the settings of the run, its learning curve as a table and as a picture.
+# What `tfcharlm train` and `tune` add to it: the settings of the run, its learning curve as a table and as a picture.
 TRAINING, LEARNING_CURVE, LEARNING_CURVE_IMAGE = "training.json", "learning_curve.csv", "learning_curve.png"
-# What TensorFlow takes for a pattern of paths when it reads a checkpoint.
+# With one of these characters in a path, TensorFlow's reader of checkpoints takes it for a pattern of paths.
 PATTERN_CHARACTERS = "*?[]\\"
 ADVICE = "give a directory that `tfcharlm train` or CharLM.export made, such as saved_models/shakespeare"
 KERAS_NUM_BLOCKS = {keras.layers.SimpleRNNCell: 1, keras.layers.LSTMCell: 4, keras.layers.GRUCell: 3}
 NUM_BLOCKS = KERAS_NUM_BLOCKS | {cell: cell.num_blocks for cell in CELLS.values()}
 
 
-def weights(vocabulary, cells, embedding_dim, dtype, skip_connections=False, **_):
-    """The `(shape, dtype name)` of each of `model.weights`, in their order, without a model.
+def weights(
+    vocabulary: Vocabulary,
+    cells: Sequence[keras.layers.Layer],
+    embedding_dim: int,
+    dtype: keras.DTypePolicy,
+    skip_connections: bool = False,
+    **_: Any,
+) -> Iterator[tuple[tuple[int, ...], str]]:
+    """The `(shape, dtype name)` of each of `model.weights`, in their order, without making a model.
 
-    Arguments: the parts of a model, as `tfcharlm.artefact.config_schema.parse` gives them.
+    The arguments are the parts of a model, as `config_schema.parse` returns them.
     """
     yield (len(vocabulary), embedding_dim), dtype.variable_dtype
     below, more, outputs = embedding_dim, 0, []
@@ -44,15 +54,18 @@ def weights(vocabulary, cells, embedding_dim, dtype, skip_connections=False, **_
     yield (len(vocabulary),), dtype.variable_dtype
 
 
-def signatures(cells, dtype, **_):
-    """The dtypes of inputs and outputs of each signature: `{name: ({input: dtype}, {output: dtype})}`.
+def signatures(
+    cells: Sequence[keras.layers.Layer], dtype: keras.DTypePolicy, **_: Any
+) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+    """The dtypes of the inputs and outputs of each signature: `{name: ({input: dtype}, {output: dtype})}`.
 
-    Arguments: the parts of a model, as `tfcharlm.artefact.config_schema.parse` gives them.
+    The arguments are the parts of a model, as `config_schema.parse` returns them.
     """
-    # With no rows: only the dtypes are needed, and no memory.
+    # A batch of 0 rows needs no memory, and has the same dtypes.
     states = keras.tree.flatten([cell.get_initial_state(batch_size=0) for cell in cells])
     states = {f"state_{i}": keras.backend.standardize_dtype(state.dtype) for i, state in enumerate(states)}
-    sampling = {spec.name: spec.dtype.name for spec in SAMPLING_SPECS}
+    specs: tuple = SAMPLING_SPECS
+    sampling = {spec.name: spec.dtype.name for spec in specs}
     generate = {"prompts": "string", "max_length": "int32", "seed": "int64"} | sampling, {"text": "string"}
     scores = {"log_probability": "float64", "tokens": "int32", "bits_per_character": "float64"}
     return {
@@ -63,13 +76,19 @@ def signatures(cells, dtype, **_):
     }
 
 
-def versions(directory):
+def versions(directory: Path | str) -> dict[int, Path]:
     """The versions in `saved_models/<name>`: `{number: path}`."""
     return {int(path.name): path for path in Path(directory).glob("*") if path.name.isdecimal()}
 
 
-def next_version(directory):
-    """The path of the version after the last one in `saved_models/<name>`.
+def next_version(directory: Path | str) -> Path:
+    """The path of the version after the latest one.
+
+    Args:
+        directory: `saved_models/<name>`; it need not exist.
+
+    Returns:
+        `saved_models/<name>/<version>`, which does not exist yet; version 1 if there is none.
 
     Example:
 
@@ -81,11 +100,27 @@ def next_version(directory):
     return Path(directory) / str(max(versions(directory), default=0) + 1)
 
 
-def latest_version(directory):
-    """The directory itself if it is a SavedModel, else its subdirectory with the greatest number as its name.
+def latest_version(directory: Path | str) -> Path:
+    """The directory itself if it is a SavedModel; otherwise the latest version in it.
+
+    Args:
+        directory: `saved_models/<name>/<version>` or `saved_models/<name>`.
+
+    Returns:
+        `saved_models/<name>/<version>`.
 
     Raises:
-        ValueError: there is no such directory, or it is neither.
+        ValueError: there is no such directory, it has no version, or its latest version is a symbolic link.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> from tfcharlm.artefact import latest_version
+    >>> directory = pathlib.Path(tempfile.mkdtemp())
+    >>> for version in ("9", "10"):
+    ...     (directory / version).mkdir()
+    >>> latest_version(directory).name
+    '10'
     """
     directory = Path(directory)
     if not directory.is_dir():
@@ -101,8 +136,17 @@ def latest_version(directory):
     return latest
 
 
-def check_no_pattern(path):
-    """Raises a ValueError for a path that TensorFlow's reader of checkpoints would take for a pattern of paths."""
+def check_no_pattern(path: Path | str) -> None:
+    """Checks that TensorFlow's reader of checkpoints will not take a path for a pattern of paths.
+
+    Raises:
+        ValueError: the path has one of the characters `*?[]` or a backslash.
+
+    Example:
+
+    >>> from tfcharlm.artefact import check_no_pattern
+    >>> check_no_pattern("saved_models/shakespeare")
+    """
     if set(PATTERN_CHARACTERS) & set(str(path)):
         raise ValueError(
             f"{path} has one of the characters {PATTERN_CHARACTERS}, which TensorFlow cannot read; rename it."

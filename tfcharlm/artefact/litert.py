@@ -1,26 +1,32 @@
-"""LiteRT, once TensorFlow Lite: TensorFlow's own converter over `model.step`."""
+"""LiteRT, formerly TensorFlow Lite: TensorFlow's own converter, applied to `model.step`."""
 
 import re
 import tempfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfcharlm.artefact.edge_files import checked_target, named_states, publish
+from tfcharlm.artefact.protocol import ExportableModel
 
 
-def export_litert(model, filepath):
+def export_litert(model: ExportableModel, filepath: Path | str) -> Path:
     """Writes one step of a model as a LiteRT file of built-in operations, and beside it `<filepath>.json`.
 
     The signature `step` takes `tokens` int32 (B, 1) and `state_0`, `state_1`, ... float32 (B, units), in the order of
-    `model.initial_state`, and returns `logits` float32 (B, 1, V) and `next_state_0`, ... (B, units). B is 1 until the
-    inputs are resized, which a signature runner does by itself. A model of bfloat16 computes in float32 there, with
-    the weights that it has.
+    `model.initial_state`. It returns `logits` float32 (B, 1, V) and `next_state_0`, ... (B, units). B is 1 until the
+    inputs are resized, which a signature runner does by itself. A bfloat16 model is converted to float32, with the
+    same weights.
 
-    The JSON file has what turns a text into ids and back: `format`, `level` and `tokens` of the vocabulary; `pattern`,
-    a regular expression whose matches are the tokens of a text (at level "byte" of its UTF-8, a character a byte);
-    `start`, the ids that `generate` reads before a prompt (of the newline, if there is one); and `states`, a list of
-    `{"input": name, "output": name, "shape": [null, units]}`. States begin as zeros.
+    The JSON file has what turns text into ids and back:
+
+    - `format`, and `level` and `tokens` of the vocabulary;
+    - `pattern`, a regular expression whose matches are the tokens of a text (at level "byte": of its UTF-8, with one
+      character for each byte);
+    - `start`, the ids that `generate` reads before a prompt: that of the newline, if there is one;
+    - `states`, a list of `{"input": name, "output": name, "shape": [null, units]}`. States start as zeros.
 
     Args:
         model: a `CharLM`, with cells of any kind.
@@ -31,14 +37,17 @@ def export_litert(model, filepath):
 
     Raises:
         FileExistsError: the file or its JSON file exists already; nothing is overwritten.
-        ValueError: another ending, or a cell that does not begin with zeros or that LiteRT's built-in operations do
-            not suffice for.
+        ValueError: `filepath` has another ending, a cell does not start with zeros, or a cell needs more than LiteRT's
+            built-in operations.
 
     Example, with the package `ai-edge-litert`:
 
-    >>> model = CharLM(Vocabulary("abc\\n"), [LSTMCell(5)])
-    >>> path = export_litert(model, tempfile.mkdtemp() + "/abc.tflite")
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tfcharlm
     >>> from ai_edge_litert.interpreter import Interpreter
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.LSTMCell(5)])
+    >>> path = tfcharlm.export_litert(model, tempfile.mkdtemp() + "/abc.tflite")
     >>> step = Interpreter(str(path)).get_signature_runner("step")
     >>> zeros = np.zeros((1, 5), np.float32)
     >>> results = step(tokens=np.array([[2]], np.int32), state_0=zeros, state_1=zeros)
@@ -52,14 +61,14 @@ def export_litert(model, filepath):
     return publish(target, _converted(_in_float32(model), states), model, states)
 
 
-def _converted(model, states):
+def _converted(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
     specs = [tf.TensorSpec([None, 1], tf.int32, "tokens")]
     specs += [tf.TensorSpec(state["shape"], tf.float32, state["input"]) for state in states]
 
     @tf.function(input_signature=specs, autograph=False)
-    def step(tokens, *states_before):
-        logits, states_after = model.step(tokens, states_before)
-        return {"logits": logits, **{state["output"]: value for state, value in zip(states, states_after, strict=True)}}
+    def step(tokens, *old_states):
+        logits, next_states = model.step(tokens, old_states)
+        return {"logits": logits, **{state["output"]: value for state, value in zip(states, next_states, strict=True)}}
 
     module = tf.Module()
     module.model_variables = [variable.value for variable in model.variables]
@@ -69,7 +78,7 @@ def _converted(model, states):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
             return converter.convert()
-        except Exception as error:  # the converter's own class has no public name
+        except Exception as error:  # the class of the converter's errors is not public
             missing = re.findall(r"(?:Select|Custom) ops: (.+)", str(error))
             if not missing:
                 raise
@@ -81,7 +90,7 @@ def _converted(model, states):
 
 
 def _in_float32(model):
-    """The model, or one with the same weights that computes in float32: LiteRT has no bfloat16 to speak of."""
+    """The model, or one with the same weights that computes in float32: LiteRT hardly supports bfloat16."""
     if model.compute_dtype == model.variable_dtype == "float32":
         return model
     twin = type(model).from_config(_with_dtype(model.get_config(), "float32"))

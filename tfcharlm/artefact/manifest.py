@@ -1,7 +1,8 @@
-"""The sums of an export: a file that is missing, added or changed is noticed, down to a bit."""
+"""The checksums of an export: a missing or added file, and every changed bit, is noticed."""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,44 +13,59 @@ MAX_MANIFEST = 2**20
 
 
 class File(NamedTuple):
+    """The size of a file in bytes, and its SHA-256 in hexadecimal."""
+
     bytes: int
     sha256: str
 
 
-def write_manifest(directory):
-    """Writes the sizes and SHA-256 sums of all files of `directory` into its `assets.extra/manifest.json`."""
+def write_manifest(directory: Path | str) -> None:
+    """Writes the sizes and SHA-256 sums of all files in `directory` to its `assets.extra/manifest.json`."""
     Path(directory, MANIFEST).write_bytes(_canonical(_sums(directory)))
 
 
-def check_manifest(directory):
+def check_manifest(directory: Path | str) -> tuple[dict[str, File], list[str]]:
     """Compares a directory with its manifest.
 
-    A manifest says that nothing was changed by accident or underway. Who can write the directory can write a manifest
-    that agrees: what is in the files must be checked as well.
+    A manifest shows that nothing was changed by accident or on the way. Whoever can write the directory can also write
+    a manifest that agrees with it, so the content of the files must be checked as well.
 
     Args:
         directory: an export.
 
     Returns:
-        `(files, differences)`: `{name: File(bytes, sha256)}` of what is there without the manifest, and a list of
-        sentences about what the manifest says otherwise, empty if there is nothing.
+        `(files, differences)`: `{name: File(bytes, sha256)}` of all files but the manifest, and one line for each file
+        that the manifest describes differently; an empty list if all files agree.
 
     Raises:
-        ValueError: there are links or other irregular files, or the manifest is damaged itself.
+        ValueError: there are links or other irregular files, or the manifest itself is damaged.
     """
     sizes = list_files(directory)
     if MANIFEST not in sizes:
-        return {}, [f"it has no {MANIFEST}, so it is no tfcharlm model, or of a version before 0.1"]
+        return {}, [f"it has no {MANIFEST}, so it is not a tfcharlm model, or from a version before 0.1"]
     stored = read_file(Path(directory, MANIFEST), MAX_MANIFEST)
     files = _sums(directory)
-    # Bytes and not what they mean: so no bit of the manifest itself can change unnoticed.
+    # The bytes are compared, not their meaning: so no bit of the manifest itself can change unnoticed.
     if stored == _canonical(files):
         return files, []
     return files, _differences(files, _parse(stored)) or [f"{MANIFEST} is not as an export writes it"]
 
 
-def read_listed(directory, name, files, limit):
-    """The bytes of a file that `check_manifest` has seen, the same bytes again; ValueError if they are others."""
+def read_listed(directory: Path | str, name: str, files: Mapping[str, File], limit: int) -> bytes:
+    """Reads a file that `check_manifest` has seen.
+
+    Args:
+        directory: an export.
+        name: the path of the file in it.
+        files: as `check_manifest` returned them.
+        limit: how many bytes are read at most.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ValueError: there is no such file, it is too large, or it has changed since `check_manifest`.
+    """
     if name not in files:
         raise ValueError(f"it has no {name}")
     content = read_file(Path(directory, name), limit)
@@ -77,13 +93,13 @@ def _parse(stored):
 def _differences(files, recorded):
     differences = []
     for name in sorted(files.keys() | recorded.keys()):
-        there, then = files.get(name), recorded.get(name)
-        if there is None:
+        found, expected = files.get(name), recorded.get(name)
+        if found is None:
             differences.append(f"{name!r:.200} is missing")
-        elif then is None:
+        elif expected is None:
             differences.append(f"{name!r:.200} was added")
-        elif there.bytes != then.bytes:
-            differences.append(f"{name!r:.200} has {there.bytes} bytes instead of {then.bytes!r:.30}")
-        elif there != then:
-            differences.append(f"{name!r:.200} has been changed (its SHA-256 sum is another)")
+        elif found.bytes != expected.bytes:
+            differences.append(f"{name!r:.200} has {found.bytes} bytes instead of {expected.bytes!r:.30}")
+        elif found != expected:
+            differences.append(f"{name!r:.200} has been changed (its SHA-256 sum differs)")
     return differences

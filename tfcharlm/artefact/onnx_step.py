@@ -1,26 +1,31 @@
-"""ONNX, written down from the weights: a handful of operators a cell.
+"""ONNX, written directly from the weights: a handful of operators for each cell.
 
-tf2onnx 1.17 converts `model.step` too, and with it any cell. It is left out because it stands on private parts of
+tf2onnx 1.17 also converts `model.step`, and any cell with it. It is not used, because it depends on private parts of
 TensorFlow, and its releases did not run with NumPy 2 for more than a year (onnx/tensorflow-onnx, issue 2373).
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfcharlm.artefact.edge_files import checked_target, named_states, publish
+from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.layers import CELLS, LSTMCell, RNNCell
 
-# Every onnxruntime since 1.12 (2022) reads them; what came later would serve a step nothing.
+# Every onnxruntime since 1.12 (2022) reads them. Nothing that came later is of use to a step.
 OPSET, IR_VERSION = 17, 8
 
 
-def export_onnx(model, filepath):
+def export_onnx(model: ExportableModel, filepath: Path | str) -> Path:
     """Writes one step of a model as an ONNX file, and beside it `<filepath>.json`.
 
     Names, shapes and the JSON file are those of `tfcharlm.export_litert`; the batch dimension is open. The operators
-    are of the standard domain, set 17. Arithmetic is float32, whatever the model computes in.
+    are from the standard domain, operator set 17. The arithmetic is float32, whatever the dtype of the model.
 
     Args:
         model: a `CharLM` whose cells are `RNNCell`, `LSTMCell`, or Keras's `SimpleRNNCell`, `LSTMCell`, `GRUCell` or
@@ -34,13 +39,17 @@ def export_onnx(model, filepath):
     Raises:
         FileExistsError: the file or its JSON file exists already; nothing is overwritten.
         ImportError: the package `onnx` is not installed.
-        ValueError: another ending, or another cell or activation.
+        ValueError: `filepath` has another ending, a cell does not start with zeros, or there is another cell or
+            activation.
 
     Example, with the package `onnxruntime`:
 
-    >>> model = CharLM(Vocabulary("abc\\n"), [LSTMCell(5)])
-    >>> path = export_onnx(model, tempfile.mkdtemp() + "/abc.onnx")
+    >>> import tempfile
+    >>> import numpy as np
     >>> import onnxruntime
+    >>> import tfcharlm
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.LSTMCell(5)])
+    >>> path = tfcharlm.export_onnx(model, tempfile.mkdtemp() + "/abc.onnx")
     >>> session = onnxruntime.InferenceSession(str(path))
     >>> zeros = np.zeros((2, 5), np.float32)
     >>> inputs = {"tokens": np.array([[2], [0]], np.int32), "state_0": zeros, "state_1": zeros}
@@ -55,22 +64,24 @@ def export_onnx(model, filepath):
     return publish(target, _written(model, states), model, states)
 
 
-def _written(model, states):
+def _written(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
     try:
         import onnx
     except ImportError as error:
         raise ImportError('an ONNX file needs the package onnx; type pip install "tfcharlm[edge]"') from error
     graph = _Graph(onnx)
-    inputs, final_states, outputs = iter([state["input"] for state in states]), [], []
+    inputs = iter([state["input"] for state in states])
+    final_states: list[str] = []
+    outputs: list[str] = []
     token = graph("Gather", model.embedding.embeddings, graph("Squeeze", "tokens", np.array([1])))
     for layer in model.recurrent:
         x = token
         if outputs:
             x = graph("Concat", outputs[-1], token, axis=1) if model.skip_connections else outputs[-1]
         for cell in _known(layer.cells):
-            states_before = [next(inputs) for _ in keras.tree.flatten(cell.state_size)]
-            x, *states_after = _EQUATIONS[type(cell)](cell, graph, x, *states_before)
-            final_states += states_after
+            old_states = [next(inputs) for _ in keras.tree.flatten(cell.state_size)]
+            x, *next_states = _EQUATIONS[type(cell)](cell, graph, x, *old_states)
+            final_states += next_states
         outputs.append(x)
     x = graph("Concat", *outputs, axis=1) if model.skip_connections else outputs[-1]
     logits = graph("Add", graph("MatMul", x, model.head.kernel), model.head.bias)
@@ -83,42 +94,47 @@ def _written(model, states):
     )
 
 
-def _known(cells):
+def _known(cells: Iterable[keras.layers.Layer]) -> Iterator[keras.layers.Layer]:
     for cell in cells:
         if type(cell) not in _EQUATIONS:
             known = ", ".join(sorted({kind.__name__ for kind in _EQUATIONS}))
-            raise ValueError(f"{type(cell).__name__} has no ONNX form here; {known} have.")
+            raise ValueError(f"a cell for ONNX must be one of {known}; received {type(cell).__name__}.")
         yield cell
 
 
 class _Graph:
-    """A list of operations. A call adds one, of names and arrays, and gives the name of its result."""
+    """A list of operations. A call adds an operation on names and arrays, and returns the name of its result."""
 
-    def __init__(self, onnx):
-        self._onnx, self._nodes, self._constants = onnx, [], []
+    def __init__(self, onnx: ModuleType) -> None:
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
 
-    def __call__(self, operation, *operands, parts=1, **attributes):
+    def __call__(self, operation: str, *operands: Any, parts: int = 1, **attributes: Any) -> Any:
         names = [operand if isinstance(operand, str) else self._constant(operand) for operand in operands]
         results = [f"{operation}_{len(self._nodes)}_{part}" for part in range(parts)]
         self._nodes.append(self._onnx.helper.make_node(operation, names, results, **attributes))
         return results[0] if parts == 1 else results
 
-    def pre_activation(self, cell, x, h):
+    def pre_activation(self, cell: keras.layers.Layer, x: str, h: str) -> str:
         """x W + h U + b."""
         z = self("Add", self("MatMul", x, cell.kernel), self("MatMul", h, cell.recurrent_kernel))
         return self("Add", z, cell.bias) if cell.use_bias else z
 
-    def activation(self, cell, attribute, z):
-        """The activation of a cell that is in its `attribute`."""
+    def activation(self, cell: keras.layers.Layer, attribute: str, z: str) -> str:
+        """Applies the activation that a cell has as its `attribute`."""
         function = getattr(cell, attribute)
         if function not in _ACTIVATIONS:
             name = getattr(function, "__name__", type(function).__name__)
             known = ", ".join(known.__name__ for known in _ACTIVATIONS)
-            raise ValueError(f"{attribute} {name} of {type(cell).__name__} has no ONNX form here; {known} have.")
+            raise ValueError(
+                f"{attribute} of a {type(cell).__name__} for ONNX must be one of {known}; received {name}."
+            )
         operation, attributes = _ACTIVATIONS[function]
         return self(operation, z, **attributes)
 
-    def name(self, name, value):
+    def name(self, name: str, value: str) -> None:
+        """Gives a result a name of the user's choice, which an output of the model needs."""
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
 
     def _constant(self, value):
@@ -128,7 +144,8 @@ class _Graph:
         self._constants.append(self._onnx.numpy_helper.from_array(array, f"constant_{len(self._constants)}"))
         return self._constants[-1].name
 
-    def serialized(self, inputs, outputs):
+    def serialized(self, inputs: Mapping[str, list], outputs: Mapping[str, list]) -> bytes:
+        """The bytes of an ONNX file with these inputs and outputs, `{name: shape}`."""
         helper, types = self._onnx.helper, self._onnx.TensorProto
 
         def described(shapes):
@@ -178,7 +195,7 @@ _EQUATIONS = {
     keras.layers.GRUCell: _gru,
 } | {cell: cell.onnx_equation for cell in CELLS.values()}
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[Any, tuple[str, dict[str, Any]]] = {
     keras.activations.tanh: ("Tanh", {}),
     keras.activations.sigmoid: ("Sigmoid", {}),
     keras.activations.relu: ("Relu", {}),

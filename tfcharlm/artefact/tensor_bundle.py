@@ -1,13 +1,14 @@
-"""The variables of a SavedModel, read in Python: TensorFlow's own reader ends the process where a file is hostile.
+"""The variables of a SavedModel, read in Python: a hostile file makes TensorFlow's own reader end the process.
 
-`variables.index` is a table of LevelDB's format, without compression, from a variable's name to a `BundleEntryProto`:
-its dtype, its shape, and where its bytes stand in `variables.data-00000-of-00001`.
+`variables.index` is a table in the format of LevelDB, without compression. It maps the name of a variable to a
+`BundleEntryProto`: its dtype, its shape, and the position of its bytes in `variables.data-00000-of-00001`.
 
 Reference: TensorFlow, core/util/tensor_bundle/tensor_bundle.h; LevelDB, doc/table_format.md.
 """
 
 import math
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -18,24 +19,24 @@ MAX_ENTRIES, MAX_KEY, MAX_OTHER = 10_000, 200, 2**20
 MAGIC = bytes.fromhex("57fb808b247547db")
 FOOTER, TRAILER = 48, 5
 WEIGHT = "model_weights/{}/.ATTRIBUTES/VARIABLE_VALUE"
-# What `export` saves besides the weights: the seeds of dropout, 16 bytes a cell, and the names of all, 100 bytes each.
-# Nothing of it is used, but it stands in the same file.
+# What `export` saves besides the weights: the seeds of dropout, 16 bytes for each cell, and the names of all variables,
+# 100 bytes each. They are not used, but they are in the same file.
 OTHER = re.compile(r"other_variables/\d{1,6}/\.ATTRIBUTES/VARIABLE_VALUE|_CHECKPOINTABLE_OBJECT_GRAPH")
 
 
-def locate(index, data_size, expected):
-    """Where the weights stand, if the index has what is expected, and besides it at most 1 MiB that an export has.
+def locate(index: bytes, data_size: int, expected: Sequence[tuple[tuple[int, ...], str]]) -> list[int]:
+    """Finds the weights in the data file, if the index lists them, and besides them at most 1 MiB that an export has.
 
     Args:
         index: the bytes of `variables.index`.
-        data_size: the number of bytes of the only data file.
+        data_size: the size in bytes of the only data file.
         expected: a list of `(shape, dtype name)`, in the order of the weights.
 
     Returns:
         The offset of each weight in the data file.
 
     Raises:
-        ValueError: the table is damaged, or a name, dtype, shape, size or place is another than expected.
+        ValueError: the table is damaged, or a name, dtype, shape, size or position is not the expected one.
     """
     entries = _read_entries(index)
     _check_tiling(entries, data_size)
@@ -59,8 +60,10 @@ def locate(index, data_size, expected):
     return [entries[name].offset for name in names]
 
 
-def read_weights(data, offsets, expected):
-    """Arrays over the bytes of the data file, without a copy, at the places that `locate` gave."""
+def read_weights(
+    data: bytes, offsets: Iterable[int], expected: Iterable[tuple[tuple[int, ...], str]]
+) -> list[np.ndarray]:
+    """Arrays over the bytes of the data file, without a copy, at the offsets that `locate` returned."""
     return [
         np.frombuffer(data, tf.dtypes.as_dtype(dtype).as_numpy_dtype, math.prod(shape), offset).reshape(shape)
         for offset, (shape, dtype) in zip(offsets, expected, strict=True)
@@ -71,18 +74,18 @@ def _bytes(shape, dtype):
     return math.prod(shape) * tf.dtypes.as_dtype(dtype).size
 
 
-def _check_tiling(entries, data_size):
+def _check_tiling(entries: Mapping[str, BundleEntryProto], data_size: int) -> None:
     """The entries must cover the data file without a gap or an overlap, as TensorFlow writes them."""
     end = 0
     for entry in sorted(entries.values(), key=lambda entry: (entry.offset, entry.size)):
         if entry.shard_id or entry.slices or entry.offset != end or entry.size < 0:
-            raise ValueError("its variables do not stand one after the other in one file")
+            raise ValueError("its variables are not one after the other in one file")
         end += entry.size
     if end != data_size:
         raise ValueError(f"its variables need {end:,} bytes; their file has {data_size:,}")
 
 
-def _read_entries(index):
+def _read_entries(index: bytes) -> dict[str, BundleEntryProto]:
     try:
         entries = dict(_pairs(index))
         header = BundleHeaderProto.FromString(entries.pop(b"", b""))
@@ -93,11 +96,12 @@ def _read_entries(index):
         raise ValueError("the table of its variables is damaged") from error
 
 
-def _pairs(index):
+def _pairs(index: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The pairs (name, value) of a table, each name once."""
     if len(index) < FOOTER or not index.endswith(MAGIC):
         raise ValueError("the table of its variables is damaged")
-    footer, names = index[-FOOTER:], set()
+    footer = index[-FOOTER:]
+    names: set[bytes] = set()
     _, position = _handle(footer, 0)
     for _, handle in _block(index, *_handle(footer, position)[0]):
         for name, value in _block(index, *_handle(handle, 0)[0]):
@@ -107,8 +111,8 @@ def _pairs(index):
             yield name, value
 
 
-def _block(table, offset, size):
-    """The pairs (key, value) of a block; a key leaves out what it shares with the one before it."""
+def _block(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs (key, value) of a block. A key is stored without the prefix that it shares with the previous key."""
     end = offset + size
     if size < 4 or end + TRAILER > len(table) or table[end] != 0:
         raise ValueError("the table of its variables is damaged or compressed")

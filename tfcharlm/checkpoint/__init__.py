@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to continue, complete on the disk or known not to be."""
+"""Checkpoints: everything that a run needs to resume, complete on the disk or known to be damaged."""
 
 from tfcharlm.checkpoint.callback import SECONDS, Checkpoint
 from tfcharlm.checkpoint.protocol import ResumableModel

@@ -1,67 +1,92 @@
-"""The Keras callback that saves a run and lets `fit` go on with it."""
+"""The Keras callback that saves a run, and with which `fit` resumes it."""
 
 import contextlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfcharlm.atomic_files import lock
 from tfcharlm.checkpoint.progress import FitProgress
+from tfcharlm.checkpoint.protocol import ResumableModel
 from tfcharlm.checkpoint.state import check_same, run_fingerprint
 from tfcharlm.checkpoint.store import CheckpointError, CheckpointStore
 from tfcharlm.checks import POSITIVE
 
-# Half a minute's work is the most that a kill costs; a save takes less than a hundredth of that.
+# A kill costs half a minute of work at most; a save takes less than a hundredth of that.
 SECONDS = 30
 
-# These move weights or epochs behind the back of a run.
+# These change weights or epochs without the run knowing.
 NOT_BESIDE = keras.callbacks.BackupAndRestore, keras.callbacks.SwapEMAWeights
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves everything that a run needs to go on, and goes on with what is there.
+    """Saves a training run from time to time, and resumes it where it stopped.
 
-    Give it to `CharLM.fit`. If its directory is empty, the run begins and is saved from time to time; if not, the run
-    goes on, and with the same seed it ends with the same weights, bit for bit, as if it had never stopped. So the same
-    script can be started again whatever happened to it. A run that had ended is trained further only if no callback had
-    stopped it and `epochs` is higher than it was.
+    Give it to `CharLM.fit`. If its directory is empty, the run starts. If not, the run resumes, and with the same seed
+    it ends with the same weights, bit for bit, as a run that was never interrupted. So a script can simply be started
+    again, whatever happened to it. A run that had already ended is trained further only if `epochs` is higher than
+    before, and no callback had stopped it.
 
-    Kept are the weights, the optimizer with its learning rate, the position in the data, the rows' states, the counters
-    of dropout, metrics, the history, and of the other callbacks what `get_state()` returns (of JSON and NumPy arrays)
-    and `set_state(state)` takes. Keras's `EarlyStopping`, `ReduceLROnPlateau` and `ModelCheckpoint` need no such
-    methods; what other callbacks count, such as TensorBoard, or `ModelCheckpoint` with a number of batches, begins
-    anew, and `CSVLogger` needs `append=True`.
+    What is saved: the weights, the optimizer with its learning rate, the position in the data, the recurrent state of
+    every row, the counters of dropout, the metrics, the history, and the state of other callbacks. A callback has a
+    state if it has methods `get_state()`, which returns JSON and NumPy arrays, and `set_state(state)`. Keras's
+    `EarlyStopping`, `ReduceLROnPlateau` and `ModelCheckpoint` are saved without them. Other callbacks start again
+    with what they count, such as TensorBoard, or `ModelCheckpoint` with a number of batches. `CSVLogger` needs
+    `append=True`.
 
-    Batches must be a function of their number: a data set of this package, which begins at any of them at once; or
-    another `tf.data.Dataset` of known length, which is read up to there, and whose content is not compared.
+    The data must be a `tf.data.Dataset` whose batches are a function of their number. A data set of this package starts
+    at any batch at once, and its content is compared. Another data set must have a known length; it is read up to the
+    position where the run stopped, and its content is not compared.
 
     Args:
-        directory: of this run alone. The last two checkpoints stay in it, of several workers in `worker-0` and so on.
-        seconds: time between saves, or None; 30 by default.
-        steps: batches between saves, or None.
-        settings: what else must be the same when the run goes on, a dictionary of numbers and strings.
-        notify: called with a line when a run goes on, a damaged checkpoint is left out, or a save fails.
+        directory: a directory for this run alone. The last two checkpoints stay in it; with several workers, each has a
+            subdirectory `worker-0`, `worker-1`, ...
+        seconds: time between two saves. 30 by default: a kill costs half a minute of work at most, and saving takes
+            less than a hundredth of the time.
+        steps: batches between two saves, instead of `seconds`.
+        settings: what else must be the same when the run resumes, a dictionary of numbers and strings; None (default)
+            for nothing.
+        notify: called with one line when a run resumes, a damaged checkpoint is skipped, or a save fails. `print` by
+            default.
 
     Raises:
-        ValueError: neither or both of seconds and steps.
+        ValueError: both `seconds` and `steps` are given, or one of them is not above 0.
 
-    `fit` raises a `CheckpointError`, a ValueError, if all checkpoints are damaged or the run in the directory had
-    another corpus, vocabulary, architecture, optimizer or settings; and a ValueError if another process is using it.
+    `fit` raises a `CheckpointError`, which is a ValueError, if all checkpoints are damaged, if another process uses the
+    directory, or if the saved run had another corpus, vocabulary, architecture, optimizer or settings.
 
     Example:
 
-    >>> directory, data = tempfile.mkdtemp(), stream_dataset(np.arange(99) % 5, batch_size=2, sequence_length=4)
-    >>> model = CharLM(Vocabulary("abcde"), [LSTMCell(3)])
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import tfcharlm
+    >>> directory = tempfile.mkdtemp()
+    >>> data = tfcharlm.text.stream_dataset(np.arange(99) % 5, batch_size=2, sequence_length=4)
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abcde"), [tfcharlm.LSTMCell(3)])
     >>> model.compile()
-    >>> for epochs in (1, 3):
-    ...     history = model.fit(data, epochs=epochs, verbose=0, callbacks=[Checkpoint(directory)]).history
-    ...     len(history["loss"])                                                # doctest: +ELLIPSIS
+    >>> checkpoint = tfcharlm.Checkpoint(directory)
+    >>> len(model.fit(data, epochs=1, verbose=0, callbacks=[checkpoint]).epoch)
     1
-    .../...: the run goes on after step 12.
+    >>> # The same in another process, with more epochs:
+    >>> lines = []
+    >>> checkpoint = tfcharlm.Checkpoint(directory, notify=lines.append)
+    >>> len(model.fit(data, epochs=3, verbose=0, callbacks=[checkpoint]).epoch)
     3
+    >>> lines[0].split(": ")[-1]
+    'the run resumes after step 12.'
     """
 
-    def __init__(self, directory, seconds=None, steps=None, settings=None, notify=print):
+    def __init__(
+        self,
+        directory: Path | str,
+        seconds: float | None = None,
+        steps: int | None = None,
+        settings: Mapping[str, object] | None = None,
+        notify: Callable[[str], object] = print,
+    ) -> None:
         super().__init__()
         if seconds is not None and steps is not None:
             raise ValueError(f"give seconds or steps between saves, not both; received {seconds=} and {steps=}.")
@@ -69,14 +94,21 @@ class Checkpoint(keras.callbacks.Callback):
         for name, value in (("seconds", self.seconds), ("steps", steps)):
             if value is not None:
                 POSITIVE.check(name, value)
-        self.directory, self.settings, self.notify, self._run = Path(directory), settings, notify, None
+        self.directory, self.settings, self.notify = Path(directory), settings, notify
+        self._run: Any = None
 
-    def run_fit(self, model, fit, data, options):
-        """What `CharLM.fit` does with this callback among its own.
+    def run_fit(
+        self,
+        model: ResumableModel,
+        fit: Callable[..., object],
+        data: tf.data.Dataset,
+        options: Mapping[str, Any],
+    ) -> keras.callbacks.History:
+        """Runs a whole `fit`; `CharLM.fit` calls it if this callback is among its callbacks.
 
         Args:
-            model: to train.
-            fit: that of `keras.Model`, to be called with named arguments.
+            model: the model to train.
+            fit: the method of `keras.Model`, which is called with named arguments.
             data: a `tf.data.Dataset`.
             options: the other arguments of `fit`, by name.
 
@@ -87,10 +119,11 @@ class Checkpoint(keras.callbacks.Callback):
         for other in others:
             if isinstance(other, (Checkpoint, *NOT_BESIDE)):
                 raise ValueError(
-                    f"Checkpoint cannot go on with what {type(other).__name__} does; leave one of them out."
+                    f"callbacks must not hold {type(other).__name__} beside Checkpoint, which cannot resume what "
+                    f"{type(other).__name__} does; leave one of them out."
                 )
         run = FitProgress(model, data, {**options, "callbacks": others})
-        # Every worker saves what its rows carry, on a disk of its own or on one that all of them share.
+        # Every worker saves the states of its rows, on its own disk or on one that all of them share.
         self._replicas = model.run_state.replicas
         worker = self._replicas.worker
         self.store = CheckpointStore(self.directory if worker is None else self.directory / f"worker-{worker}")
@@ -115,79 +148,81 @@ class Checkpoint(keras.callbacks.Callback):
             check_same(tree["run_fingerprint"], fingerprint)
             run.restore(tree)
             self._saved = dict(run.progress)
-            done = "goes on after" if run.left() else "had ended at"
+            done = "resumes after" if run.left() else "had ended at"
             self.notify(f"{self.store.directory}: the run {done} step {step:,}.")
         self._saved_at = self._replicas.clock()
 
     def _newest(self):
-        """The newest checkpoint that all workers have, and its step; None and None if none has any."""
+        """The step and the tree of the newest checkpoint that all workers have; None and None if there is none."""
         step, tree, damages = self.store.load_newest()
         for damage in damages:
-            self.notify(f"{damage}; it is left out.")
+            self.notify(f"{damage}; this checkpoint is skipped.")
         steps = self._replicas.all_gather(-1 if step is None else step)
         if min(steps) < 0 <= max(steps):
             raise CheckpointError(
-                f"the workers have checkpoints of the steps {', '.join('none' if s < 0 else str(s) for s in steps)}; "
-                f"to go on all of them need one. To begin anew, remove {self.directory} everywhere."
+                "all workers must have a checkpoint to resume from; received checkpoints of the steps "
+                f"{', '.join('none' if s < 0 else str(s) for s in steps)}. "
+                f"To start again, remove {self.directory} everywhere."
             )
-        # A worker that was killed in a save has one less than the others.
+        # A worker that was killed during a save has one checkpoint less than the others.
         return (step, tree) if step in (None, min(steps)) else (min(steps), self.store.load(min(steps)))
 
-    # What is left of a run may take several calls of Keras's `fit`. The other callbacks are told of one.
+    # The rest of a run may take several calls of Keras's `fit`. To the other callbacks they look like one.
 
-    def _tell(self, hook, *arguments):
+    def _tell(self, hook: str, *arguments: Any) -> None:
         for callback in self._run.callbacks:
             getattr(callback, hook)(*arguments)
 
-    def set_params(self, params):
+    def set_params(self, params: dict[str, Any]) -> None:
         super().set_params(params)
         if self._run is not None:
             self._tell("set_params", {**params, **self._run.params})
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         if self._run is None or self._run.model is not self.model:
             raise ValueError(
-                f"Checkpoint goes on with what CharLM.fit does; received a {type(self.model).__name__}. "
-                "For other models there is keras.callbacks.BackupAndRestore."
+                f"the model must be a CharLM, in a call of its fit; received a {type(self.model).__name__}. "
+                "For other models, use keras.callbacks.BackupAndRestore."
             )
         if self._run.calls == 1:
             self._tell("on_train_begin", logs)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._run.begin_epoch(epoch)
         self._save_if_due()
         self._tell("on_epoch_begin", epoch, logs)
         self._run.undo_epoch_begin()
 
-    def on_train_batch_begin(self, batch, logs=None):
-        # Between what callbacks do after a batch and before the next one; in its middle they would do that twice.
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        # Here all callbacks are done with one batch and none has started the next one. Anywhere else, a resumed run
+        # would have some of them do their work twice.
         if self._run.progress["batch"]:
             self._save_if_due()
         self._tell("on_train_batch_begin", self._run.offset + batch, logs)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._run.end_batch(batch)
         self._tell("on_train_batch_end", self._run.offset + batch, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._tell("on_epoch_end", epoch, logs)
         self._run.end_epoch(epoch, logs)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._run.end_call()
         if not self._run.left():
             self._tell("on_train_end", logs)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self._tell("on_test_begin", logs)
 
-    def on_test_batch_begin(self, batch, logs=None):
+    def on_test_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._tell("on_test_batch_begin", batch, logs)
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._tell("on_test_batch_end", batch, logs)
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._tell("on_test_end", logs)
 
     def _save_if_due(self):
@@ -205,5 +240,5 @@ class Checkpoint(keras.callbacks.Callback):
         try:
             self.store.save(step, {"run_fingerprint": self._fingerprint, **run.tree()})
         except (OSError, ValueError) as error:
-            self.notify(f"The checkpoint of step {step:,} is not written ({error}); the run goes on without.")
+            self.notify(f"The checkpoint of step {step:,} is not written ({error}); the run continues without it.")
         self._saved, self._saved_at = dict(run.progress), self._replicas.clock()

@@ -1,43 +1,48 @@
-"""Where checkpoints lie: each in a directory of its own that is whole, or that is noticed not to be."""
+"""Checkpoints on the disk: each is a directory that is complete, or that is known to be damaged."""
 
 import hashlib
 import io
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from tfcharlm.atomic_files import remove_directory, replace_directory
 
-# One before the newest, for damage that comes from elsewhere.
+# The newest and the one before it, in case something outside damages the newest.
 KEPT = 2
 STATE, ARRAYS, MANIFEST = "state.json", "arrays.npy", "manifest.sha256"
-# The key of what stands for an array, which no dictionary of a tree may have.
+# The key of the JSON object that replaces an array. No dictionary in a tree may have it.
 ARRAY = "numpy.ndarray"
 _NAME = re.compile(r"checkpoint-(\d{10,})")
 
 
 class CheckpointError(ValueError):
-    """A run cannot go on from what is there, or from what it was given; nothing was changed."""
+    """A run cannot resume from these checkpoints, or with these arguments. Nothing was changed."""
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint is not what was written."""
+    """A checkpoint does not contain what was written."""
 
 
 class CheckpointStore:
-    """The checkpoints of one run, the last two of them.
+    """The last two checkpoints of one run.
 
-    A checkpoint is a directory `checkpoint-<step>` of three files: a tree as JSON, the arrays in it, and the SHA-256 of
-    both in the format of `sha256sum`. It is written under another name, brought to the disk and renamed, so that a kill
-    leaves all of it or nothing.
+    A checkpoint is a directory `checkpoint-<step>` of three files: a tree as JSON, its arrays, and the SHA-256 of both
+    in the format of `sha256sum`. It is written under another name, flushed to the disk and renamed. So a kill leaves
+    all of it or nothing.
 
     Args:
-        directory: where they lie; the caller keeps other processes out of it.
+        directory: of the checkpoints; the caller keeps other processes out of it.
 
     Example:
 
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from tfcharlm.checkpoint import CheckpointStore
     >>> store = CheckpointStore(tempfile.mkdtemp())
     >>> for step in (10, 20, 30):
     ...     path = store.save(step, {"loss": 1.5, "weights": np.ones(2)})
@@ -45,30 +50,31 @@ class CheckpointStore:
     ([30, 20], {'loss': 1.5, 'weights': array([1., 1.])})
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory: Path | str) -> None:
         self.directory = Path(directory)
-        self._good = []
+        self._good: list[int] = []
 
-    def steps(self):
-        """The steps of which there is a checkpoint, damaged or not, the newest first."""
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, damaged or not, the newest first."""
         names = [path.name for path in self.directory.iterdir()] if self.directory.is_dir() else []
         return sorted((int(match[1]) for match in map(_NAME.fullmatch, names) if match), reverse=True)
 
-    def path(self, step):
+    def path(self, step: int) -> Path:
+        """The directory of the checkpoint of a step."""
         return self.directory / f"checkpoint-{step:010}"
 
-    def save(self, step, tree):
-        """Writes a checkpoint and removes those before the last one that was good.
+    def save(self, step: int, tree: Mapping[str, Any]) -> Path:
+        """Writes a checkpoint, and removes all but this one and the last good one before it.
 
         Args:
-            step: its number.
-            tree: of dictionaries, lists, strings, finite numbers and NumPy arrays.
+            step: how many steps the run has done.
+            tree: a dictionary of dictionaries, lists, strings, finite numbers and NumPy arrays.
 
         Returns:
             The path of its directory.
 
         Raises:
-            OSError: it cannot be written; the ones before are still there.
+            OSError: it cannot be written; the earlier ones are still there.
             ValueError: a number is not finite.
         """
         arrays, content = io.BytesIO(), {"step": step, "tree": tree}
@@ -81,32 +87,38 @@ class CheckpointStore:
                 remove_directory(self.path(other))
         return self.path(step)
 
-    def load(self, step):
-        """The tree of a checkpoint.
+    def load(self, step: int) -> Any:
+        """Reads a checkpoint.
+
+        Args:
+            step: one of `steps()`.
+
+        Returns:
+            The tree that was saved.
 
         Raises:
-            DamagedError: a byte of it is not what was written; the line names the file.
+            DamagedError: a byte is not what was written; the message names the file.
         """
         directory = self.path(step)
         state = _verified_files(directory)
         arrays = io.BytesIO(state[ARRAYS])
         content = json.loads(state[STATE], object_hook=lambda entry: _loaded(entry, arrays))
         if content["step"] != step:
-            raise DamagedError(f"{directory} is that of step {content['step']}")
+            raise DamagedError(f"{directory} is the checkpoint of step {content['step']}")
         self._good = [step]
         return content["tree"]
 
-    def load_newest(self):
-        """The newest checkpoint that can be read.
+    def load_newest(self) -> tuple[int | None, Any, list[str]]:
+        """Reads the newest checkpoint that is not damaged.
 
         Returns:
-            Its step and its tree, both None if there is no checkpoint at all; and what is wrong with newer ones, a list
-            of lines.
+            `(step, tree, damages)`: step and tree are None if there is no checkpoint at all; `damages` has one line for
+            each newer checkpoint that is damaged.
 
         Raises:
-            CheckpointError: there are some, all of them damaged.
+            CheckpointError: all checkpoints are damaged.
         """
-        damages = []
+        damages: list[str] = []
         for step in self.steps():
             try:
                 return step, self.load(step), damages
@@ -114,24 +126,24 @@ class CheckpointStore:
                 damages.append(str(damage))
         if damages:
             raise CheckpointError(
-                f"no checkpoint can be read: {'; '.join(damages)}. To begin anew, remove {self.directory}."
+                f"no checkpoint can be read: {'; '.join(damages)}. To start again, remove {self.directory}."
             )
         return None, None, []
 
 
-def _stored(array, file):
-    """What stands for an array in JSON: the arrays are in a file one after another."""
+def _stored(array: Any, file: BinaryIO) -> dict[str, str]:
+    """The JSON object that replaces an array; the arrays themselves are in a file, one after the other."""
     array = np.asarray(array)
     if array.dtype.kind in "OSU":
-        raise ValueError(f"{array!r:.60} is no array of numbers")
+        raise ValueError(f"{array!r:.60} is not an array of numbers")
     if not np.isfinite(array).all():
         raise ValueError(f"{array} is not finite")
     np.save(file, array, allow_pickle=False)
-    # NumPy's format knows nothing of bfloat16.
+    # NumPy's format does not know bfloat16.
     return {ARRAY: array.dtype.name}
 
 
-def _loaded(entry, file):
+def _loaded(entry: dict, file: BinaryIO) -> Any:
     if list(entry) != [ARRAY]:
         return entry
     return np.load(file, allow_pickle=False).view(np.dtype(entry[ARRAY]))
@@ -152,9 +164,9 @@ def _verified_files(directory):
     files = {}
     for name in names:
         path = directory / name
-        # Anything else might never end.
+        # Reading anything else, such as a pipe, might never end.
         if not path.is_file():
-            raise DamagedError(f"{path} is no file")
+            raise DamagedError(f"{path} is not a file")
         try:
             files[name] = path.read_bytes()
         except OSError as error:
@@ -163,6 +175,6 @@ def _verified_files(directory):
     if written != found:
         wrong = [name for name, line in zip((ARRAYS, STATE), found, strict=True) if line not in written]
         if wrong:
-            raise DamagedError(f"{directory / ' and '.join(wrong)}: not what {MANIFEST} says")
+            raise DamagedError(f"{directory / ' and '.join(wrong)} does not have the sum in {MANIFEST}")
         raise DamagedError(f"{directory / MANIFEST} is not what was written")
     return files

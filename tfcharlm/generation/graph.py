@@ -42,14 +42,16 @@ class TextGraph(tf.Module):
         self.codec = GraphCodec(model.vocabulary)
         self._size = len(model.vocabulary)
         self._line_start = model.vocabulary.line_start
-        self._loop = TokenLoop(model, jit_compile)
+        specs = [tf.TensorSpec((None, *state.shape[1:]), state.dtype) for state in model.initial_state(1)]
+        specs = [tf.TensorSpec((None, self._size), tf.float32), *specs]
+        self._loop = TokenLoop(model.stateless_step, model.variables, specs, jit_compile)
 
         def function(method, *signature, **options):
             return tf.function(method, input_signature=signature, autograph=False, **options)
 
-        logits, *states = self._loop.specs
+        logits, *states = specs
         # The numbers that a row holds between two tokens. The limits count them.
-        self._width = sum(spec.shape[1] for spec in self._loop.specs)
+        self._width = sum(spec.shape[1] for spec in specs)
         named = [tf.TensorSpec(s.shape, s.dtype, f"state_{i}") for i, s in enumerate(states)]
         ids, seed = tf.TensorSpec([None, None], tf.int32, "tokens"), tf.TensorSpec([None], tf.int64)
         number = tf.TensorSpec([], tf.int32)

@@ -1,8 +1,10 @@
 """The loop that reads prompts and writes text, one token per turn. XLA compiles it for tiles of rows and blocks."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import tensorflow as tf
 
-from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import Sampling, sample, uniform
 
 # Tokens that one call of the compiled loop can read or write. The loop is compiled once for every number of rows in a
@@ -16,19 +18,18 @@ class TokenLoop(tf.Module):
     """Runs the step of a model in a loop.
 
     Args:
-        model: a `LanguageModel`. The loop uses its `variables`, its `stateless_step`, and the sizes of its logits and
-            states.
+        step: `step(values, tokens (B, 1), states) -> (logits (B, 1, V), states)`, a function of its arguments only.
+        variables: the variables whose values the step gets, in their order.
+        specs: the tensor specs of the logits (B, V) and of the states.
         jit_compile: whether XLA compiles the loop; True by default.
     """
 
-    def __init__(self, model: LanguageModel, jit_compile: bool = True) -> None:
+    def __init__(
+        self, step: Callable, variables: Sequence[Any], specs: Sequence[tf.TensorSpec], jit_compile: bool = True
+    ) -> None:
         super().__init__()
-        self._variables = model.variables
-        self._stateless_step = model.stateless_step
+        self._step, self._variables, self.specs = step, variables, specs
         self._tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)  # type: ignore[method-assign]
-        # The specs of the logits and of the states.
-        self.specs = [tf.TensorSpec((None, len(model.vocabulary)), tf.float32)]
-        self.specs += [tf.TensorSpec((None, *state.shape[1:]), state.dtype) for state in model.initial_state(1)]
 
     def __call__(
         self,
@@ -89,7 +90,7 @@ class TokenLoop(tf.Module):
 
         def one(t, ids, logits, *states):
             token = tf.cond(reads, lambda: given[t], lambda: sample(logits, noise[t], sampling))
-            new_logits, new_states = self._stateless_step(values, token[:, None], states)
+            new_logits, new_states = self._step(values, token[:, None], states)
             continues = (~reads | (t < lengths))[:, None]
             results = [tf.where(continues, new, old) for new, old in zip(
                 (tf.cast(new_logits[:, 0], tf.float32), *new_states), (logits, *states), strict=True)]  # fmt: skip

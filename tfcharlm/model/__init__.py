@@ -1,4 +1,7 @@
-"""`CharLM`: the model, and what its `fit` does with streams of text, replicas and numbers that are not finite."""
+"""`CharLM`, the model, and what its `fit` does with streams of text, several replicas and numbers that are not finite.
+
+`load_model` rebuilds a model from an exported directory.
+"""
 
 from tfcharlm.model.char_lm import CharLM
 from tfcharlm.model.guard import Guard, NonFiniteError

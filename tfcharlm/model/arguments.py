@@ -1,38 +1,47 @@
-"""What `CharLM` takes: a vocabulary and cells, or a line that says what was given instead."""
+"""Checks of the arguments of `CharLM`: a wrong one is refused in one line that says what to type."""
+
+from collections.abc import Iterable, Sequence
 
 import keras
 
+from tfcharlm.layers import RNN
 from tfcharlm.text import Vocabulary
 
 
-def checked_vocabulary(vocabulary):
+def checked_vocabulary(vocabulary: object) -> Vocabulary:
+    """The vocabulary, or a ValueError if it is not one."""
     if not isinstance(vocabulary, Vocabulary):
         raise ValueError(
             "vocabulary must be a tfcharlm.text.Vocabulary, such as Vocabulary.from_text(text); "
-            f"received {vocabulary!r}."
+            f"received {vocabulary!r:.200}."
         )
     return vocabulary
 
 
-def checked_cells(cells, policy):
+def checked_cells(cells: object, policy: keras.DTypePolicy) -> Sequence[keras.layers.Layer]:
+    """The cells, or a ValueError if they are not RNN cells that compute in the dtype of the model's policy."""
     example = "such as [tfcharlm.LSTMCell(256)]"
     if not isinstance(cells, (list, tuple)) or not cells:
-        raise ValueError(f"cells must be a list of RNN cells, {example}; received {cells!r}.")
+        raise ValueError(f"cells must be a list of RNN cells, {example}; received {cells!r:.200}.")
     for cell in cells:
         if isinstance(cell, keras.layers.RNN) or not hasattr(cell, "state_size"):
-            raise ValueError(f"cells must be a list of RNN cells, {example}; received {cell!r} in it.")
+            raise ValueError(f"cells must be a list of RNN cells, {example}; received a list with {cell!r:.200}.")
         if getattr(cell, "compute_dtype", policy.compute_dtype) != policy.compute_dtype:
+            name = type(cell).__name__
             raise ValueError(
-                f"a cell and its model must compute in the same dtype; received {cell.compute_dtype} in "
-                f"{policy.compute_dtype}. Type {type(cell).__name__}(..., dtype={policy.name!r})."
+                f"cells must compute in the dtype of their model, {policy.compute_dtype}; received a {name} that "
+                f"computes in {cell.compute_dtype}. Type {name}(..., dtype={policy.name!r})."
             )
     return cells
 
 
-def check_options(layers, weight_drop, skip_connections):
-    """Refuses what these layers cannot be used with."""
+def check_options(layers: Iterable[RNN], weight_drop: float, skip_connections: object) -> None:
+    """Raises a ValueError for options that these layers cannot have."""
     if not isinstance(skip_connections, bool):
-        raise ValueError(f"skip_connections must be True or False; received {skip_connections!r}.")
+        raise ValueError(f"skip_connections must be True or False; received {skip_connections!r:.200}.")
     reason = next(filter(None, (layer.fallback_reason for layer in layers)), None)
     if weight_drop and reason:
-        raise ValueError(f"weight_drop={weight_drop} needs cells with fused kernels; received one without: {reason}.")
+        raise ValueError(
+            f"weight_drop must be 0 unless every cell has a fused kernel; received weight_drop={weight_drop}, "
+            f"but {reason}."
+        )

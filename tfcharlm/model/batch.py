@@ -1,22 +1,31 @@
-"""A chunk of parallel streams: what a data set gives of it, and what is counted of the model's answer."""
+"""One batch, a chunk of parallel streams: its parts, and the losses and sums that are computed of the logits."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 
-def unpack_batch(data):
-    """What a data set gives of a chunk.
+def unpack_batch(
+    data: Any,
+) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None, tf.Tensor, tf.Tensor | None]:
+    """The parts of a batch.
+
+    Args:
+        data: `(inputs, targets)` or `(inputs, targets, weights)`, as a data set yields them. The inputs are tokens
+            (B, T), or a dictionary with the keys "tokens" and perhaps "start".
 
     Returns:
         `(tokens, start, mask, targets, weights)`: ids (B, T); bool (B,) or None; bool (B, T), False in
-        padding, or None; ids (B, T), 0 where they do not count; (B, T) or None.
+        padding, or None; ids (B, T), 0 where the weight is 0; (B, T) or None.
     """
     inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
     if not isinstance(inputs, dict):
         inputs = {"tokens": inputs}
     tokens, start, mask = inputs["tokens"], inputs.get("start"), None
     if weights is not None:
-        weights = _by_token(weights, tokens)
+        weights = _weights_of_tokens(weights, tokens)
         counts = tf.not_equal(weights, 0)
         # Up to the last target that counts, a token is context; after it comes padding, which may be anything.
         mask = tf.cumsum(tf.cast(counts, tf.int32), axis=1, reverse=True) > 0
@@ -24,8 +33,8 @@ def unpack_batch(data):
     return tokens, start, mask, targets, weights
 
 
-def _by_token(weights, tokens):
-    """Weights as numbers (B, T), from one a token, (B, T), or one a row, (B,) or (B, 1); a mask is weights too."""
+def _weights_of_tokens(weights, tokens):
+    """Numbers (B, T), from weights (B, T), (B, 1) or (B,), which may be a mask."""
     if weights.dtype == tf.bool:
         weights = tf.cast(weights, tf.float32)
     if len(weights.shape) == 1:
@@ -33,23 +42,24 @@ def _by_token(weights, tokens):
     return tf.broadcast_to(weights, tf.shape(tokens))
 
 
-def token_losses(targets, logits):
-    """Losses in nats, and 1 where the likeliest token is the target; both (B, T)."""
+def token_losses(targets: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Losses in nats, and hits, 1 where the most likely token is the target; both (B, T)."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-    likeliest = tf.argmax(logits, axis=-1, output_type=targets.dtype)
-    return losses, tf.cast(likeliest == targets, losses.dtype)
+    most_likely = tf.argmax(logits, axis=-1, output_type=targets.dtype)
+    return losses, tf.cast(most_likely == targets, losses.dtype)
 
 
-def weighted_sums(values, weights):
-    """The sums of values (B, T) with their weights (B, T), as float64 (n,)."""
+def weighted_sums(values: Iterable[tf.Tensor], weights: tf.Tensor) -> tf.Tensor:
+    """The sums of n values (B, T) with their weights (B, T), as float64 (n,)."""
     weights = tf.cast(weights, tf.float64)
     return tf.stack([tf.reduce_sum(tf.cast(value, tf.float64) * weights) for value in values])
 
 
-def mean_loss(total, tokens, penalty):
+def mean_loss(total: tf.Tensor, tokens: tf.Tensor, penalty: tf.Tensor | float) -> tf.Tensor:
+    """The mean loss of the tokens, plus the penalty of regularizers."""
     return tf.math.divide_no_nan(total, tokens) + tf.cast(penalty, total.dtype)
 
 
-def summed_loss(total, tokens, penalty):
-    """Added up over replicas and divided by all their tokens, the same."""
+def summed_loss(total: tf.Tensor, tokens: tf.Tensor, penalty: tf.Tensor | float) -> tf.Tensor:
+    """The number of tokens times `mean_loss`. Summed over replicas and divided by all tokens, it is their mean loss."""
     return total + tokens * tf.cast(penalty, total.dtype)

@@ -1,5 +1,9 @@
 """CharLM: embedding -> recurrent layers -> logits, trained on streams of text with its state carried along."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -20,58 +24,88 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
     $$ e_t = E[x_t], \quad h_t = \mathrm{cells}(e_t, h_{t-1}), \quad
        p(x_{t+1} \mid x_1 \dots x_t) = \mathrm{softmax}(h_t W + b) $$
 
-    `fit`, `evaluate` and callbacks work as with any Keras model, on data sets of
-    `({"tokens": int (B, T), "start": bool (B,)}, targets int (B, T)[, weights (B, T)])`, as
-    `tfcharlm.text.stream_dataset` gives them: row i of a batch goes on with the state in which row i of the last batch
-    ended, unless its `start` is set. Gradients stop at the edge of a chunk (truncated back-propagation through time).
-    Tokens without `start` are windows that begin with a zero state. Weights, (B, T) or one a row, count targets; what
-    follows the last target of a row that counts is padding and changes nothing.
+    It is a `keras.Model`: `compile`, `fit`, `evaluate`, `save` and callbacks work as usual. Three things are special:
+
+    - The loss is built in. It is the cross-entropy of the next token in nats, a mean over tokens. `fit` and `evaluate`
+      also give `accuracy`, `perplexity` and `bits_per_character`.
+    - The recurrent state is carried from batch to batch. Row i of a batch starts with the state in which row i of the
+      previous batch ended, unless its `start` is set. Gradients stop at the edge of a batch (truncated backpropagation
+      through time).
+    - A training step with NaN or infinity changes nothing, see `tfcharlm.Guard`.
+
+    A data set yields `({"tokens": int (B, T), "start": bool (B,)}, targets int (B, T))`, as
+    `tfcharlm.text.stream_dataset` does: B rows of T tokens. Tokens without `start` are windows that start from a zero
+    state. A third element, weights of shape (B, T) or (B,), counts some targets more or not at all. What follows the
+    last target of a row that counts is padding, and changes nothing.
+
+    Outside of `fit` and `evaluate`, the state is explicit: `step(tokens, states)` returns logits and the next states.
 
     Args:
-        vocabulary: a `tfcharlm.text.Vocabulary`. It is part of the model's config.
-        cells: the recurrent layers from the bottom up, a list of Keras RNN cells: `[tfcharlm.LSTMCell(256)]`.
-        embedding_dim: length of a token's vector. 64 is about the size of a character set: more only costs time.
-        dropout: share of each recurrent layer's outputs that a row does without in training, the same ones throughout a
-            chunk (Gal & Ghahramani 2016); what a layer hands to itself is not touched.
-            0 by default: it harms until a text has been read some six times (docs/recipe.md).
-        dropout_seed: of those choices, which are a function of it and of how many there have been.
-        input_dropout: the same for the numbers of the tokens' vectors.
-        weight_drop: share of each recurrent kernel that a chunk does without in training (Merity et al. 2018). It needs
-            cells of this package, with their kernels.
-        skip_connections: whether every layer above the first reads the tokens, too, and the head all layers (Graves
-            2013). False by default: with one layer it means nothing.
-        **kwargs: `name`, `dtype` (policy) and the like, as in `keras.Model`.
+        vocabulary: a `tfcharlm.text.Vocabulary` with V tokens. It is part of the model's config.
+        cells: the recurrent layers from the bottom up, a list of Keras RNN cells such as `[tfcharlm.LSTMCell(256)]`.
+            Sequences run fastest with the cells of this package, which have fused kernels.
+        embedding_dim: length of a token's vector. The default, 64, is about the size of a character set; more
+            only takes more time.
+        dropout: fraction of each recurrent layer's outputs that is dropped in training. A row drops the same units
+            throughout a batch (Gal & Ghahramani 2016); what a layer hands to itself is not dropped. 0 by default:
+            dropout harms until a text has been read about six times (docs/training-recipe.md).
+        dropout_seed: an integer from 0 on, the seed of everything that is dropped. What the n-th training step drops
+            is a function of the seed and n.
+        input_dropout: the same fraction for the vectors of the tokens. 0 by default.
+        weight_drop: fraction of each recurrent weight matrix that is dropped in a training step (Merity et al. 2018). 0
+            by default. It needs cells with fused kernels.
+        skip_connections: whether every layer above the first also reads the token vectors, and the head reads all
+            layers (Graves 2013). False by default: with one layer it makes no difference.
+        **kwargs: `name`, `dtype` (a policy such as "mixed_bfloat16") and the like, as for `keras.Model`.
+
+    Call arguments:
+        inputs: tokens int (B, T), or a dictionary with the key "tokens". The call returns logits (B, T, V), and every
+            row starts from a zero state.
+        training: whether dropout is applied. False by default.
 
     Raises:
-        ValueError: no cells, or something in the list is no RNN cell or computes in another dtype than the model, or
-            the vocabulary is none, or a rate is no share, or there is weight drop for cells without kernels.
+        ValueError: `vocabulary` is not a `Vocabulary`; `cells` is empty, or holds something that is not an RNN cell or
+            that computes in another dtype than the model; a fraction is not from 0 to below 1; or `weight_drop` is used
+            with a cell that has no fused kernel.
 
     Example:
 
+    >>> import keras
+    >>> import tfcharlm
     >>> text = "to be or not to be\n" * 20
-    >>> vocabulary = Vocabulary.from_text(text)
-    >>> model = CharLM(vocabulary, cells=[LSTMCell(16)], embedding_dim=8)
+    >>> vocabulary = tfcharlm.text.Vocabulary.from_text(text)
+    >>> model = tfcharlm.CharLM(vocabulary, cells=[tfcharlm.LSTMCell(16)], embedding_dim=8)
     >>> model.compile(optimizer=keras.optimizers.Adam(0.01))
-    >>> train = stream_dataset(vocabulary.encode(text), batch_size=4, sequence_length=10, seed=0)
-    >>> history = model.fit(train, epochs=2, verbose=0)
+    >>> data = tfcharlm.text.stream_dataset(vocabulary.encode(text), batch_size=4, sequence_length=10, seed=0)
+    >>> history = model.fit(data, epochs=2, verbose=0)
     >>> sorted(history.history)
     ['accuracy', 'bits_per_character', 'loss', 'perplexity']
-    >>> len(model.generate(["to"], max_length=5, seed=1)[0])
+    >>> len(model.generate("to", max_length=5, seed=1))
     7
 
     Reference: Mikolov et al. (2010), Recurrent neural network based language model; Graves (2013), Generating
     sequences with recurrent neural networks.
     """
 
-    def __init__(self, vocabulary, cells, embedding_dim=64, dropout=0.0, dropout_seed=0, input_dropout=0.0,
-                 weight_drop=0.0, skip_connections=False, **kwargs):  # fmt: skip
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        cells: Sequence[keras.layers.Layer],
+        embedding_dim: int = 64,
+        dropout: float = 0.0,
+        dropout_seed: int = 0,
+        input_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        skip_connections: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.vocabulary = checked_vocabulary(vocabulary)
         self.embedding_dim, self.skip_connections = embedding_dim, skip_connections
         self.dropout_masks = SequenceDropout(dropout_seed, dropout, input_dropout, weight_drop)
         policy = self.dtype_policy
-        # Keras's default, within 0.05, leaves the gates almost blind to the token: two minutes on Shakespeare's plays
-        # ended at 2.59 nats with it and at 1.71 with unit variance (docs/architecture.md says what else differed).
+        # Keras's default, uniform within 0.05, leaves the gates almost blind to the token. Two minutes on Shakespeare's
+        # plays ended at 2.59 nats with it and at 1.71 with unit variance; docs/design-notes.md says what else differed.
         self.embedding = keras.layers.Embedding(
             len(vocabulary), embedding_dim, keras.initializers.RandomNormal(stddev=1.0), dtype=policy, name="embedding"
         )
@@ -80,16 +114,16 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
             for i, cell in enumerate(checked_cells(cells, policy))
         ]
         check_options(self.recurrent, weight_drop, skip_connections)
-        # Not in a lower precision than the weights: bfloat16 logits would have two digits.
+        # In the precision of the weights: bfloat16 logits would have two digits.
         self.head = keras.layers.Dense(len(vocabulary), dtype=policy.variable_dtype, name="head")
-        # "auto" would otherwise have XLA compile the training step, states of an open batch dimension included, which
-        # it cannot.
+        # Otherwise "auto" would let XLA compile the training step, which fails: the carried states have an open batch
+        # dimension.
         self.supports_jit = False
         self.build()
         self.prepare_streams()
 
-    def build(self, input_shape=None):
-        """Makes the weights. The constructor calls it: no shape of the input matters to them."""
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the weights. The constructor calls it, because they do not depend on the shape of the input."""
         if self.built:
             return
         self.embedding.build((None, None))
@@ -98,29 +132,38 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
             layer.build((None, None, below + more))
             below, more = width, self.embedding_dim if self.skip_connections else 0
         self.head.build((None, None, sum(self.layer_widths) if self.skip_connections else below))
-        self.built = True
+        self.built: bool = True
 
-    def call(self, inputs, training=False):
-        """Logits (B, T, V) of tokens (B, T), every row from a zero state."""
+    def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
+        """Logits (B, T, V) of tokens (B, T); every row starts from a zero state."""
         tokens = inputs["tokens"] if isinstance(inputs, dict) else inputs
         logits, _ = self.step(tokens, self.initial_state(tf.shape(tokens)[0]), training=training)
         return logits
 
-    def export(self, filepath, format="tf_saved_model"):
-        """Writes the model for those who do not have this package.
+    def export(self, filepath: Path | str, format: str = "tf_saved_model") -> Path:
+        """Writes the model for machines without this package.
 
         Args:
-            filepath: what to make; nothing is overwritten.
-            format: "tf_saved_model", a directory that TensorFlow alone generates, scores and steps with
-                (`tfcharlm.artefact.export.export`); "litert" or "onnx", one step in a file and the vocabulary beside it
-                (`tfcharlm.export_litert`, `tfcharlm.export_onnx`).
+            filepath: the directory or file to make; nothing is overwritten.
+            format: "tf_saved_model" (default), a directory with which TensorFlow alone generates, scores and steps
+                (`tfcharlm.artefact.export_saved_model`), and from which `tfcharlm.load_model` rebuilds the model;
+                "litert" or "onnx", one step in a file, with the vocabulary beside it (`tfcharlm.export_litert`,
+                `tfcharlm.export_onnx`).
 
         Returns:
             The path.
 
         Raises:
-            ValueError: the format is another one, or cannot hold this model.
+            ValueError: `format` is unknown, or cannot hold this model.
             FileExistsError: `filepath` exists already.
+
+        Example:
+
+        >>> import tempfile
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.RNNCell(5)])
+        >>> sorted(path.name for path in model.export(tempfile.mkdtemp() + "/abc/1").iterdir())
+        ['assets', 'assets.extra', 'fingerprint.pb', 'saved_model.pb', 'variables']
         """
         writers = {"tf_saved_model": export_saved_model, "litert": export_litert, "onnx": export_onnx}
         if format not in writers:
@@ -128,16 +171,16 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         return writers[format](self, filepath)
 
     @property
-    def compiles_generation(self):
-        """Whether XLA compiles the loop that generates: it may not be able to compile a cell of a user."""
+    def compiles_generation(self) -> bool:  # type: ignore[override]
+        """Whether XLA compiles the generation loop. It may be unable to compile a cell without a fused kernel."""
         return all(layer.fallback_reason is None for layer in self.recurrent)
 
     @property
-    def random_variables(self):
+    def random_variables(self) -> list[tf.Variable]:
         """The counter of the dropout masks."""
         return [self.dropout_masks.counter]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(
             vocabulary=self.vocabulary.get_config(),
@@ -150,7 +193,7 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "CharLM":
         config = dict(config)
         vocabulary = Vocabulary.from_config(config.pop("vocabulary"))
         cells = [keras.saving.deserialize_keras_object(cell) for cell in config.pop("cells")]

@@ -1,45 +1,46 @@
-"""Dropout with one mask a sequence: what a row, or a matrix, does without for a chunk, from a seed and a counter."""
+"""Dropout with one mask for a whole chunk of a row, or for a whole weight matrix, drawn from a seed and a counter."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfcharlm.checks import FRACTION, SEED
 
-# Where the keys of a kind of mask begin; those of layers' outputs begin at 0.
+# The first key of each kind of mask; those of the layers' outputs start at 0.
 INPUTS, RECURRENT = 1 << 20, 1 << 21
 
 
 class DropoutMasks(NamedTuple):
-    """Factors for one chunk, float32; None or nothing where the rate is 0.
+    """Factors for one chunk, float32; None or empty where the rate is 0.
 
     Args:
-        inputs: (rows, embedding_dim), of the tokens' vectors.
-        outputs: (rows, width) of each layer, of what it hands to the next one.
-        recurrent: in the shape of each recurrent kernel, for all rows.
+        inputs: for the token vectors, (rows, embedding_dim).
+        outputs: for what each layer hands to the next one, (rows, width) each.
+        recurrent: for the recurrent weight matrices, in their shapes; the same for all rows.
     """
 
     inputs: tf.Tensor | None = None
-    outputs: tuple = ()
-    recurrent: tuple = ()
+    outputs: tuple[tf.Tensor, ...] = ()
+    recurrent: tuple[tf.Tensor, ...] = ()
 
 
 NO_DROPOUT = DropoutMasks()
 
 
 class SequenceDropout:
-    r"""Masks that silence units, or weights, for a whole chunk and scale up the rest.
+    r"""Masks that drop units, or weights, for a whole chunk and scale up the rest.
 
     $$ m_j = \frac{1}{1 - p} \text{ with probability } 1 - p, \text{ else } 0 $$
 
-    The n-th masks are a function of (seed, n) alone. Replicas that train on other rows of a batch have masks of their
-    own. Nothing tracks this object, so the counter is no part of the saved weights.
+    The n-th masks are a function of (seed, n) alone. Replicas train on different rows of a batch, so each has masks of
+    its own. Keras does not track this object, so the counter is not part of the saved weights.
 
     Args:
         seed: an integer from 0 to 2^63 - 1.
-        dropout: p of the layers' outputs: the share of units that a row does without, from 0 (none) to below 1.
-        input_dropout: p of the tokens' vectors.
-        weight_drop: p of the weights with which a layer reads its own state, the same ones for all rows.
+        dropout: p for the layers' outputs: the fraction of units that is dropped, from 0 (none) to below 1.
+        input_dropout: p for the token vectors.
+        weight_drop: p for the weights with which a layer reads its own state; one mask for all rows.
 
     Raises:
         ValueError: a rate or the seed is out of range.
@@ -59,11 +60,11 @@ class SequenceDropout:
     Merity, Keskar & Socher (2018), Regularizing and optimizing LSTM language models, for the weights.
     """
 
-    def __init__(self, seed, dropout=0.0, input_dropout=0.0, weight_drop=0.0):
+    def __init__(self, seed: int, dropout: float = 0.0, input_dropout: float = 0.0, weight_drop: float = 0.0) -> None:
         rates = {"dropout": dropout, "input_dropout": input_dropout, "weight_drop": weight_drop}
         self.rates = {name: FRACTION.check(name, rate, ", such as 0.2") for name, rate in rates.items()}
         self.seed = SEED.check("dropout_seed", seed)
-        # Every replica counts for itself, all the same.
+        # Each replica has a counter of its own, and all of them count alike.
         self.counter = tf.Variable(
             0,
             trainable=False,
@@ -72,14 +73,19 @@ class SequenceDropout:
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
-    def draw(self, rows, embedding_dim, widths, kernels):
-        """The next `DropoutMasks`.
+    def draw(
+        self, rows: int | tf.Tensor, embedding_dim: int, widths: Sequence[int], kernels: Sequence[Sequence[int]]
+    ) -> DropoutMasks:
+        """Draws the next masks, and advances the counter.
 
         Args:
-            rows: of the batch.
+            rows: the batch size.
             embedding_dim: length of a token's vector.
-            widths: of the layers' outputs.
-            kernels: shapes of the recurrent kernels.
+            widths: sizes of the layers' outputs.
+            kernels: shapes of the recurrent weight matrices.
+
+        Returns:
+            The `DropoutMasks`; `NO_DROPOUT` if all rates are 0.
         """
         if not any(self.rates.values()):
             return NO_DROPOUT

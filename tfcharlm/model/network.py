@@ -1,53 +1,80 @@
 """From tokens and states to logits and the next states: embedding -> recurrent layers -> head."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
 from tfcharlm.kernels import map_shards
-from tfcharlm.model.dropout import NO_DROPOUT, DropoutMasks
+from tfcharlm.layers import RNN
+from tfcharlm.model.dropout import NO_DROPOUT, DropoutMasks, SequenceDropout
 
 
 class RecurrentNetwork:
-    """A mixin for a model with the layers `embedding`, `recurrent` (a list) and `head`.
+    """A mixin for a model with the layers `embedding`, `recurrent` (a list) and `head`."""
 
-    The model also has `embedding_dim`, `skip_connections` and `dropout_masks`, a `SequenceDropout`.
-    """
+    embedding: keras.layers.Embedding
+    recurrent: list[RNN]
+    head: keras.layers.Dense
+    embedding_dim: int
+    skip_connections: bool
+    dropout_masks: SequenceDropout
+    variables: Sequence[keras.Variable]
+    compute_dtype: str
 
     @property
-    def layer_widths(self):
+    def layer_widths(self) -> list[int]:
+        """The sizes of the recurrent layers' outputs, bottom layer first."""
         return [layer.compute_output_shape((None, None, 1))[0][-1] for layer in self.recurrent]
 
-    def layer_inputs(self, vectors, outputs):
+    def layer_inputs(self, vectors: tf.Tensor | None, outputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """What the next recurrent layer reads.
 
         Args:
-            vectors: of the tokens, (..., embedding_dim).
-            outputs: of the layers below, (..., width) each, bottom layer first.
+            vectors: the vectors of the tokens, (..., embedding_dim).
+            outputs: the outputs of the layers below, (..., width) each, bottom layer first.
+
+        Returns:
+            A tensor (..., input_dim).
         """
         if not outputs:
             return vectors
         return tf.concat([outputs[-1], vectors], axis=-1) if self.skip_connections else outputs[-1]
 
-    def head_inputs(self, outputs):
-        """What the head reads, of the outputs of all recurrent layers."""
+    def head_inputs(self, outputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        """What the head reads, given the outputs of all recurrent layers."""
         return tf.concat(outputs, axis=-1) if self.skip_connections else outputs[-1]
 
-    def initial_state(self, batch_size):
-        """The states before a text begins: a flat tuple of zeros, (batch_size, units) each, bottom layer first."""
+    def initial_state(self, batch_size: int | tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The states before a text starts.
+
+        Args:
+            batch_size: number of rows.
+
+        Returns:
+            A flat tuple of tensors (batch_size, units), bottom layer first; zeros, unless a cell of your own starts
+            with something else. An LSTM cell has two states, h and c.
+        """
         states = [layer.get_initial_state(batch_size) for layer in self.recurrent]
         return tuple(keras.tree.flatten(states))
 
-    def step(self, tokens, states, mask=None, training=False):
+    def step(
+        self,
+        tokens: tf.Tensor,
+        states: Sequence[tf.Tensor],
+        mask: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         """Reads tokens, starting from given states.
 
         Args:
             tokens: int (B, T), ids of the vocabulary.
             states: as `initial_state` or an earlier `step` returned them.
-            mask: bool (B, T) or None; where it is False the states stay as they are.
-            training: passed to the cells.
+            mask: bool (B, T), False where the states must stay as they are; None (default) reads all tokens.
+            training: whether dropout is applied. False by default.
 
         Returns:
-            `(logits, states)`: logits of each next token, float32 (B, T, V), and the states after the last one.
+            `(logits, states)`: logits of each next token, float32 (B, T, V), and the states after the last token.
 
         Example:
 
@@ -62,7 +89,7 @@ class RecurrentNetwork:
 
         dropout_masks = self._draw_dropout_masks(tf.shape(tokens)[0]) if training else NO_DROPOUT
 
-        # What follows the tokens is split by rows with them; the masks of the recurrent kernels hold for all rows.
+        # The masks that have rows are split with the tokens; the masks of the recurrent weights hold for all rows.
         def forward(tokens, states, mask, inputs, outputs):
             row_masks = DropoutMasks(inputs, outputs, dropout_masks.recurrent)
             return self._forward_rows(tokens, embeddings, states, mask, training, row_masks)
@@ -75,11 +102,13 @@ class RecurrentNetwork:
         kernels = [cell.recurrent_kernel.shape for layer in self.recurrent for cell in layer.cells] if drops else ()
         return self.dropout_masks.draw(rows, self.embedding_dim, self.layer_widths, kernels)
 
-    def stateless_step(self, values, tokens, states):
-        """One step of a compiled loop: a function of its arguments alone.
+    def stateless_step(
+        self, values: Sequence[tf.Tensor], tokens: tf.Tensor, states: Sequence[tf.Tensor]
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """One step of a compiled loop, as a function of its arguments alone.
 
         Args:
-            values: of `variables`, in their order.
+            values: the values of `variables`, in their order.
             tokens: int32 (B, 1).
             states: as for `step`.
 
@@ -103,7 +132,7 @@ class RecurrentNetwork:
             nested = keras.tree.pack_sequence_as(layer.state_size, layer_states)
             nested = nested if keras.tree.is_nested(nested) else [nested]
             layer_masks, recurrent_masks = recurrent_masks[: len(layer.cells)], recurrent_masks[len(layer.cells) :]
-            # Ids and the table are the faster way to the same numbers, where no number of a vector is dropped.
+            # Unless numbers of the vectors are dropped, ids with the table are the faster way to the same result.
             by_id = i == 0 and dropout_masks.inputs is None
             output, layer_final_states = layer.run(
                 tokens if by_id else self.layer_inputs(vectors, outputs),
@@ -121,7 +150,7 @@ class RecurrentNetwork:
         return self.head(self.head_inputs(outputs)), tuple(final_states)
 
     def _vectors(self, tokens, embeddings, mask, factors):
-        # What is masked may be no id.
+        # A masked token need not be a valid id.
         tokens = tokens if mask is None else tf.where(tf.broadcast_to(mask, tf.shape(tokens)), tokens, 0 * tokens)
         vectors = tf.cast(tf.gather(embeddings, tokens), self.compute_dtype)
         return vectors if factors is None else vectors * tf.cast(factors, vectors.dtype)[:, None]

@@ -1,31 +1,36 @@
 """Training and test steps of a model under a `tf.distribute` strategy, each in two halves.
 
-The first half runs in every replica, on its rows of a batch. The second one runs once, on what the replicas found, added
-up.
+The first half runs in every replica, on its rows of a batch. The second half runs once, on the sums of what the
+replicas found.
 """
 
 import functools
+from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from tfcharlm.model.batch import summed_loss
 
 
-class ReplicatedSteps:
-    """A mixin for `StreamModel`: the functions that `fit` and `evaluate` call for every batch."""
+class ReplicatedSteps(keras.Model):
+    """The base of `StreamModel`: the functions that `fit` and `evaluate` call for every batch."""
 
-    def make_train_function(self, force=False):
-        """The function that `fit` calls for every batch; with a strategy, that of all replicas together."""
+    train_function: Callable | None
+    test_function: Callable | None
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Makes the function that `fit` calls for every batch; under a strategy, one for all replicas together."""
         if not self.replicas.is_distributed:
             return super().make_train_function(force)
         if self.train_function is None or force:
-            # From the first half of a step's graph to the second: each replica's states.
-            final_states = {}
+            # Each replica's final states, handed from the first half of a step's graph to the second.
+            final_states: dict = {}
             halves = (functools.partial(half, final_states) for half in (self._train_on_rows, self._train_on_sums))
             self.train_function = self.replicas.step_function(*halves)
 
-    def make_test_function(self, force=False):
-        """The function that `evaluate` calls for every batch; with a strategy, that of all replicas together."""
+    def make_test_function(self, force: bool = False) -> None:
+        """Makes the function that `evaluate` calls for every batch; under a strategy, one for all replicas together."""
         if not self.replicas.is_distributed:
             return super().make_test_function(force)
         if self.test_function is None or force:
@@ -33,7 +38,7 @@ class ReplicatedSteps:
 
     def _train_on_rows(self, final_states, data):
         gradients, result, final_states[_replica()] = self._gradients(data, summed_loss)
-        # With a batch of any size the shapes of some gradients are found out too late.
+        # With an open batch dimension, the shapes of some gradients are found out too late.
         shaped = [tf.ensure_shape(g, v.shape) for g, v in zip(gradients, self.trainable_variables, strict=True)]
         return [*shaped, self._sums(data, *result), self._nonfinite_flags(final_states[_replica()])]
 
@@ -46,7 +51,7 @@ class ReplicatedSteps:
         def store_states():
             self.replicas.strategy.run(lambda: self._store_states(final_states.pop(_replica())))
 
-        # What one worker found not finite, all do.
+        # The flags are sums: if one worker found a number that is not finite, all of them skip the step.
         self._update(gradients, sums, nonfinite_flags > 0, store_states)
         return self.get_metrics_result()
 

@@ -1,10 +1,11 @@
-"""Training runs: what they are configured with, how a size is suggested for a time, schedules and evaluations."""
+"""Training runs: their configuration, a size suggested for the time they have, schedules and evaluations."""
 
 from tfcharlm.training.build import build_model, build_optimizer, log_frequencies
 from tfcharlm.training.cluster import strategy_from_environment, workers_on_this_machine
 from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation, averaged_weights
-from tfcharlm.training.run import TrainingDivergedError, TrainingResult, TrainingRun
+from tfcharlm.training.result import TrainingDivergedError, TrainingResult
+from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.schedule import SCHEDULES, AnnealLearningRate, Budget, learning_rate_at
 from tfcharlm.training.sizing import SUGGESTED, measured_speed, suggest_config
 

@@ -5,18 +5,28 @@ import numpy as np
 
 from tfcharlm.layers import CELLS
 from tfcharlm.model import CharLM
-from tfcharlm.training.config import OPTIONS
+from tfcharlm.text import TextSplit
+from tfcharlm.training.config import OPTIONS, TrainingConfig
 
 
-def build_model(split, config):
-    """The model that a `TrainingConfig` describes, compiled, its weights drawn from the seed.
+def build_model(split: TextSplit, config: TrainingConfig) -> CharLM:
+    """Builds and compiles the model that a configuration describes.
 
     Args:
-        split: a `TextSplit`; its vocabulary and the frequencies of its tokens are used.
-        config: a `TrainingConfig`.
+        split: a `TextSplit`. The model gets its vocabulary, and may start with the frequencies of its tokens.
+        config: a `TrainingConfig`. The weights are drawn from its seed.
 
     Returns:
-        A `CharLM`.
+        A compiled `CharLM`.
+
+    Example:
+
+    >>> from tfcharlm.text import TextSplit
+    >>> from tfcharlm.training import TrainingConfig, build_model
+    >>> split = TextSplit.from_text("to be or not to be")
+    >>> model = build_model(split, TrainingConfig(steps=1, units=8, layers=2))
+    >>> [layer.cell.units for layer in model.recurrent]
+    [8, 8]
     """
     keras.utils.set_random_seed(config.seed)
     kind = CELLS[config.cell]
@@ -33,8 +43,22 @@ def build_model(split, config):
     return model
 
 
-def build_optimizer(config):
-    """Adam, or AdamW with weight decay, as a `TrainingConfig` describes it."""
+def build_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """Builds the optimizer that a configuration describes.
+
+    Args:
+        config: a `TrainingConfig`.
+
+    Returns:
+        AdamW, which does not decay biases; Adam if `weight_decay` is 0.
+
+    Example:
+
+    >>> from tfcharlm.training import TrainingConfig, build_optimizer
+    >>> optimizer = build_optimizer(TrainingConfig(steps=1, weight_decay=0.0))
+    >>> type(optimizer).__name__, optimizer.global_clipnorm
+    ('Adam', 1.0)
+    """
     shared = {"global_clipnorm": config.clip_norm}
     if config.ema_momentum:
         shared |= {"use_ema": True, "ema_momentum": config.ema_momentum}
@@ -45,8 +69,8 @@ def build_optimizer(config):
     return optimizer
 
 
-def log_frequencies(counts):
-    r"""The logarithm of every id's relative frequency, each counted once more than it occurs.
+def log_frequencies(counts: np.ndarray) -> np.ndarray:
+    r"""The logarithm of every id's relative frequency; each id counts once more than it occurs.
 
     $$ \log \frac{n_i + 1}{\sum_j (n_j + 1)} $$
 

@@ -5,17 +5,17 @@ import os
 import tensorflow as tf
 
 
-def strategy_from_environment():
-    """The strategy that a launcher asks for: the workers of TF_CONFIG, else all GPUs of this machine if several.
+def strategy_from_environment() -> tf.distribute.Strategy:
+    """The strategy that the environment calls for: the workers in TF_CONFIG, or else all GPUs of this machine.
 
-    To be called before TensorFlow's first operation. It waits until every worker has called it.
+    Call it before TensorFlow's first operation. It waits until every worker has called it.
 
     Returns:
-        A `tf.distribute.MultiWorkerMirroredStrategy`, a `MirroredStrategy`, or TensorFlow's default one, whose
-        `scope()` changes nothing.
+        A `tf.distribute.MultiWorkerMirroredStrategy` if TF_CONFIG has several workers; a `MirroredStrategy` if this
+        machine has several GPUs; otherwise TensorFlow's default strategy, whose `scope()` changes nothing.
 
     Raises:
-        ValueError: TF_CONFIG is not what TensorFlow reads.
+        ValueError: TF_CONFIG is not in TensorFlow's format.
 
     Example:
 
@@ -30,8 +30,14 @@ def strategy_from_environment():
     return tf.distribute.get_strategy()
 
 
-def workers_on_this_machine():
-    """How many workers of TF_CONFIG share this machine, this one included; each should take its share of the cores.
+def workers_on_this_machine() -> int:
+    """How many workers in TF_CONFIG run on this machine, including this one. They should divide its cores.
+
+    Returns:
+        1 or more.
+
+    Raises:
+        ValueError: TF_CONFIG is not in TensorFlow's format.
 
     Example:
 
@@ -44,18 +50,18 @@ def workers_on_this_machine():
     return max(1, hosts.count(own_address.rpartition(":")[0]))
 
 
-def _addresses():
-    """Of TF_CONFIG: the addresses of the workers, and the own one; none if it is not set or empty."""
+def _addresses() -> tuple[list[str], str]:
+    """The addresses of all workers in TF_CONFIG, and that of this one; none if TF_CONFIG is not set or empty."""
     if not os.environ.get("TF_CONFIG"):
         return [], ""
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     try:
         cluster = resolver.cluster_spec().as_dict()
-        own = cluster[resolver.task_type][resolver.task_id] if cluster else ""
-        return [*cluster.get("chief", []), *cluster.get("worker", [])], own
+        own_address = cluster[resolver.task_type][resolver.task_id] if cluster else ""
+        return [*cluster.get("chief", []), *cluster.get("worker", [])], own_address
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
             "TF_CONFIG must be JSON such as "
             '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}; '
-            f"received another, with {error!r}."
+            f"received another value, with {error!r:.200}."
         ) from error

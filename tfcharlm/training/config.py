@@ -4,6 +4,8 @@ A new option is one field here. The command line, the searches, the checks and t
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from tfcharlm.checks import FRACTION, Bounds
 from tfcharlm.layers import CELLS
@@ -13,16 +15,23 @@ BUDGETS = ("minutes", "epochs", "steps")
 _POSITIVE, _COUNT = Bounds(above=0, below=2**31), Bounds(low=1, below=2**31, whole=True)
 
 
-def _option(default, help, values=None, search=None, tunable=True, of_model=False):
+def _option(
+    default: Any,
+    help: str,
+    values: Bounds | Sequence | None = None,
+    search: Sequence | None = None,
+    tunable: bool = True,
+    of_model: bool = False,
+) -> Any:
     """A field of `TrainingConfig`.
 
     Args:
-        default: its value unless another is given.
-        help: what it means.
-        values: `Bounds`, or a list of the values that there are; None for a switch.
-        search: the values that a search tries unless told otherwise; None if it tries the default only.
-        tunable: whether it is an option of the command line and of searches like all others.
-        of_model: whether it is an argument of `CharLM`, with the same name.
+        default: its value unless another one is given.
+        help: its meaning, for the command line and the documentation.
+        values: `Bounds`, or a list of all values; None for a switch.
+        search: the values that a search tries by default; None if it only tries the default value.
+        tunable: whether it is an ordinary option of the command line and of searches.
+        of_model: whether it is an argument of `CharLM` with the same name.
     """
     metadata = {"help": help, "values": values, "search": search, "tunable": tunable, "of_model": of_model}
     return dataclasses.field(default=default, metadata=metadata)
@@ -30,12 +39,13 @@ def _option(default, help, values=None, search=None, tunable=True, of_model=Fals
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """What a run is trained with. The defaults suit a minute and a half on two cores; `suggest_config` finds others.
+    """The configuration of a training run.
 
-    Exactly one of `minutes`, `epochs` and `steps` is given.
+    Exactly one of `minutes`, `epochs` and `steps` must be given. The other defaults suit a run of a minute and a half
+    on two cores; `suggest_config` finds values for longer runs.
 
     Raises:
-        ValueError: no budget or several, or an option is out of bounds.
+        ValueError: none or several of `minutes`, `epochs` and `steps` are given, or an option is out of bounds.
 
     Example:
 
@@ -50,7 +60,7 @@ class TrainingConfig:
     minutes: float | None = _option(
         None, "time to train; the schedule of the learning rate ends with it", _POSITIVE, tunable=False
     )
-    epochs: int | None = _option(None, "passes over the training text, instead of minutes", _COUNT, tunable=False)
+    epochs: int | None = _option(None, "epochs over the training text, instead of minutes", _COUNT, tunable=False)
     steps: int | None = _option(None, "updates of the weights, instead of minutes", _COUNT, tunable=False)
     level: str = _option("char", "what a token is", ["char", "byte", "word"], tunable=False)
     cell: str = _option("lstm", "kind of recurrent cell", list(CELLS), search=list(CELLS))
@@ -76,13 +86,13 @@ class TrainingConfig:
     schedule: str = _option("cosine", "learning-rate schedule after a warm-up", list(SCHEDULES), search=list(SCHEDULES))
     # 1 keeps rare steep steps from undoing many others (Pascanu et al. 2013).
     clip_norm: float = _option(1.0, "limit of the gradients' global norm", _POSITIVE, search=[0.25, 1.0, 5.0])
-    # Biases are left out (Loshchilov & Hutter 2019).
+    # Biases do not decay (Loshchilov & Hutter 2019).
     weight_decay: float = _option(0.1, "decay of the weight matrices per step, times the learning rate", FRACTION)
     ema_momentum: float = _option(
         0.0, "momentum of the averaged weights that are evaluated and exported; 0 for none", FRACTION
     )
     unigram_output_bias: bool = _option(True, "initialize the output bias with the log frequencies of the tokens")
-    random_start: bool = _option(True, "start every pass over the text at a random offset")
+    random_start: bool = _option(True, "start every epoch at a random position in the text")
     validation_fraction: float = _option(
         0.1, "fraction of the text, at its end, that is held out", Bounds(above=0, below=1), tunable=False
     )
@@ -94,7 +104,9 @@ class TrainingConfig:
         budgets = [f"{name}={getattr(self, name)}" for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) != 1:
             received = ", ".join(budgets) or "none of them"
-            raise ValueError(f"give one of minutes, epochs or steps, such as minutes=2; received {received}.")
+            raise ValueError(
+                f"exactly one of minutes, epochs and steps must be given, such as minutes=2; received {received}."
+            )
         for field in dataclasses.fields(self):
             if getattr(self, field.name) is not None:
                 object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
@@ -118,4 +130,4 @@ OPTIONS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
 TUNABLE = tuple(name for name, field in OPTIONS.items() if field.metadata["tunable"])
 # The same text documents the class and the options of the command line.
 _ARGUMENTS = "".join(f"        {name}: {field.metadata['help']}.\n" for name, field in OPTIONS.items())
-TrainingConfig.__doc__ = TrainingConfig.__doc__.replace("    Raises:", f"    Args:\n{_ARGUMENTS}\n    Raises:", 1)
+TrainingConfig.__doc__ = str(TrainingConfig.__doc__).replace("    Raises:", f"    Args:\n{_ARGUMENTS}\n    Raises:", 1)

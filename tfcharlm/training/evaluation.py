@@ -3,16 +3,29 @@
 import contextlib
 import dataclasses
 import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
+
+from tfcharlm.training.schedule import Budget
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One line of a learning curve. Losses are in nats per token, `seconds` since the run started.
+    """One point of a learning curve.
 
-    The training figures are means since the last evaluation. The validation figures are of the first chunks of the
-    held-out text only; the best weights are chosen by them.
+    Args:
+        step: batches since the start of the run.
+        seconds: time since the start of the run.
+        tokens: tokens read since the start of the run.
+        learning_rate: of the last step.
+        loss: mean training loss since the previous evaluation, in nats per token.
+        bits_per_character: the same in bits per character.
+        val_loss: loss on the first chunks of the held-out text, in nats per token. The best weights are chosen by it.
+        val_bits_per_character: the same in bits per character.
     """
 
     step: int
@@ -26,14 +39,33 @@ class Evaluation:
 
 
 @contextlib.contextmanager
-def averaged_weights(model):
-    r"""For a `with`: the model has the weights that its optimizer has averaged, if it does so.
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    r"""A context in which the model has the weights that its optimizer has averaged, if it averages them.
 
     $$ \bar w \leftarrow \mu \bar w + (1 - \mu) w \text{ after every update} $$
 
+    Args:
+        model: a compiled model; its optimizer averages with `use_ema=True`.
+
+    Example:
+
+    >>> import keras
+    >>> import tfcharlm
+    >>> from tfcharlm.training import averaged_weights
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab"), [tfcharlm.RNNCell(3)])
+    >>> model.compile(keras.optimizers.Adam(use_ema=True))
+    >>> for inputs, targets in tfcharlm.text.stream_dataset([0, 1] * 20, batch_size=2, sequence_length=7):
+    ...     loss = model.train_on_batch(inputs, targets)
+    >>> bias = model.head.bias.numpy()
+    >>> with averaged_weights(model):
+    ...     print((model.head.bias.numpy() == bias).all())
+    False
+    >>> print((model.head.bias.numpy() == bias).all())
+    True
+
     Reference: Polyak & Juditsky (1992), Acceleration of stochastic approximation by averaging.
     """
-    # One that scales the loss has another one inside.
+    # An optimizer that scales the loss has the real one inside.
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     # Before the first update the averages are zeros.
     if not getattr(optimizer, "use_ema", False) or not optimizer.built or not optimizer.iterations.numpy():
@@ -49,35 +81,54 @@ def averaged_weights(model):
 
 
 class PeriodicEvaluation(keras.callbacks.Callback):
-    """Evaluates at equal fractions of the budget; keeps the learning curve and the best weights, averaged if they are.
+    """Evaluates at equal fractions of the budget, and keeps the learning curve and the best weights.
+
+    If the optimizer averages the weights, the averages are evaluated and kept.
 
     Args:
-        validation: a data set to evaluate on; the states that training carries are not touched by it.
+        validation: a data set to evaluate on. The states that training carries are not changed by it.
         budget: a `Budget`.
         tokens_per_step: batch size times sequence length.
         num_evaluations: how many evaluations there are in a run.
-        on_evaluation: called with each `Evaluation` and the history that ends with it.
-        pause_clock_during_evaluation: whether evaluations cost nothing of a budget of seconds.
+        on_evaluation: called with each `Evaluation` and the list of all so far, which ends with it.
+        pause_clock_during_evaluation: whether the clock of the budget stands still during evaluations. False by
+            default.
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.training import Budget, PeriodicEvaluation
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab"), [tfcharlm.RNNCell(3)])
+    >>> model.compile()
+    >>> data = tfcharlm.text.stream_dataset([0, 1] * 50, batch_size=2, sequence_length=7)
+    >>> evaluations = PeriodicEvaluation(
+    ...     data, Budget(steps=len(data)), tokens_per_step=14, num_evaluations=2,
+    ...     on_evaluation=lambda evaluation, history: None)
+    >>> history = model.fit(data, verbose=0, callbacks=[evaluations])
+    >>> [evaluation.step for evaluation in evaluations.history]
+    [4, 7]
     """
 
     def __init__(
         self,
-        validation,
-        budget,
-        tokens_per_step,
-        num_evaluations,
-        on_evaluation,
-        pause_clock_during_evaluation=False,
-    ):
+        validation: tf.data.Dataset,
+        budget: Budget,
+        tokens_per_step: int,
+        num_evaluations: int,
+        on_evaluation: Callable[[Evaluation, list[Evaluation]], object],
+        pause_clock_during_evaluation: bool = False,
+    ) -> None:
         super().__init__()
         self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
         self.on_evaluation, self.num_evaluations = on_evaluation, num_evaluations
         self.pause_clock_during_evaluation = pause_clock_during_evaluation
-        self.history, self.best, self.best_weights = [], math.inf, None
-        # What was done before the first step is not evaluated.
+        self.history: list[Evaluation] = []
+        self.best = math.inf
+        self.best_weights: list[np.ndarray] | None = None
+        # Evaluations that were due before the first step are left out.
         self.steps, self._due = 0, 1 + math.floor(budget.fraction_done(0) * num_evaluations)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.steps += 1
         passed = math.floor(self.budget.fraction_done(self.steps) * self.num_evaluations)
         if passed >= self._due:
@@ -91,7 +142,7 @@ class PeriodicEvaluation(keras.callbacks.Callback):
 
     def _evaluate_weights(self, trained):
         measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
-        # Training and evaluation share their metrics: the next evaluation's means start here.
+        # Training and evaluation share their metrics. The training means of the next evaluation start here.
         self.model.reset_metrics()
         evaluation = Evaluation(
             step=self.steps,
@@ -110,20 +161,22 @@ class PeriodicEvaluation(keras.callbacks.Callback):
             self.model.stop_training = True
         self.on_evaluation(evaluation, self.history)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
+        """What `set_state` needs when a run resumes."""
         # Before the first evaluation there is no best loss.
         best = None if self.best_weights is None else {"loss": self.best, "weights": self.best_weights}
         history = [dataclasses.asdict(evaluation) for evaluation in self.history]
         return {"steps": self.steps, "due": self._due, "history": history, "best": best}
 
-    def set_state(self, state):
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `get_state` returned."""
         self.steps, self._due = state["steps"], state["due"]
         self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
         if state["best"] is not None:
             self.best, self.best_weights = state["best"]["loss"], state["best"]["weights"]
 
-    def restore_best_weights(self):
-        """Gives the model the weights of its best evaluation; if there was none, those it has, or their averages."""
+    def restore_best_weights(self) -> None:
+        """Gives the model the weights of its best evaluation; without an evaluation, the current or averaged ones."""
         best = self.best_weights
         if best is None:
             with averaged_weights(self.model):

@@ -1,76 +1,71 @@
-"""A run: text, model, schedule and budget in one place, for the command line and the searches."""
+"""A training run: text, model, schedule and budget in one place, for the command line and the searches."""
 
 import contextlib
 import dataclasses
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfcharlm.checkpoint import Checkpoint
 from tfcharlm.model import CharLM, NonFiniteError, Replicas, WorkerLostError
-from tfcharlm.text import sha256_of, stream_dataset
+from tfcharlm.text import TextSplit, sha256_of, stream_dataset
 from tfcharlm.training.build import build_model
 from tfcharlm.training.config import TrainingConfig
-from tfcharlm.training.evaluation import PeriodicEvaluation
+from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation
+from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.schedule import AnnealLearningRate, Budget
 from tfcharlm.training.sizing import SHAPE, SUGGESTED, measured_speed, suggest_config
 
-# Chunks of held-out text that an evaluation reads; it takes about a second.
+# An evaluation reads this many chunks of the held-out text, which takes about a second.
 EVALUATION_CHUNKS = 24
-# Twelve make a curve; closer together than ten seconds they would take the time that they measure.
+# Twelve points make a curve. If they were less than ten seconds apart, evaluations would take too much of the time.
 NUM_EVALUATIONS, SECONDS_BETWEEN_EVALUATIONS = 12, 10
-# What ends a run before its budget does.
-ENDS = (KeyboardInterrupt, WorkerLostError, NonFiniteError)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingResult:
-    """The model with its best weights, the learning curve, and the loss on all of the held-out text.
-
-    `val_loss` is in nats per token, None if the run was interrupted before it was measured. `steps` counts batches.
-    `failure` is a line if a lost worker or numbers that are not finite ended the run, which interrupts it as well.
-    """
-
-    model: CharLM
-    history: tuple
-    steps: int
-    val_loss: float | None
-    val_bits_per_character: float | None
-    interrupted: bool
-    failure: str | None = None
-
-
-class TrainingDivergedError(ArithmeticError):
-    """There are no weights worth keeping."""
+# What ends a run before its budget is used up.
+INTERRUPTIONS = (KeyboardInterrupt, WorkerLostError, NonFiniteError)
 
 
 class TrainingRun:
-    """Text, model, schedule and budget. Whatever can be wrong with them is found here, before training.
+    """Trains a model on a text, within a budget of minutes, epochs or steps; `tfcharlm train` is a shell around it.
+
+    The learning rate warms up and then falls until the budget is used up. The model is evaluated up to twelve times on
+    the start of the held-out text, and the weights of the best evaluation are kept. Whatever is wrong with the
+    arguments is found when the object is made, before training.
 
     Args:
-        split: a `TextSplit`. Its last part is held out and never trained on.
-        config: a `TrainingConfig`.
-        model: what to train; None makes the model that `config` describes.
-        strategy: a `tf.distribute` strategy, under which to make the model. Every worker has a run of its own, with the
-            same text.
+        split: a `TextSplit`. The model is trained on its first part and evaluated on its last part.
+        config: a `TrainingConfig`: the budget and all options of model, data and optimizer.
+        model: a compiled `CharLM` to train further; None (default) builds the model that `config` describes.
+        strategy: a `tf.distribute` strategy in whose scope the model is built; None (default) for this process alone.
+            Every worker makes a run of its own, with the same text and configuration.
 
     Raises:
-        ValueError: the text is too short for a batch of sequences.
+        ValueError: the text is too short for one batch of sequences.
 
     Example:
 
     >>> from tfcharlm.text import TextSplit
     >>> from tfcharlm.training import TrainingConfig, TrainingRun
-    >>> config = TrainingConfig(epochs=2, units=8, batch_size=4, sequence_length=16)
-    >>> run = TrainingRun(TextSplit.from_text("to be or not to be\\n" * 100), config)
+    >>> split = TextSplit.from_text("to be or not to be\\n" * 100)
+    >>> run = TrainingRun(split, TrainingConfig(epochs=2, units=8, batch_size=4, sequence_length=16))
     >>> result = run.train()
-    >>> result.history[-1].step, result.history[-1].learning_rate < 1e-3
-    (52, True)
+    >>> result.steps, len(result.history), result.interrupted
+    (52, 12, False)
+    >>> len(result.model.generate("to be", max_length=20, seed=0))
+    25
     """
 
-    def __init__(self, split, config, model=None, strategy=None):
+    def __init__(
+        self,
+        split: TextSplit,
+        config: TrainingConfig,
+        model: CharLM | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
         self.split, self.config = split, config
-        chunk = {"batch_size": config.batch_size, "sequence_length": config.sequence_length}
+        chunk: dict[str, Any] = {"batch_size": config.batch_size, "sequence_length": config.sequence_length}
         try:
             self.train_data = stream_dataset(
                 split.train_ids,
@@ -84,24 +79,32 @@ class TrainingRun:
             held_out, total = len(split.validation_ids), len(split.train_ids) + len(split.validation_ids)
             raise ValueError(f"{held_out:,} of {total:,} tokens are held out; to train on, {error}") from error
         self.validation_data = stream_dataset(split.validation_ids, **chunk, drop_remainder=False)
-        # Enough to see which of two evaluations is better; all of it, twelve times, would cost more than it tells.
-        some = EVALUATION_CHUNKS * config.batch_size * config.sequence_length
-        self.evaluation_data = stream_dataset(split.validation_ids[:some], **chunk, drop_remainder=False)
+        # Enough to tell which of two evaluations is better. All of the text, twelve times, would cost more than it is
+        # worth.
+        first = EVALUATION_CHUNKS * config.batch_size * config.sequence_length
+        self.evaluation_data = stream_dataset(split.validation_ids[:first], **chunk, drop_remainder=False)
         if model is None:
             with contextlib.nullcontext() if strategy is None else strategy.scope():
                 model = build_model(split, config)
         self.model = model
 
     @classmethod
-    def with_suggested_size(cls, split, given, strategy=None, earlier=None):
-        """Makes a run of a number of minutes, with the size and the regularization that suit them.
+    def with_suggested_size(
+        cls,
+        split: TextSplit,
+        given: Mapping[str, Any],
+        strategy: tf.distribute.Strategy | None = None,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> "TrainingRun":
+        """Makes a run of some minutes, with the size and the regularization that `suggest_config` finds for them.
 
         Args:
             split: a `TextSplit`.
-            given: arguments of `TrainingConfig`, `minutes` among them; they override what is suggested.
-            strategy: as for `TrainingRun`; the speed of all its workers counts.
-            earlier: None, or what was suggested to the run that this one continues, by name. The speed of the machine is
-                measured anyway, because all workers must take part.
+            given: arguments of `TrainingConfig`, including `minutes`. They override what is suggested.
+            strategy: as for `TrainingRun`. The speeds of all its workers are added.
+            earlier: the property `suggested` of the run that this one resumes, so that the sizes are the same; None
+                (default) for a new run. The speed of the machine is measured anyway, because all workers must take
+                part.
 
         Returns:
             A `TrainingRun`.
@@ -109,19 +112,19 @@ class TrainingRun:
         strategy = tf.distribute.get_strategy() if strategy is None else strategy
         with strategy.scope():
             speed = sum(Replicas().all_gather(measured_speed()))
-        seconds = 60 * TrainingConfig(**given).minutes
+        minutes: Any = TrainingConfig(**given).minutes
         shape = {name: given[name] for name in SHAPE if name in given}
         sizes = {"tokens": len(split.train_ids), "vocabulary_size": len(split.vocabulary)}
-        suggested = earlier or suggest_config(seconds, speed, **sizes, characters=split.train_characters, **shape)
-        return cls(split, TrainingConfig(**suggested | given), strategy=strategy)
+        suggested = earlier or suggest_config(60 * minutes, speed, **sizes, characters=split.train_characters, **shape)
+        return cls(split, TrainingConfig(**{**suggested, **given}), strategy=strategy)
 
     @property
-    def suggested(self):
+    def suggested(self) -> dict[str, Any]:
         """The values of the options that `suggest_config` chooses, by name."""
         return {name: getattr(self.config, name) for name in SUGGESTED}
 
-    def budget(self, fraction=1.0):
-        """A `Budget` of a fraction of what the configuration grants; its clock starts now."""
+    def budget(self, fraction: float = 1.0) -> Budget:
+        """A `Budget` that is a fraction of that in the configuration; its clock starts now."""
         seconds = None if self.config.minutes is None else self.config.minutes * 60 * fraction
         steps = self.config.steps if self.config.epochs is None else int(self.train_data.cardinality())
         steps = None if steps is None else max(1, round(steps * fraction))
@@ -129,28 +132,30 @@ class TrainingRun:
 
     def fit(
         self,
-        budget,
-        on_evaluation=lambda evaluation, history: None,
-        callbacks=(),
-        num_evaluations=None,
-        evaluation_data=None,
-        pause_clock_during_evaluation=False,
-        on_step=lambda fraction_done: None,
-    ):
+        budget: Budget,
+        on_evaluation: Callable[[Evaluation, list[Evaluation]], object] = lambda evaluation, history: None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        num_evaluations: int | None = None,
+        evaluation_data: tf.data.Dataset | None = None,
+        pause_clock_during_evaluation: bool = False,
+        on_step: Callable[[float], object] = lambda fraction_done: None,
+    ) -> tuple[PeriodicEvaluation, BaseException | None]:
         """Trains until the budget is used up, or a callback sets `model.stop_training`.
 
+        Unlike `train`, it leaves the model with its last weights, and does not evaluate all of the held-out text.
+
         Args:
-            budget: a `Budget`.
-            on_evaluation: called with every `Evaluation` and the history that ends with it.
-            callbacks: of Keras; an epoch for them is the whole run.
-            num_evaluations: how many; None makes it twelve, or fewer in a short run.
-            evaluation_data: what they evaluate on; None takes the beginning of the held-out text.
-            pause_clock_during_evaluation: whether evaluations cost nothing of a budget of minutes.
-            on_step: called with the fraction of the budget that is done, after every step.
+            budget: a `Budget`, such as `budget()` returns.
+            on_evaluation: called with every `Evaluation` and the list of all so far, which ends with it.
+            callbacks: further Keras callbacks. To them, the whole run is one epoch.
+            num_evaluations: how many evaluations; None (default) for twelve, or fewer in a short run.
+            evaluation_data: a data set to evaluate on; None (default) for the start of the held-out text.
+            pause_clock_during_evaluation: whether the clock stands still during evaluations. False by default.
+            on_step: called after every step with the fraction of the budget that is done.
 
         Returns:
-            The `PeriodicEvaluation`, with history and best weights; and what ended it early: a KeyboardInterrupt, a
-            `WorkerLostError`, a `NonFiniteError`, or None.
+            `(evaluations, interruption)`: the `PeriodicEvaluation`, with the learning curve and the best weights; and
+            what ended the run early, a KeyboardInterrupt, a `WorkerLostError` or a `NonFiniteError`, or None.
         """
         config = self.config
         if num_evaluations is None:
@@ -170,64 +175,66 @@ class TrainingRun:
             evaluations,
             *callbacks,
         ]
-        # One epoch for Keras: the budget ends it, and the epochs over the text are inside the data set.
+        # To Keras the run is one epoch, which the budget ends. The epochs over the text are inside the data set.
         endless = None if config.epochs is not None else 10**9
         try:
             self.model.fit(self.train_data, steps_per_epoch=endless, shuffle=False, verbose=0, callbacks=callbacks)
-        except ENDS as error:
+        except INTERRUPTIONS as error:
             return evaluations, error
         return evaluations, None
 
     def train(
         self,
-        on_evaluation=lambda evaluation, history: None,
-        on_step=lambda fraction_done: None,
-        callbacks=(),
-        elapsed=0.0,
-    ):
-        """Trains until the budget is used up or the user interrupts, and keeps the best weights.
+        on_evaluation: Callable[[Evaluation, list[Evaluation]], object] = lambda evaluation, history: None,
+        on_step: Callable[[float], object] = lambda fraction_done: None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        elapsed: float = 0.0,
+    ) -> TrainingResult:
+        """Trains until the budget is used up or the user presses Ctrl-C, and keeps the best weights.
 
         Args:
-            on_evaluation: called with every `Evaluation` and the history that ends with it.
-            on_step: called with the fraction of the budget that is done, after every step.
-            callbacks: of Keras; with a `tfcharlm.Checkpoint` the run is saved from time to time, or continues.
-            elapsed: seconds for which the process has run; they are taken from a budget of minutes, half of it at most.
+            on_evaluation: called with every `Evaluation` and the list of all so far, which ends with it.
+            on_step: called after every step with the fraction of the budget that is done.
+            callbacks: further Keras callbacks. A `tfcharlm.Checkpoint` saves the run from time to time, and resumes it.
+            elapsed: seconds that the process has already run. They are subtracted from a budget of minutes, but at most
+                half of it is.
 
         Returns:
             A `TrainingResult`.
 
         Raises:
-            TrainingDivergedError: the loss is no number any more, and no evaluation had a finite one.
-            CheckpointError: the run that was saved is another one, or cannot be read.
+            TrainingDivergedError: the loss is not finite any more, and was not in any evaluation.
+            CheckpointError: the saved run is another one, or its checkpoints are damaged.
         """
         budget = self.budget()
         if budget.seconds is not None:
             budget.resume(self.model.replicas.all_gather(min(elapsed, budget.seconds / 2))[0])
         for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
-            # The best weights are chosen by the text that is held out.
+            # The held-out text must be the same, because it chooses the best weights.
             held_out = {"held_out_sha256": sha256_of([self.split.validation_ids])}
             checkpoint.settings = dataclasses.asdict(self.config) | held_out
-        evaluations, ended = self.fit(budget, on_evaluation, callbacks, on_step=on_step)
+        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step)
         evaluations.restore_best_weights()
-        measured = {}
+        measured: dict[str, float] = {}
         try:
-            if ended is None:
+            if interruption is None:
                 measured = self.model.evaluate(self.validation_data, verbose=0, return_dict=True)
-        except ENDS as error:
-            ended = error
-        diverged = isinstance(ended, NonFiniteError) or not math.isfinite(measured.get("loss", 0))
+        except INTERRUPTIONS as error:
+            interruption = error
+        diverged = isinstance(interruption, NonFiniteError) or not math.isfinite(measured.get("loss", 0))
         if diverged and evaluations.best_weights is None:
             rate = self.config.learning_rate
             raise TrainingDivergedError(
                 f"the training diverged within {evaluations.steps + 1} batches; give a lower learning_rate than "
-                f"{rate:g}, such as learning_rate={rate / 4:g}." + (f" It ended at {ended}" if ended else "")
-            ) from ended
+                f"{rate:g}, such as learning_rate={rate / 4:g}."
+                + (f" It ended at {interruption}" if interruption else "")
+            ) from interruption
         return TrainingResult(
             model=self.model,
             history=tuple(evaluations.history),
             steps=evaluations.steps,
             val_loss=measured.get("loss"),
             val_bits_per_character=measured.get("bits_per_character"),
-            interrupted=ended is not None,
-            failure=str(ended) if isinstance(ended, (WorkerLostError, NonFiniteError)) else None,
+            interrupted=interruption is not None,
+            failure=str(interruption) if isinstance(interruption, (WorkerLostError, NonFiniteError)) else None,
         )

@@ -1,16 +1,22 @@
-"""A budget of time or steps, and a learning rate that falls to the end of it."""
+"""A budget of time or steps, and a learning rate that falls until the budget is used up."""
 
 import contextlib
 import math
 import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
 
 
 class Budget:
-    """How much of a run is done, from 0 to 1: by the clock if it has `seconds`, else by `steps`.
+    """What a run may take, in seconds or in steps; it tells which fraction of it is done.
 
-    The clock is a function that returns seconds; several workers must agree upon one (`Replicas.clock`).
+    Args:
+        seconds: of the run, from now on; None (default) counts steps.
+        steps: of the run, if there are no `seconds`.
+        clock: a function without arguments that returns seconds; `time.monotonic` by default. Several workers must
+            share a clock (`tfcharlm.model.Replicas.clock`).
 
     Example:
 
@@ -20,44 +26,47 @@ class Budget:
     0.25
     """
 
-    def __init__(self, seconds=None, steps=None, clock=None):
+    def __init__(
+        self, seconds: float | None = None, steps: int | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
         self.seconds, self.steps = seconds, steps
         self._clock = time.monotonic if clock is None else clock
-        self._began, self._paused = self._clock(), None
+        self._started = self._clock()
+        self._paused: float | None = None
 
-    def elapsed(self):
-        """Seconds since this object was made, without those in a pause."""
-        return (self._clock() if self._paused is None else self._paused) - self._began
+    def elapsed(self) -> float:
+        """Seconds since this object was made, without pauses."""
+        return (self._clock() if self._paused is None else self._paused) - self._started
 
     @contextlib.contextmanager
-    def pause(self):
-        """For a `with`: what happens in it costs nothing."""
+    def pause(self) -> Iterator[None]:
+        """A context in which the clock stands still."""
         self._paused = self._clock()
         try:
             yield
         finally:
-            self._began += self._clock() - self._paused
+            self._started += self._clock() - self._paused
             self._paused = None
 
-    def resume(self, elapsed):
-        """Sets the clock to what `elapsed` was when the run was interrupted."""
-        self._began = self._clock() - elapsed
+    def resume(self, elapsed: float) -> None:
+        """Sets the clock to the value of `elapsed()` at which the run was interrupted."""
+        self._started = self._clock() - elapsed
 
-    def fraction_done(self, steps):
-        """The fraction of the budget that is used after so many steps."""
-        done = steps / self.steps if self.seconds is None else self.elapsed() / self.seconds
+    def fraction_done(self, steps: int) -> float:
+        """The fraction of the budget that is used after so many steps, from 0 to 1."""
+        done = steps / self.steps if self.seconds is None else self.elapsed() / self.seconds  # type: ignore[operator]
         return min(done, 1.0)
 
 
-# The fraction of the peak that is left when a fraction of the budget is done.
-SCHEDULES = {
+# For the fraction of the budget that is done: the learning rate as a fraction of its peak.
+SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
     "linear": lambda done: 1 - done,
     "constant": lambda done: 1.0,
 }
 
 
-def learning_rate_at(peak, fraction_done, schedule="cosine", warm_up=0.02):
+def learning_rate_at(peak: float, fraction_done: float, schedule: str = "cosine", warm_up: float = 0.02) -> float:
     r"""The learning rate when a fraction of the budget is done: a linear warm-up, then the schedule.
 
     $$ \eta = \eta_{max} \cdot \min\left(\frac{d}{\mathrm{warm\_up}},
@@ -66,8 +75,11 @@ def learning_rate_at(peak, fraction_done, schedule="cosine", warm_up=0.02):
     Args:
         peak: the highest learning rate.
         fraction_done: d, from 0 to 1.
-        schedule: "cosine", half a period, as above; "linear"; or "constant". All but the last one end at 0.
-        warm_up: share of the budget in which the rate rises.
+        schedule: "cosine" (default), half a period as above; "linear"; or "constant". The first two end at 0.
+        warm_up: fraction of the budget in which the rate rises; 0.02 by default.
+
+    Returns:
+        The learning rate.
 
     Example:
 
@@ -84,37 +96,59 @@ class AnnealLearningRate(keras.callbacks.Callback):
     """Sets the optimizer's learning rate before every batch, and stops the training when the budget is used up.
 
     Args:
-        peak, schedule: of `learning_rate_at`.
+        peak: the highest learning rate.
         budget: a `Budget`.
+        schedule: "cosine" (default), "linear" or "constant", see `learning_rate_at`.
         on_step: called after every batch with the fraction of the budget that is done.
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.training import AnnealLearningRate, Budget
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab"), [tfcharlm.RNNCell(3)])
+    >>> model.compile()
+    >>> data = tfcharlm.text.stream_dataset([0, 1] * 50, batch_size=2, sequence_length=7)
+    >>> fractions = []
+    >>> anneal = AnnealLearningRate(0.01, Budget(steps=4), on_step=fractions.append)
+    >>> history = model.fit(data, verbose=0, callbacks=[anneal])
+    >>> fractions
+    [0.25, 0.5, 0.75, 1.0]
     """
 
-    def __init__(self, peak, budget, schedule="cosine", on_step=lambda fraction_done: None):
+    def __init__(
+        self,
+        peak: float,
+        budget: Budget,
+        schedule: str = "cosine",
+        on_step: Callable[[float], object] = lambda fraction_done: None,
+    ) -> None:
         super().__init__()
         self.peak, self.budget, self.schedule, self.on_step = peak, budget, schedule, on_step
         self._steps, self._done_at_start = 0, 0.0
 
-    def on_train_batch_begin(self, batch, logs=None):
-        # The first step, at a rate of 0, would be wasted.
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        # With a rate of 0 the first step would be wasted.
         done = 1e-4
         if self._steps:
             start = self._done_at_start
             done = max((self.budget.fraction_done(self._steps) - start) / (1 - start), 1e-4)
         self.model.optimizer.learning_rate.assign(learning_rate_at(self.peak, done, self.schedule))
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._steps += 1
         done = self.budget.fraction_done(self._steps)
         if self._steps == 1 and self.budget.seconds is not None and done < 1:
-            # Start-up and tracing: the schedule has what is left.
+            # The first step includes start-up and tracing. The schedule covers the rest of the time.
             self._done_at_start = done
         if done >= 1:
             self.model.stop_training = True
         self.on_step(done)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
+        """What `set_state` needs when a run resumes."""
         return {"steps": self._steps, "done_at_start": self._done_at_start, "elapsed": self.budget.elapsed()}
 
-    def set_state(self, state):
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `get_state` returned."""
         self._steps, self._done_at_start = state["steps"], state["done_at_start"]
         self.budget.resume(state["elapsed"])

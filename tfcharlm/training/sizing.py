@@ -1,23 +1,24 @@
-"""What fits a budget: the size of a model by operations, how much it is regularized by passes over the text."""
+"""What suits a budget: operations decide on the size of a model, epochs over the text on its regularization."""
 
 import math
 import time
+from typing import Any
 
 import tensorflow as tf
 
 from tfcharlm.kernels import available_cores
 from tfcharlm.layers import CELLS
 
-# Seconds of importing, tracing, the graphs of reports.
+# Seconds for imports, tracing, and the graphs of evaluations.
 START_UP = 12
-# Between the two that were tried, 7 and 20, which gave the same loss (docs/recipe.md).
+# Between 7 and 20, the two values that were tried; they gave the same loss (docs/training-recipe.md).
 TOKENS_PER_PARAMETER = 12
-# A guess: more parameters than this for each character of the text would learn it by heart.
+# A guess: with more parameters for each character of the text, a model would learn the text by heart.
 PARAMETERS_PER_CHARACTER = 2.5
-# Of 256 units, and the highest that was tried (docs/recipe.md).
+# The learning rate of 256 units, and the highest one that was tried (docs/training-recipe.md).
 LEARNING_RATE, HIGHEST_RATE = 0.012, 0.02
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
-# What `suggest_config` takes of a configuration, and what it chooses.
+# The options of a configuration that `suggest_config` takes, and those that it chooses.
 SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections")
 SUGGESTED = (
     "units",
@@ -30,27 +31,38 @@ SUGGESTED = (
 )
 
 
-def suggest_config(seconds, speed, tokens, vocabulary_size=65, characters=None, units=None, **shape):
-    r"""What a model is best trained with in so much time on so much text; measured for one LSTM over characters.
+def suggest_config(
+    seconds: float,
+    speed: float,
+    tokens: int,
+    vocabulary_size: int = 65,
+    characters: int | None = None,
+    units: int | None = None,
+    **shape: Any,
+) -> dict[str, Any]:
+    r"""Suggests the size and the regularization of a model for a time and a text.
 
-    A token costs about six operations a parameter, forward and backward, so that n parameters see
+    The constants were measured with one LSTM over characters. A token costs about six operations for each parameter,
+    forward and backward. So a model with n parameters reads
 
     $$ D = \frac{\mathrm{speed} \cdot \mathrm{seconds}}{6 n} $$
 
-    tokens; n is chosen for a certain D / n. The more often the text is read on the way, the more is left out of weights
-    and outputs; and the wider the layer, the lower the learning rate.
+    tokens. n is chosen for a D / n of 12, or for 2.5 parameters for each character of the text if that is less. The
+    more often the text is read, the higher is the dropout of weights and outputs. The wider a layer, the lower is the
+    learning rate.
 
     Args:
-        seconds: of the whole run.
-        speed: floating-point operations a second, as `measured_speed` gives them.
-        tokens: of the training text.
-        vocabulary_size: number of different ones.
-        characters: of the training text; None: every token is one.
-        units: of a layer, if they are given; None chooses them.
-        **shape: cell, layers, embedding_dim, skip_connections of a `TrainingConfig`, if they are given.
+        seconds: duration of the whole run.
+        speed: floating-point operations per second, from `measured_speed`.
+        tokens: number of tokens of the training text.
+        vocabulary_size: number of different tokens. 65 by default, as in Shakespeare's plays.
+        characters: number of characters of the training text; None (default) if every token is a character.
+        units: size of each recurrent layer; None (default) chooses it.
+        **shape: `cell`, `layers`, `embedding_dim` and `skip_connections` of a `TrainingConfig`, if they are not the
+            default.
 
     Returns:
-        Arguments of `TrainingConfig`, those named in `SUGGESTED`.
+        Arguments of `TrainingConfig`: a dictionary with the keys in `SUGGESTED`.
 
     Example:
 
@@ -59,7 +71,7 @@ def suggest_config(seconds, speed, tokens, vocabulary_size=65, characters=None, 
     [256, 480, 640]
 
     Reference: Hoffmann et al. (2022), Training compute-optimal large language models, for the balance of parameters and
-    tokens; Gal & Ghahramani (2016) and Merity et al. (2018) for what is left out.
+    tokens; Gal & Ghahramani (2016) and Merity et al. (2018) for dropout.
     """
     tokens = max(tokens, 1)
     operations = speed * max(seconds - START_UP, 1)
@@ -67,15 +79,15 @@ def suggest_config(seconds, speed, tokens, vocabulary_size=65, characters=None, 
     wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_CHARACTER * (characters or tokens))
     units = min(sizes, key=lambda width: abs(math.log(sizes[width] / wanted)))
     epochs = operations / 6 / sizes[units] / tokens
-    # Nothing until a text is read six times; then every doubling of the passes asks for a tenth more.
-    share = round(min(max(0.0, math.log2(epochs / 6) / 10), 0.5), 2)
+    # None until a text is read six times; then 0.1 more for every doubling of the epochs.
+    weight_drop = round(min(max(0.0, math.log2(epochs / 6) / 10), 0.5), 2)
     fewest, most = ROWS
-    # A pass over a short text would be over in a few updates of many rows.
+    # With many rows, an epoch over a short text would have only a few updates.
     rows = min(most, max(fewest, 2 ** int(math.log2(1 + tokens / SEQUENCE_LENGTH / 32))))
     return {
         "units": units,
-        "dropout": share / 2,
-        "weight_drop": share,
+        "dropout": weight_drop / 2,
+        "weight_drop": weight_drop,
         "batch_size": rows,
         "sequence_length": max(1, min(SEQUENCE_LENGTH, (tokens - 1) // rows)),
         "state_reset_probability": 0.01,
@@ -83,23 +95,32 @@ def suggest_config(seconds, speed, tokens, vocabulary_size=65, characters=None, 
     }
 
 
-def measured_speed(seconds=0.5):
-    """Floating-point operations a second of matrix products, all cores at work, the best of some tries.
+def measured_speed(seconds: float = 0.5) -> float:
+    """Measures the speed of matrix products on all cores.
 
     Args:
-        seconds: how long to try.
+        seconds: how long to repeat them; half a second by default.
+
+    Returns:
+        Floating-point operations per second, the best of all repetitions.
+
+    Example:
+
+    >>> from tfcharlm.training import measured_speed
+    >>> measured_speed(seconds=0.1) > 1e6
+    True
     """
     size, cores = 512, tf.config.threading.get_inter_op_parallelism_threads() or available_cores()
     matrices = [tf.random.stateless_normal((size, size), (core, 0)) for core in range(cores)]
 
     @tf.function(autograph=False)
     def products():
-        # Sums, because results as large as the factors would have to be handed out.
+        # Only the sums: otherwise results as large as the factors would have to be returned.
         return [tf.reduce_sum(tf.matmul(matrix, matrix)) for matrix in matrices]
 
     products()
-    best, began = math.inf, time.monotonic()
-    while time.monotonic() - began < seconds:
+    best, started = math.inf, time.monotonic()
+    while time.monotonic() - started < seconds:
         before = time.perf_counter()
         products()
         best = min(best, time.perf_counter() - before)
@@ -107,7 +128,7 @@ def measured_speed(seconds=0.5):
 
 
 def _multiplied(units, vocabulary_size, cell="lstm", layers=1, embedding_dim=64, skip_connections=False):
-    """How many weights a token is multiplied by."""
+    """The number of weights that every token is multiplied by."""
     blocks = CELLS[cell].num_blocks
     more = embedding_dim if skip_connections else 0
     first = blocks * units * (embedding_dim + units)

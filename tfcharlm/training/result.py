@@ -1,0 +1,34 @@
+"""What a training run ends with."""
+
+import dataclasses
+
+from tfcharlm.model import CharLM
+from tfcharlm.training.evaluation import Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """What `TrainingRun.train` returns.
+
+    Args:
+        model: the model, with the weights of its best evaluation.
+        history: the learning curve, a tuple of `Evaluation`.
+        steps: how many batches the run has trained on.
+        val_loss: loss on all of the held-out text, in nats per token; None if the run was interrupted before it was
+            measured.
+        val_bits_per_character: the same in bits per character.
+        interrupted: whether the run ended before its budget was used up and its loss was measured.
+        failure: one line if a lost worker, or numbers that were not finite, interrupted the run; otherwise None.
+    """
+
+    model: CharLM
+    history: tuple[Evaluation, ...]
+    steps: int
+    val_loss: float | None
+    val_bits_per_character: float | None
+    interrupted: bool
+    failure: str | None = None
+
+
+class TrainingDivergedError(ArithmeticError):
+    """The loss is not finite any more, and there are no weights worth keeping."""
