@@ -21,6 +21,9 @@ TRAINING, LEARNING_CURVE, LEARNING_CURVE_IMAGE = "training.json", "learning_curv
 # With one of these characters in a path, TensorFlow's reader of checkpoints takes it for a pattern of paths.
 PATTERN_CHARACTERS = "*?[]\\"
 ADVICE = "give a directory that `tfcharlm train` or CharLM.export made, such as saved_models/shakespeare"
+# The models inside an installed package; in a source tree they are beside it.
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+PRETRAINED = PRETRAINED if PRETRAINED.is_dir() else Path(__file__).parents[2] / "saved_models"
 KERAS_NUM_BLOCKS = {keras.layers.SimpleRNNCell: 1, keras.layers.LSTMCell: 4, keras.layers.GRUCell: 3}
 NUM_BLOCKS = KERAS_NUM_BLOCKS | {cell: cell.num_blocks for cell in CELLS.values()}
 
@@ -104,13 +107,14 @@ def latest_version(directory: Path | str) -> Path:
     """The directory itself if it is a SavedModel; otherwise the latest version in it.
 
     Args:
-        directory: `saved_models/<name>/<version>` or `saved_models/<name>`.
+        directory: `saved_models/<name>/<version>` or `saved_models/<name>`. If there is no such directory, the name of
+            a model that comes with the package: `names`.
 
     Returns:
         `saved_models/<name>/<version>`.
 
     Raises:
-        ValueError: there is no such directory, it has no version, or its latest version is a symbolic link.
+        ValueError: there is no such directory or model, it has no version, or its latest version is a symbolic link.
 
     Example:
 
@@ -123,6 +127,8 @@ def latest_version(directory: Path | str) -> Path:
     '10'
     """
     directory = Path(directory)
+    if not os.path.lexists(directory) and str(directory) == directory.name and (PRETRAINED / directory).is_dir():
+        directory = PRETRAINED / directory
     if not directory.is_dir():
         raise ValueError(f"{directory} is not a directory; {ADVICE}.")
     if os.path.lexists(directory / GRAPH):

@@ -26,7 +26,8 @@ def load_model(directory: Path | str) -> CharLM:
 
     Args:
         directory: `saved_models/<name>/<version>`, or `saved_models/<name>` for its latest version. It may be a
-            symbolic link; inside it there must be none.
+            symbolic link; inside it there must be none. Without such a directory, `names` is the small model that
+            comes with the package.
 
     Returns:
         A `CharLM`, not compiled, with the exported weights. Its cells are those of this package,

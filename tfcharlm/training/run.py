@@ -108,11 +108,16 @@ class TrainingRun:
 
         Returns:
             A `TrainingRun`.
+
+        Raises:
+            ValueError: `minutes` are not given, or another argument is out of bounds.
         """
+        minutes = TrainingConfig(**given).minutes
+        if minutes is None:
+            raise ValueError(f"a size is suggested for minutes, such as minutes=2; received {dict(given)}.")
         strategy = tf.distribute.get_strategy() if strategy is None else strategy
         with strategy.scope():
             speed = sum(Replicas().all_gather(measured_speed()))
-        minutes: Any = TrainingConfig(**given).minutes
         shape = {name: given[name] for name in SHAPE if name in given}
         sizes = {"tokens": len(split.train_ids), "vocabulary_size": len(split.vocabulary)}
         suggested = earlier or suggest_config(60 * minutes, speed, **sizes, characters=split.train_characters, **shape)

@@ -18,6 +18,9 @@ class Budget:
         clock: a function without arguments that returns seconds; `time.monotonic` by default. Several workers must
             share a clock (`tfcharlm.model.Replicas.clock`).
 
+    Raises:
+        ValueError: neither seconds nor steps are given.
+
     Example:
 
     >>> from tfcharlm.training import Budget
@@ -29,6 +32,8 @@ class Budget:
     def __init__(
         self, seconds: float | None = None, steps: int | None = None, clock: Callable[[], float] | None = None
     ) -> None:
+        if seconds is None and steps is None:
+            raise ValueError("seconds or steps must be given, such as steps=100; received neither.")
         self.seconds, self.steps = seconds, steps
         self._clock = time.monotonic if clock is None else clock
         self._started = self._clock()
