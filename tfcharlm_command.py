@@ -1,19 +1,24 @@
-"""The `tfcharlm` command. It stands outside the package, because TensorFlow reads its environment when it is imported,
-and `import tfcharlm` imports TensorFlow."""
+"""The `tfcharlm` command.
+
+It is outside the package, because TensorFlow reads its environment variables when it is imported, and `import tfcharlm`
+imports TensorFlow.
+"""
 
 import contextlib
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 BEGAN = time.monotonic()
 
 
-def main():
+def main() -> None:
+    """Sets the environment for TensorFlow, and runs the command line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow turns oneDNN on by itself only where it finds newer vector instructions; its products of tall matrices
-    # are a tenth faster with AVX2 as well (benchmarks/results/training_step.md).
+    # TensorFlow turns oneDNN on by itself only on processors with newer vector instructions. But products of tall
+    # matrices are a tenth faster with it on AVX2, too (benchmarks/results/training_step.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         with _quiet_standard_error():
@@ -25,8 +30,8 @@ def main():
 
 
 @contextlib.contextmanager
-def _quiet_standard_error():
-    """Holds back what native code writes while it is loaded; shows it if loading fails.
+def _quiet_standard_error() -> Iterator[None]:
+    """Holds back what native code prints while it is loaded, and prints it only if loading fails.
 
     Some messages about CUDA and processor flags come before TensorFlow has read the log level.
     """

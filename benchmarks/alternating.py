@@ -1,7 +1,7 @@
-"""Times candidates in turn, each in a process of its own, so that the machine's moods fall on all of them alike.
+"""Times candidates in turn, each in its own process, so that changes in the machine's speed affect all of them alike.
 
-A process each, because thread settings hold for a process: nobody's numbers are taken under another one's settings.
-Only ratios of one run mean anything on a shared machine.
+Each has its own process, because thread settings hold for a whole process. On a shared machine, only the ratios within
+one run mean anything.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ class Candidate:
     """One way to do the work.
 
     Args:
-        name: shown in the tables.
-        factory: a function at the top level of an importable module; `factory(**arguments)` returns a function `work`,
-            and `work(n)` does the work n times and returns the seconds that one time took. Called in the candidate's
-            own process.
-        arguments: of the factory.
-        environment: variables set in that process before anything is imported.
+        name: the name in the tables.
+        factory: a function at the top level of an importable module. `factory(**arguments)` returns a function `work`;
+            `work(n)` does the work n times and returns the seconds for one time. It is called in the candidate's
+            process.
+        arguments: arguments of the factory.
+        environment: environment variables, set in that process before anything is imported.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Candidate:
 
 @dataclasses.dataclass
 class Timing:
-    """What one candidate gave: seconds of the first call, of one piece of work in every round; peak memory in MiB."""
+    """The result of a candidate: seconds of the first call and of the work in each round, and peak memory in MiB."""
 
     first_call: float = float("nan")
     seconds: list = dataclasses.field(default_factory=list)
@@ -50,7 +50,10 @@ class Timing:
 
 
 def measure(candidates, rounds=15, warmup=2, repeats=1):
-    """`{name: Timing}`: `warmup` rounds, then `rounds` in which each in turn does its work `repeats` times."""
+    """Measures `{name: Timing}`: in each round, every candidate in turn does its work `repeats` times.
+
+    The first `warmup` rounds do not count.
+    """
     context = multiprocessing.get_context("spawn")
     timings, pipes, processes = {}, {}, []
     for candidate in candidates:
@@ -78,7 +81,7 @@ def measure(candidates, rounds=15, warmup=2, repeats=1):
 
 
 def timed(step):
-    """A function `work(n)` from one that does the work once."""
+    """Makes a function `work(n)` from one that does the work once."""
 
     def work(n):
         begin = time.perf_counter()
@@ -90,7 +93,7 @@ def timed(step):
 
 
 def environment():
-    """One line: processor, cores, versions, date."""
+    """One line with the processor, its cores, versions and the date."""
     versions = []
     for package in ("tensorflow", "keras", "torch"):
         try:
@@ -126,7 +129,7 @@ def _serve(candidate, pipe):
 
 
 def _processor():
-    """Its name and the vector instructions that matter to a matrix product."""
+    """The name of the processor and its vector instructions that matter for a matrix product."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Whether training with bfloat16 products ends where training in float32 ends, after the same steps.
+"""Does training with bfloat16 products reach the same loss as training in float32, after the same number of steps?
 
     python benchmarks/bfloat16.py [CORPUS] [--steps 500]        # tinyshakespeare by default, about 6 minutes
 
@@ -27,7 +27,7 @@ def held_out_loss(text, dtype, seed, steps):
     vocabulary = tfcharlm.text.Vocabulary.from_text(text)
     ids = vocabulary.encode(text)
     border = len(ids) * 9 // 10
-    train = tfcharlm.text.stream_dataset(ids[:border], 64, 64, seed=seed, passes=None)
+    train = tfcharlm.text.stream_dataset(ids[:border], 64, 64, seed=seed, epochs=None)
     held_out = tfcharlm.text.stream_dataset(ids[border:], 16, 64)
     model = tfcharlm.CharLM(vocabulary, [tfcharlm.LSTMCell(256)], 64)
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(8e-3, steps), global_clipnorm=1.0))

@@ -1,6 +1,7 @@
 """The same small model in several libraries: Embedding(65, 64) -> one recurrent layer -> Dense(65), Adam.
 
-Each factory imports its library itself and returns `work(n)`: n training steps, or readings of a text without training.
+Each factory imports its library itself and returns `work(n)`, which does n training steps, or reads a text n times
+without training.
 """
 
 import time
@@ -12,9 +13,9 @@ SYMBOLS, EMBEDDING = 65, 64
 
 
 def keras_step(units, batch, length, cell="lstm", dtype="float32", layer="keras", training=True, **options):
-    """Keras's layer, `tfcharlm.RNN` in its place (layer="tfcharlm") or TensorFlow's BlockLSTMV2 ("block").
+    """Keras's layer, or in its position `tfcharlm.RNN` (layer="tfcharlm") or TensorFlow's BlockLSTMV2 ("block").
 
-    Options: `jit`, the step under XLA; `unroll`, as Keras's layers have it.
+    Options: `jit` compiles the step with XLA; `unroll` is the argument of Keras's layers.
     """
     import keras
     import tensorflow as tf
@@ -61,7 +62,7 @@ def keras_step(units, batch, length, cell="lstm", dtype="float32", layer="keras"
 
 
 def char_lm_step(units, batch, length, cell="lstm", dtype="float32", training=True, fit=False, threads=True):
-    """`CharLM`: its own training step, bare or in `fit`, metrics and carried state included."""
+    """The training step of `CharLM`, alone or in `fit`, including metrics and carried state."""
     import keras
     import tensorflow as tf
 
@@ -118,7 +119,7 @@ def torch_step(units, batch, length, cell="lstm", dtype="float32", training=True
 
 
 def product_peak(size=2048):
-    """The machine's peak as far as TensorFlow reaches it: seconds for one float32 multiplication and addition."""
+    """The machine's peak speed as far as TensorFlow reaches it: seconds per float32 operation of a large product."""
     import tensorflow as tf
 
     a, b = tf.random.normal((size, size)), tf.random.normal((size, size))
@@ -171,7 +172,7 @@ def _fit_seconds(model, data):
     clock = Clock()
 
     def work(n):
-        # From the end of the first step: what an epoch costs once is not what a step costs.
+        # Counted from the end of the first step, because the overhead of an epoch is not the cost of a step.
         model.fit(data, steps_per_epoch=n + 1, verbose=0, callbacks=[clock])
         return (clock.ends[-1] - clock.ends[0]) / n
 

@@ -1,4 +1,4 @@
-"""What it costs to save a run, and how long a run that goes on at the end of a long text waits for its first batch.
+"""How long it takes to save a run, and how long a run that resumes near the end of a long text waits for a batch.
 
     python benchmarks/checkpoint.py                     # about a minute, 1 GB in the temporary directory
 
@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 RESULTS = Path(__file__).parent / "results"
 UNITS, BATCH, LENGTH, SYMBOLS, EMBEDDING = (256, 512), 64, 64, 65, 64
 ROUNDS = 15
-# Of the long text, an id a byte.
+# The long text: its number of ids, one byte each, and the rounds for it.
 IDS, LONG_ROUNDS = 10**9, 5
 
 
@@ -29,13 +29,13 @@ def seconds_of(function):
 
 
 def run_of(units):
-    """A run in progress: what its step made, what its optimizer keeps, and the best weights so far."""
+    """A run in progress: its model, the state of its optimizer, and the best weights so far."""
     import keras
     import numpy as np
 
     import tfcharlm
-    from tfcharlm.training.evaluation import Budget, Reporter
-    from tfcharlm.checkpoint.progress import Run
+    from tfcharlm.checkpoint.progress import FitProgress
+    from tfcharlm.training import Budget, PeriodicEvaluation
 
     vocabulary = tfcharlm.text.Vocabulary([chr(48 + i) for i in range(SYMBOLS)])
     model = tfcharlm.CharLM(vocabulary, [tfcharlm.LSTMCell(units)], EMBEDDING, dropout=0.1)
@@ -43,13 +43,13 @@ def run_of(units):
     ids = np.random.default_rng(0).integers(SYMBOLS, size=5 * BATCH * LENGTH)
     data = tfcharlm.text.stream_dataset(ids, BATCH, LENGTH, seed=0)
     model.fit(data, verbose=0)
-    reporter = Reporter(data, Budget(steps=1), BATCH * LENGTH, 1, print)
-    reporter.best, reporter.best_weights = 1.0, model.get_weights()
-    return Run(model, data, {"callbacks": [reporter]})
+    evaluations = PeriodicEvaluation(data, Budget(steps=1), BATCH * LENGTH, 1, print)
+    evaluations.best, evaluations.best_weights = 1.0, model.get_weights()
+    return FitProgress(model, data, {"callbacks": [evaluations]})
 
 
 def saves(directory):
-    """`{units: (parameters, bytes, seconds of saves, seconds of loads)}`; those of two sizes take turns."""
+    """`{units: (parameters, bytes, seconds of saves, seconds of loads)}`; the two sizes are measured in turn."""
     from tfcharlm.checkpoint import CheckpointStore
 
     works = {}
@@ -75,7 +75,7 @@ def saves(directory):
 
 
 def resumes(directory):
-    """Seconds of each round: to sum the ids of a long text, and from then on to its last batch."""
+    """Seconds of each round: to hash the ids of a long text, and then to make its last batch."""
     import numpy as np
 
     import tfcharlm
@@ -105,7 +105,7 @@ def main():
     text = "\n".join(
         [
             f"`python benchmarks/checkpoint.py`; {environment()}, {began}; shared with others. Medians of {ROUNDS} "
-            f"rounds, of {LONG_ROUNDS} for the long text (the shortest one). LSTM, Adam, a best report's weights, "
+            f"rounds, of {LONG_ROUNDS} for the long text (the shortest one). LSTM, Adam, best weights, "
             f"{BATCH} rows of {LENGTH} tokens; saves every 30 s, `fsync` included.",
             "\n| units | parameters | MB | save, ms | of the time | load, ms |\n|---|---|---|---|---|---|",
             *(
@@ -113,7 +113,7 @@ def main():
                 f"{statistics.median(saving) / 30:.2%} | {both(loading)} |"
                 for units, (parameters, size, saving, loading) in saved.items()
             ),
-            f"\n| going on at batch {last:,} of a mapped file of {IDS:,} ids, in the page cache | ms |\n|---|---|",
+            f"\n| resuming at batch {last:,} of a mapped file of {IDS:,} ids, in the page cache | ms |\n|---|---|",
             f"| SHA-256 of the ids | {both(sums)} |",
             f"| from there to the first batch | {both(batches)} |",
             f"| both | {both([a + b for a, b in zip(sums, batches, strict=True)])} |",

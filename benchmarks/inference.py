@@ -1,4 +1,4 @@
-"""How long a model takes to read a long text without training: ours, Keras's, PyTorch's.
+"""How long models of tfcharlm, Keras and PyTorch take to read a long text without training.
 
     python benchmarks/inference.py                      # about 4 minutes
 

@@ -1,4 +1,4 @@
-"""What counting gives: an n-gram of characters with interpolated modified Kneser-Ney smoothing, in NumPy."""
+"""A baseline that only counts: character n-grams with interpolated modified Kneser-Ney smoothing, in NumPy."""
 
 import time
 
@@ -8,26 +8,26 @@ ORDERS = range(4, 10)
 
 
 class KneserNey:
-    r"""The probability of a symbol w after the n - 1 symbols before it.
+    r"""An n-gram model: the probability of a symbol w given the n - 1 symbols before it.
 
     $$ p_k(w \mid h) = \frac{c_k(hw) - D_k(c_k(hw)) + \sum_v D_k(c_k(hv)) \; p_{k-1}(w \mid h')}{\sum_v c_k(hv)},
        \qquad p_0 = \frac{1}{V} $$
 
-    h is the k - 1 symbols before w, h' the same without the first of them; a sequence's first symbols have shorter
-    contexts, and where a context was never seen, p_k is p_{k-1}. c_n counts occurrences. Below, c_k counts the
-    different symbols that were seen before hw, and the beginning of each document as a symbol of its own: what follows
-    only one context says little about others. The discounts of a count of 1, 2, and 3 or more are estimated from
-    n_i, the number of k-grams with count i:
+    h is the k - 1 symbols before w, and h' is h without its first symbol. The first symbols of a sequence have shorter
+    contexts. If a context was never seen, p_k is p_{k-1}. At the order n, c_n counts occurrences. At lower orders, c_k
+    counts the different symbols that were seen before hw, with the start of each document as a symbol of its own,
+    because a symbol that follows only one context says little about other contexts. The discounts of a count of 1, of
+    2, and of 3 or more are estimated from n_i, the number of k-grams with count i:
 
     $$ D_k(i) = i - (i + 1) \frac{n_1}{n_1 + 2 n_2} \frac{n_{i+1}}{n_i}, \qquad D_k(0) = 0 $$
 
     Args:
-        documents: to learn from, a list of integer arrays; the first symbol of each is read and not predicted.
-        order: n, at most one less than the length of the longest document.
+        documents: the training data, a list of integer arrays. The first symbol of each is read but not predicted.
+        order: n, at most the length of the longest document minus one.
         size: V, the number of different symbols.
 
     Raises:
-        ValueError: the order is too high for the documents, or for 64 bits an n-gram.
+        ValueError: the order is too high for the documents, or an n-gram does not fit into 64 bits.
 
     Reference: Kneser & Ney (1995), Improved backing-off for m-gram language modeling; Chen & Goodman (1999), An
     empirical study of smoothing techniques for language modeling.
@@ -36,39 +36,40 @@ class KneserNey:
     def __init__(self, documents, order, size):
         if size**order >= 2**63:
             raise ValueError(f"{order}-grams of {size} different symbols do not fit into 64 bits; take a lower order.")
-        ids, places = _joined(documents)
-        if not 1 <= order <= places.max(initial=0):
-            raise ValueError(f"order must be from 1 to {places.max(initial=0)} for these documents; received {order}.")
+        ids, positions = _joined(documents)
+        if not 1 <= order <= positions.max(initial=0):
+            longest = positions.max(initial=0)
+            raise ValueError(f"order must be from 1 to {longest} for these documents; received {order}.")
         self.order, self.size = order, size
         self._levels, longer = [], np.empty(0, np.int64)
         for k in range(order, 0, -1):
-            ends, grams = self._grams(ids, places, k)
-            # Below the order, each (k + 1)-gram counts once, and the k-grams that begin a document as often as they do.
-            counted = grams if k == order else np.concatenate([longer % size**k, grams[places[ends] == k - 1]])
+            ends, grams = self._grams(ids, positions, k)
+            # At lower orders, each (k + 1)-gram counts once, and each k-gram counts once for every document it starts.
+            counted = grams if k == order else np.concatenate([longer % size**k, grams[positions[ends] == k - 1]])
             longer, counts = np.unique(counted, return_counts=True)
             self._levels.insert(0, _Level(longer, counts, size))
 
     def probabilities(self, documents):
-        """Those of all symbols of the documents but the first of each, in one array, document after document."""
-        ids, places = _joined(documents)
+        """The probabilities of all symbols but the first of each document, in one array, document after document."""
+        ids, positions = _joined(documents)
         result = np.full(len(ids), 1 / self.size)
         for k, level in enumerate(self._levels, start=1):
-            ends, grams = self._grams(ids, places, k)
+            ends, grams = self._grams(ids, positions, k)
             result[ends] = level.interpolated(grams, result[ends])
-        return result[places > 0]
+        return result[positions > 0]
 
     def loss(self, documents):
-        """The mean of -log p in nats per symbol."""
+        """The mean of -log p, in nats per symbol."""
         return -np.log(self.probabilities(documents)).mean()
 
-    def _grams(self, ids, places, k):
-        """(where the k-grams end that a document has before and with a symbol to predict, each as one integer)."""
-        ends = np.flatnonzero(places >= max(k - 1, 1))
+    def _grams(self, ids, positions, k):
+        """(end positions of the k-grams that end with a predicted symbol, these k-grams as one integer each)."""
+        ends = np.flatnonzero(positions >= max(k - 1, 1))
         return ends, sum(ids[ends - j] * self.size**j for j in range(k))
 
 
 class _Level:
-    """The k-grams of one k: what is left of their relative frequencies, and what their contexts pass on."""
+    """The k-grams of one k: discounted relative frequencies, and the weight that a context gives to the shorter one."""
 
     def __init__(self, grams, counts, size):
         discounts = _discounts(counts)[np.minimum(counts, 3)]
@@ -86,13 +87,15 @@ class _Level:
 
 
 def best_order(documents, held_out, size, orders=ORDERS):
-    """The order whose n-gram of the documents has the lowest loss on others."""
+    """The order whose model of the documents has the lowest loss on held-out documents."""
     return min(orders, key=lambda order: KneserNey(documents, order, size).loss(held_out))
 
 
 def count_text(training, validation, window):
-    """Both losses on a text, of one stream and of cold windows; the order is the best one for a twentieth of the
-    training text."""
+    """Both losses on a text: with a carried state ("stream"), and in windows ("cold").
+
+    The order is the best one for the last twentieth of the training text.
+    """
     began = time.perf_counter()
     (ids, validation), size = _encoded([training, validation])
     border = len(ids) * 19 // 20
@@ -103,7 +106,10 @@ def count_text(training, validation, window):
 
 
 def count_names(training, held_out):
-    """The loss on names, each from newline to newline; the order is the best one for a twentieth of the others."""
+    """The loss on names, each from newline to newline.
+
+    The order is the best one for the last twentieth of the training names.
+    """
     began = time.perf_counter()
     documents, size = _encoded([f"\n{name}\n" for name in [*training, *held_out]])
     training, held_out = documents[: len(training)], documents[len(training) :]
@@ -113,29 +119,29 @@ def count_names(training, held_out):
 
 
 def _joined(documents):
-    """All symbols in one array, and the place of each in its document."""
+    """All symbols in one array, and the position of each in its document."""
     lengths = [len(document) for document in documents]
     return np.concatenate(documents).astype(np.int64), np.concatenate([np.arange(length) for length in lengths])
 
 
 def _discounts(counts):
-    """D(0), D(1), D(2), D(3 and more)."""
+    """The discounts D(0), D(1), D(2), and D(3) for 3 and more."""
     n = np.bincount(np.minimum(counts, 5), minlength=6)[1:5]
     i = np.array([1, 2, 3])
     with np.errstate(divide="ignore", invalid="ignore"):
         estimates = i - (i + 1) * n[0] / (n[0] + 2 * n[1]) * n[1:] / n[:-1]
-    # Few k-grams give odd estimates or none: never nothing, or what is unseen would be impossible.
+    # Few k-grams give odd estimates, or none. A discount must not be 0, or unseen symbols would be impossible.
     return np.concatenate([[0], np.where(n[0] * n[:-1] > 0, np.clip(estimates, 0.1, i), i / 2)])
 
 
 def _find(values, wanted):
-    """(whether each wanted number is one of the sorted values, its place there)."""
-    places = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
-    return values[places] == wanted, places
+    """(whether each wanted number is one of the sorted values, its position among them)."""
+    positions = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
+    return values[positions] == wanted, positions
 
 
 def _encoded(texts):
-    """(an array of integers for each text, how many different characters there are)."""
+    """(an array of integers for each text, the number of different characters)."""
     alphabet = sorted(set("".join(texts)))
     number = {character: i for i, character in enumerate(alphabet)}
     return [np.array([number[character] for character in text]) for text in texts], len(alphabet)

@@ -7,9 +7,9 @@ import statistics
 import quality_runs as runs
 from protocols import WINDOW
 
-from tfcharlm.training.config import TrainingConfig
+from tfcharlm.training import TrainingConfig
 
-# What stands beside the runs, in this order; where it was not run here, with the figures that its authors publish.
+# What the runs are compared with, in this order; if it was not run here, with the numbers that its authors published.
 BESIDE = {
     "tinyshakespeare/nanogpt": {
         "name": "nanoGPT, CPU recipe",
@@ -31,22 +31,24 @@ BESIDE = {
     "names/kneser-ney": {"name": "Kneser-Ney"},
 }
 INTRODUCTION = f"""\
-Losses are in nats per character: the mean of the seeds and, in brackets, each of them. **stream**: one pass over the
-validation text, the state carried from a zero start. **cold**: windows of {WINDOW} characters, each from a zero
-state that has read one character when it predicts the first. Both score every character but the first of the text.
-Seconds are those of the whole command in a process of its own, start-up, compilation and export included. No run is
-given the validation text: for its reports, by which it chooses its best weights, it holds out the last
-{runs.REPORTED_ON:.1%} of the training text. Compressors: what the validation text adds to the compressed training text.
-nanoGPT's losses are its own estimates, of random windows of 64 characters (CPU) or 256 (GPU).
+Losses are in nats per character: the mean of the seeds and, in brackets, each of them. **Carried state**: the
+validation text is read once, from a zero state that is carried along. **Windows**: the text is read in windows of
+{WINDOW} characters, each from a zero state. Both score every character but the first of the text. Seconds are those of
+the whole command in a process of its own, including start-up, compilation and export. No run reads the validation text;
+it chooses its best weights by evaluations on the last {runs.REPORTED_ON:.1%} of the training text, which it holds out.
+For a compressor, the loss is what the validation text adds to the compressed training text. nanoGPT's losses are its
+own estimates, from random windows of 64 characters (CPU) or 256 (GPU).
 """
-# Of options that a run did not know yet; they leave everything as it was.
+# The columns of the losses in the results.
+TITLES = {"stream": "carried state", "cold": "windows", "loss": "loss"}
+# The values of options that did not exist yet when a run was made; they change nothing.
 DEFAULTS = dataclasses.asdict(TrainingConfig(steps=1)) | {"steps": None}
 OUTCOME = ("corpus", "minutes", "seed", "val_loss", "val_bits_per_character", "interrupted")
 PROTOCOLS = ("stream", "cold")
 
 
 def repeated(results, corpus):
-    """`{minutes: [records]}` of the runs with the whole recipe, in the order of minutes and seeds."""
+    """`{minutes: [records]}` of the runs with all ingredients, in the order of minutes and seeds."""
     grouped = {}
     for key, record in results.items():
         name, *run = key.split("/")
@@ -56,7 +58,7 @@ def repeated(results, corpus):
 
 
 def beside(results, corpus):
-    """(key, name, record) of what the runs are compared with; what was not run here has no environment."""
+    """(key, name, record) of what the runs are compared with. A record has no environment if it was not run here."""
     for key, entry in BESIDE.items():
         record = results.get(key, entry.get("published"))
         if key.startswith(f"{corpus}/") and record:
@@ -66,16 +68,21 @@ def beside(results, corpus):
 
 def page(results):
     """The tables as Markdown."""
-    lines = ["By `python benchmarks/quality.py`, on shared machines; when and where at the end.", "", INTRODUCTION]
+    lines = [
+        "Measured by `python benchmarks/quality.py` on shared machines; the end of the page lists machines and dates.",
+        "",
+        INTRODUCTION,
+    ]
     lines += ["### tinyshakespeare", "", *table(results, "tinyshakespeare", ("stream", "cold")), *ablation(results)]
     if repeated(results, "names"):
-        lines += ["", "### makemore's names: its 1,000 held out, each with the newline that ends it", ""]
+        lines += ["", "### makemore's names: 1,000 held-out names, each with the newline that ends it", ""]
         lines += table(results, "names", ("loss",))
     return "\n".join([*lines, *what_was_run(results), ""])
 
 
 def table(results, corpus, losses):
-    yield f"| | seconds | layers x units | parameters | updates | {' | '.join(losses)} | bits |"
+    titles = " | ".join(TITLES[loss] for loss in losses)
+    yield f"| | seconds | layers x units | parameters | updates | {titles} | bits |"
     yield "|---|---|---|---|---|" + "---|" * (len(losses) + 1)
     for minutes, records in repeated(results, corpus).items():
         yield row(f"`tfcharlm train`, {minutes:g} minutes", records, losses)
@@ -100,7 +107,7 @@ def mean(records, name):
 
 
 def span(values):
-    """The least and the greatest of some values, or the only one, as text."""
+    """The smallest and the greatest value, or the only one, as text."""
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return " or ".join(dict.fromkeys(map(str, values)))
     ends = [f"{value:,.0f}" if value == int(value) or value > 10 else f"{value:.3g}" for value in sorted(values)]
@@ -108,7 +115,7 @@ def span(values):
 
 
 def digits(record, loss):
-    # What others have published has the digits that it has.
+    # A published number keeps its digits.
     return f"{record[loss]:{'.4f' if 'environment' in record else 'g'}}"
 
 
@@ -118,33 +125,36 @@ def mean_and_each(records, loss):
 
 
 def ablation_runs(results):
-    """`{"without ...": record}` of the runs without an ingredient; empty without the whole recipe beside them."""
+    """`{"without ...": record}` of the runs without an ingredient; empty if the run with all of them is missing."""
     key = runs.run_key("tinyshakespeare", runs.ABLATION_MINUTES, runs.ABLATION_SEED)
     parts = {other.split("/")[-1]: results[other] for other in results if other.startswith(f"{key}/")}
     return parts if f"without {runs.NOTHING}" in parts else {}
 
 
 def ablation(results):
-    """The whole recipe, what is lost without each of its ingredients, and how much seeds differ."""
+    """The run with all ingredients, the loss that is added without each of them, and how much seeds differ."""
     if not (parts := ablation_runs(results)):
         return
     whole = parts[f"without {runs.NOTHING}"]
     yield f"\n### Without each ingredient: {runs.ABLATION_MINUTES:g} minutes, seed {runs.ABLATION_SEED}\n"
-    yield "Width and whatever else `train` chooses are as in the run above. The whole recipe is that run again, beside"
-    yield f"the others, which are compared with it. {environments(parts.values())}\n"
-    yield "| | options | updates | stream | | cold | |\n|---|---|---|---|---|---|---|"
+    yield "The width and whatever else `train` chooses are those of the run above. The run with all ingredients was"
+    yield f"repeated for this comparison. {environments(parts.values())}\n"
+    titles = " | | ".join(TITLES[loss] for loss in PROTOCOLS)
+    yield f"| | options | updates | {titles} | |\n|---|---|---|---|---|---|---|"
     for name, record in parts.items():
         losses = [f"{record[loss]:.4f} | {record[loss] - whole[loss]:+.4f}" for loss in PROTOCOLS]
-        name = "the whole recipe" if record is whole else name
+        name = "all ingredients" if record is whole else name
         yield f"| {name} | {record.get('left_out', '')} | {record['updates']:,} | {' | '.join(losses)} |"
     seeds = repeated(results, "tinyshakespeare")[runs.ABLATION_MINUTES]
     if len(seeds) > 1:
         ranges = (max(losses) - min(losses) for losses in ([seed[loss] for seed in seeds] for loss in PROTOCOLS))
-        yield "\nThe whole recipe's {} seeds lie within {:.4f} (stream) and {:.4f} (cold).".format(len(seeds), *ranges)
+        yield "\nWith all ingredients, {} seeds differ by at most {:.4f} (carried state) and {:.4f} (windows).".format(
+            len(seeds), *ranges
+        )
 
 
 def what_was_run(results):
-    """Commands and settings of the runs, processors, versions and dates."""
+    """The commands and settings of the runs, and the processors, versions and dates."""
     yield "\n### What was run\n"
     for corpus in ("tinyshakespeare", "names"):
         for minutes, records in repeated(results, corpus).items():

@@ -1,10 +1,10 @@
-"""The picture of benchmarks/quality.py: minutes against losses."""
+"""The plot of benchmarks/quality.py: losses over minutes of training."""
 
 import math
 
-from quality_page import beside, digits, mean, repeated
+from quality_page import TITLES, beside, digits, mean, repeated
 
-# In the plot: color, dashes of what stands beside, on which side of a falling curve its numbers are.
+# For each protocol: its color, the line style of what the runs are compared with, and the position of the numbers.
 LOOKS = {
     "stream": ("tab:blue", "--", {"xytext": (-3, -9), "ha": "right"}),
     "cold": ("tab:red", ":", {"xytext": (3, 9), "ha": "left"}),
@@ -14,7 +14,7 @@ DRAWN = [f"tinyshakespeare/{name}" for name in ("nanogpt", "nanogpt-gpu", "knese
 
 
 def plot(results, path):
-    """Minutes on a logarithmic axis against both losses; lines for what stands beside, named at the right."""
+    """Both losses over minutes on a logarithmic axis, with labeled lines for what the runs are compared with."""
     from matplotlib.figure import Figure
 
     if not (grouped := repeated(results, "tinyshakespeare")):
@@ -25,7 +25,7 @@ def plot(results, path):
     minutes = [mean(records, "seconds") / 60 for records in grouped.values()]
     for protocol, (color, _, side) in LOOKS.items():
         losses = [mean(records, protocol) for records in grouped.values()]
-        axes.plot(minutes, losses, color=color, label=f"tfcharlm train, {protocol}")
+        axes.plot(minutes, losses, color=color, label=f"tfcharlm train, {TITLES[protocol]}")
         for records, *mean_point in zip(grouped.values(), minutes, losses, strict=True):
             axes.scatter([r["seconds"] / 60 for r in records], [r[protocol] for r in records], s=14, color=color)
             axes.annotate(f"{mean_point[1]:.3f}", mean_point, **side, **NUMBERS, color=color)
@@ -45,13 +45,13 @@ def plot(results, path):
 
 
 def reference_lines(axes, lines):
-    """Horizontal lines `(loss, name, color, dashes)`, named at the right, where names make room for each other."""
+    """Draws horizontal lines `(loss, name, color, dashes)` with their names at the right, where none overlap."""
     for loss, _, color, dashes in lines:
         axes.axhline(loss, color=color, linestyle=dashes, linewidth=1)
     lowest, highest = axes.get_ylim()
-    place = -math.inf
+    height = -math.inf
     for loss, name, color, _ in sorted(lines):
-        place = max(loss, place + (highest - lowest) / 22)
+        height = max(loss, height + (highest - lowest) / 22)
         pointer = {"arrowstyle": "-", "color": color, "linewidth": 0.7}
-        where = {"xy": (1, loss), "xytext": (1.03, place), "xycoords": ("axes fraction", "data"), "va": "center"}
+        where = {"xy": (1, loss), "xytext": (1.03, height), "xycoords": ("axes fraction", "data"), "va": "center"}
         axes.annotate(name, **where, fontsize=9, color=color, arrowprops=pointer)

@@ -1,6 +1,6 @@
-"""What benchmarks/quality.py measures: a training, its losses by both protocols, and what stands beside it.
+"""What benchmarks/quality.py measures: training runs, their losses by both protocols, and what they are compared with.
 
-Everything returns a record, a dict that is kept as JSON. Losses are in nats per character.
+Each function returns a record, which is a dict that is saved as JSON. Losses are in nats per character.
 """
 
 import bz2
@@ -22,13 +22,13 @@ from pathlib import Path
 from kneser_ney import count_names, count_text
 from protocols import WINDOW, score_names, score_text
 
-from tfcharlm.training.sizing import SUGGESTED
+from tfcharlm.training import SUGGESTED
 
 SHA256 = {
     "tinyshakespeare": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     "names": "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
 }
-# Of the training text, for the reports by which a run chooses its best weights: `train` asks for some.
+# The fraction of the training text on which a run is evaluated to choose its best weights; `train` needs some.
 REPORTED_ON = 0.005
 COMPRESSORS = {
     "bzip2": bz2.compress,
@@ -42,9 +42,9 @@ NANOGPT = """
     --dropout=0.0
 """
 MINUTES, SEEDS, NAMES_MINUTES = (1.5, 10.0, 30.0), (0, 1, 2), 10.0
-# One run each, with the settings of the whole recipe but for one ingredient that is left out.
+# The ablation: one run for each ingredient, with the same settings but without the ingredient.
 ABLATION_MINUTES, ABLATION_SEED = 10.0, 0
-# Without nothing it is that run again, on the machine and the day of the others, which are compared with it.
+# "Without nothing" is the run with all ingredients again, on the machine and day of the runs that are compared with it.
 NOTHING = "nothing"
 WITHOUT = {
     NOTHING: {},
@@ -60,11 +60,11 @@ WITHOUT = {
 
 
 class MissingResultError(Exception):
-    """What a run is compared with is not there."""
+    """The results lack a run that another one is compared with."""
 
 
 def read(path, corpus):
-    """The text of a file that must be the corpus that everybody means."""
+    """The text of a file, which must be exactly the known corpus."""
     content = Path(path).read_bytes()
     received = hashlib.sha256(content).hexdigest()
     if received != SHA256[corpus]:
@@ -73,13 +73,13 @@ def read(path, corpus):
 
 
 def split_text(text):
-    """(the first 90% of the characters, the rest), as nanoGPT has it."""
+    """(the first 90% of the characters, the rest), as nanoGPT splits it."""
     border = int(0.9 * len(text))
     return text[:border], text[border:]
 
 
 def split_names(text):
-    """(the names to train on, the 1,000 held out), both in the order of makemore's permutation."""
+    """(the names to train on, the 1,000 held-out names), both in the order of makemore's permutation."""
     import torch
 
     names = text.split()
@@ -89,9 +89,9 @@ def split_names(text):
 
 
 def train(corpus, text, score, minutes, seed, options=()):
-    """One run of `tfcharlm train` in a fresh process that has nothing but the text to train on.
+    """Runs `tfcharlm train` in a new process and an empty directory with the text to train on.
 
-    The losses are what `score(model)` returns, a dict. Seconds are those of the whole command.
+    The losses are the dict that `score(model)` returns. Seconds are those of the whole command.
     """
     executable = Path(sys.executable).with_name("tfcharlm")
     arguments = ["train", f"{corpus}.txt", "--minutes", f"{minutes:g}", "--seed", str(seed), "--name", corpus]
@@ -103,7 +103,7 @@ def train(corpus, text, score, minutes, seed, options=()):
         seconds = time.perf_counter() - began
         directory = Path(folder, "models", corpus, "1")
         with (directory / "assets.extra" / "learning_curve.csv").open() as curve:
-            *_, last_report = csv.DictReader(curve)
+            *_, last_evaluation = csv.DictReader(curve)
         import tfcharlm
 
         model = tfcharlm.load_model(directory)
@@ -111,24 +111,24 @@ def train(corpus, text, score, minutes, seed, options=()):
             **score(model),
             "seconds": seconds,
             "parameters": model.count_params(),
-            "updates": int(last_report["step"]),
+            "updates": int(last_evaluation["step"]),
             "arguments": arguments,
             "settings": json.loads((directory / "assets.extra" / "training.json").read_text()),
         }
 
 
 def compress(name, training, validation):
-    """What the validation text adds to the size of the compressed training text."""
+    """The loss of a compressor: how much the validation text adds to the size of the compressed training text."""
     compressed, began = COMPRESSORS[name], time.perf_counter()
     added = len(compressed((training + validation).encode())) - len(compressed(training.encode()))
     return {"stream": added * 8 * math.log(2) / len(validation), "seconds": time.perf_counter() - began}
 
 
 def nanogpt(checkout, text):
-    """nanoGPT's recipe for a CPU by its own command; the loss is its own estimate, of windows of 64 characters."""
+    """Runs nanoGPT's configuration for a CPU. The loss is nanoGPT's own estimate, from windows of 64 characters."""
     data = Path(checkout, "data", "shakespeare_char")
     if not (data / "train.bin").exists():
-        # Its script downloads a text only where there is none.
+        # nanoGPT's script downloads the text only if the file is missing.
         (data / "input.txt").write_bytes(text.encode())
         subprocess.run([sys.executable, data.relative_to(checkout) / "prepare.py"], cwd=checkout, check=True)
     arguments, began = NANOGPT.split(), time.perf_counter()
@@ -146,33 +146,33 @@ def nanogpt(checkout, text):
 
 
 def run_key(corpus, minutes, seed):
-    """The name of a run among the results."""
+    """The key of a run in the results."""
     return f"{corpus}/{minutes:g}/seed{seed}"
 
 
 def as_options(settings):
-    """Settings as arguments of the command."""
+    """Settings as arguments of the command line."""
     for name, value in settings.items():
         flag = name.replace("_", "-")
         yield from [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
 
 
 def leave_out(settings, results, whole, run):
-    """The record of a run like the whole one but for some settings.
+    """The record of a run that has the settings of the run with all ingredients, except for some.
 
     Raises:
-        MissingResultError: there is no run of the whole recipe to take the settings from.
+        MissingResultError: the results lack the run with all ingredients, whose settings are needed.
     """
     if whole not in results:
-        raise MissingResultError(f"There is no {whole} among the results, whose settings are needed.")
-    # What `train` chooses by the speed that it finds: without an ingredient it must be as with all of them.
+        raise MissingResultError(f"there is no {whole} among the results, whose settings are needed.")
+    # `train` chooses these options by the measured speed. Without an ingredient, they must be the same as with all.
     pinned = {name: results[whole]["settings"][name] for name in SUGGESTED}
     record = run(ABLATION_MINUTES, ABLATION_SEED, list(as_options(pinned | settings)))
     return record | {"left_out": " ".join(as_options(settings))}
 
 
 def jobs(arguments, results):
-    """`{key: function that returns the record}` of everything that was asked for; `results` grow meanwhile."""
+    """`{key: function that returns the record}` for all requested runs. `results` grows while they run."""
     wanted = {}
     if arguments.corpus:
         corpus, text = "tinyshakespeare", read(arguments.corpus, "tinyshakespeare")

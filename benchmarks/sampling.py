@@ -1,4 +1,4 @@
-"""How fast models write text: ours from Python and from a SavedModel, step-by-step loops of others, torch's loops.
+"""How fast models generate text: tfcharlm from Python and from a SavedModel, and the loops of Keras and PyTorch.
 
     python benchmarks/sampling.py                       # about 10 minutes
 
@@ -13,7 +13,7 @@ from sampling_loops import char_lm, new_lengths, one_step, predict, torch_loop
 RESULTS = Path(__file__).parent / "results"
 ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 UNITS, STREAMS, LENGTH = (256, 512), (1, 16, 64), 400
-# A text that is read again for every character takes too long at full length.
+# `model.predict` reads the whole text again for every character, which takes too long at full length.
 PREDICTED = 40
 ROUNDS = 9
 
@@ -33,7 +33,7 @@ def candidates(units, streams):
 
 
 def main():
-    lines = ["Characters a second of all streams together, medians; in brackets, seconds of the first call.", ""]
+    lines = ["Characters per second of all streams together, medians; in brackets, seconds of the first call.", ""]
     for units in UNITS:
         for streams in STREAMS:
             timings = measure(list(candidates(units, streams)), ROUNDS)
@@ -54,7 +54,7 @@ def main():
                     continue
                 lines.append(f"| {name} | {speed:,.0f} ({timings[name].first_call:.1f}) | {ours / speed:.1f} |")
             slowest = max(timings["prompts of new lengths"].seconds)
-            lines += ["", f"The slowest text with a prompt of a length not seen before took {slowest:.3f} s.", ""]
+            lines += ["", f"The slowest text with a prompt of a new length took {slowest:.3f} s.", ""]
             print("\n".join(lines[-len(speeds) - 7 :]), flush=True)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "sampling.md").write_text("\n".join([environment(), "", *lines]))

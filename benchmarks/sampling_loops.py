@@ -1,6 +1,7 @@
-"""The same small model writing text in several ways: Embedding(65, 64) -> LSTM -> Dense(65), temperature 1.
+"""The same small model generating text in several ways: Embedding(65, 64) -> LSTM -> Dense(65), temperature 1.
 
-Each factory imports its library itself and returns `work(n)`: n texts of each stream, and the seconds that one took.
+Each factory imports its library itself and returns `work(n)`, which generates n texts for each stream and returns the
+seconds for one.
 """
 
 import numpy as np
@@ -11,7 +12,7 @@ CHARACTERS = "\n" + "".join(map(chr, range(0x100, 0x100 + SYMBOLS - 1)))
 
 
 def char_lm(units, streams, length, exported=False):
-    """`CharLM.generate`, or the signature of the same model exported and loaded by TensorFlow."""
+    """`CharLM.generate`, or the signature of the same model, exported and loaded by TensorFlow."""
     import tempfile
 
     import tensorflow as tf
@@ -32,7 +33,7 @@ def char_lm(units, streams, length, exported=False):
 
 
 def new_lengths(units, streams, length):
-    """A warm `CharLM.generate`: every text has a prompt one character longer than any before."""
+    """`CharLM.generate` after a first call, with a prompt that is one character longer for every text."""
     import tfcharlm
 
     tfcharlm.configure_threads()
@@ -55,7 +56,7 @@ def one_step(units, streams, length):
     character_of = keras.layers.StringLookup(vocabulary=ids_of.get_vocabulary(), invert=True, mask_token=None)
     embedding, head = keras.layers.Embedding(SYMBOLS + 1, EMBEDDING), keras.layers.Dense(SYMBOLS + 1)
     recurrent = keras.layers.LSTM(units, return_sequences=True, return_state=True)
-    # The lookup's own id for what is unknown is never to be drawn.
+    # The id that the lookup has for unknown characters must never be drawn.
     never = tf.constant([[-np.inf] + [0.0] * SYMBOLS])
 
     @tf.function
@@ -77,7 +78,7 @@ def one_step(units, streams, length):
 
 
 def predict(units, streams, length):
-    """`keras.Model.predict` on all of the text so far, for every character."""
+    """`keras.Model.predict` on the whole text so far, for every character."""
     import keras
 
     inputs = keras.Input((None,), dtype="int32")
@@ -97,7 +98,7 @@ def predict(units, streams, length):
 
 
 def torch_loop(units, streams, length, layer="LSTMCell", threads=None):
-    """PyTorch's nn.LSTMCell or nn.LSTM, a step at a time, without gradients; with all cores or so many threads."""
+    """PyTorch's nn.LSTMCell or nn.LSTM, one step at a time, without gradients, with all cores or `threads` threads."""
     import torch
 
     if threads:

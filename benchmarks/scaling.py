@@ -1,8 +1,8 @@
-"""What a training step of several workers costs: its compute, its all-reduce, and what that predicts for many workers.
+"""The cost of a training step with several workers: compute and all-reduce, and a prediction for many workers.
 
     python benchmarks/scaling.py                        # about 5 minutes, two cores
 
-Each worker is a process with one core; two of them meet on the loopback device. Whatever is compared takes turns.
+Each worker is a process with one core; they communicate over the loopback device. What is compared is measured in turn.
 Results go to benchmarks/results/scaling.md, with the predictions that docs/scaling.md explains.
 """
 
@@ -21,17 +21,18 @@ RESULTS = Path(__file__).parent / "results"
 UNITS, LENGTH, ROUNDS = 256, 64, 11
 STEPS = ("alone", "beside another", "2 workers")
 ROWS, MORE_ROWS = 32, (4, 8, 16, 32, 64)
-# Of an all-reduce: how many workers, and floats.
+# The all-reduces: numbers of workers and of floats.
 REDUCTIONS = [(2, 1), (3, 1), (4, 1), (2, 100_000), (2, 350_000), (3, 350_000), (4, 350_000), (2, 4_000_000)]
 BATCHES = (64, 4_096, 65_536)
-# Of a message between two machines, beside what the software takes, and what passes in a second: assumed, not measured.
+# The latency of a message between two machines, without the time of the software, and the bytes per second. These are
+# assumed, not measured.
 NETWORKS = {"1 Gbit/s": (100e-6, 0.117e9), "10 Gbit/s": (50e-6, 1.17e9), "100 Gbit/s": (10e-6, 11.7e9)}
 WORKERS = (1, 2, 8, 64, 256, 1024)
 WEAK_ROWS, STRONG_BATCH = 64, 4_096
 
 
 class Crew:
-    """Processes that do the same work at the same time, as workers of one job if `connected`."""
+    """Processes that do the same work at the same time; if `connected`, as the workers of one job."""
 
     def __init__(self, size, connected=False):
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(size)]
@@ -53,7 +54,7 @@ class Crew:
         )
 
     def seconds(self, kind, size, times):
-        """Of the slowest process, for one of so many times."""
+        """The seconds of the slowest process for one of `times` repetitions."""
         for process in self.processes:
             print(json.dumps([kind, size, times]), file=process.stdin, flush=True)
         return max(json.loads(process.stdout.readline()) for process in self.processes)
@@ -65,12 +66,12 @@ class Crew:
 
 
 def serve():
-    """What a process does: it reads a kind of work, its size and how many times, and writes seconds."""
+    """The loop of a process: it reads a kind of work, its size and the number of repetitions, and writes seconds."""
     import tfcharlm
-    from tfcharlm.model.replicas import strategy_of_environment
+    from tfcharlm.training import strategy_from_environment
 
     tfcharlm.configure_threads(cores=1)
-    strategy, ready = strategy_of_environment(), {}
+    strategy, ready = strategy_from_environment(), {}
     for line in sys.stdin:
         kind, size, times = json.loads(line)
         if (kind, size) not in ready:
@@ -79,7 +80,7 @@ def serve():
 
 
 def step(strategy, rows):
-    """A step of training, with so many rows for each replica."""
+    """A training step, with `rows` rows for each replica."""
     import keras
 
     import tfcharlm
@@ -94,7 +95,7 @@ def step(strategy, rows):
 
 
 def reduce(strategy, floats):
-    """The sum of a vector over the replicas."""
+    """An all-reduce: the sum of a vector over the replicas."""
     import tensorflow as tf
 
     vector = tf.ones(floats)
@@ -107,12 +108,12 @@ def reduce(strategy, floats):
 
 
 def batch(strategy, rows):
-    """Making a batch: every worker makes all of it."""
+    """Making a batch: every worker makes the whole batch."""
     number = 20
     batches = stream(rows).take(number)
 
     def read():
-        # From the beginning, or it would find some that were made in advance.
+        # A new iterator each time, because an old one would already hold batches that were made in advance.
         for _ in batches:
             pass
 
@@ -125,11 +126,11 @@ def stream(rows):
     import tfcharlm
 
     ids = np.random.default_rng(0).integers(65, size=2 * max(500_000, rows * LENGTH))
-    return tfcharlm.text.stream_dataset(ids, rows, LENGTH, seed=0, passes=None)
+    return tfcharlm.text.stream_dataset(ids, rows, LENGTH, seed=0, epochs=None)
 
 
 def measured():
-    """`{(crew, kind, size): [seconds of every round]}`: in a round each work has its turn; the first does not count."""
+    """`{(crew, kind, size): [seconds of every round]}`. Each work has its turn in a round; the first does not count."""
     crews = {"alone": Crew(1), "beside another": Crew(2)} | {f"{n} workers": Crew(n, True) for n in (2, 3, 4)}
     works = [(crew, "step", ROWS, 5) for crew in STEPS]
     works += [("alone", "step", rows, 5) for rows in MORE_ROWS if rows != ROWS]
@@ -148,12 +149,12 @@ def measured():
 
 
 def best(seconds):
-    """Of every work the shortest round: what else runs on the machine only ever adds."""
+    """The shortest round of every work, because other processes on the machine can only add time."""
     return {work: min(values) for work, values in seconds.items()}
 
 
 def fitted(columns, seconds):
-    """The coefficients with the least squares of relative errors."""
+    """The coefficients that minimize the squares of the relative errors."""
     import numpy as np
 
     seconds = np.array(seconds)
@@ -161,7 +162,7 @@ def fitted(columns, seconds):
 
 
 def ring(workers, floats):
-    """(messages, bytes) of an all-reduce that a worker sends one after another: 2 (n - 1), each an n-th of all."""
+    """(messages, bytes) that a worker sends in an all-reduce: 2 (n - 1) messages, each with an n-th of the floats."""
     return 2 * (workers - 1), 2 * (workers - 1) / workers * 4 * floats
 
 
@@ -189,7 +190,7 @@ def main():
 
 
 def tables(seconds):
-    """What was measured."""
+    """The tables of what was measured."""
 
     def row(name, *work):
         values = seconds[work]
@@ -206,17 +207,17 @@ def tables(seconds):
 
 
 def predictions(seconds, parameters):
-    """The numbers of the model, and what follows for many workers."""
+    """The parameters of the fitted model, and its predictions for many workers."""
     base, a_row = fitted([(1, rows) for rows in MORE_ROWS], [seconds["alone", "step", rows] for rows in MORE_ROWS])
     reductions = [seconds[f"{n} workers", "reduce", floats] for n, floats in REDUCTIONS]
     message, a_byte = fitted([ring(*work) for work in REDUCTIONS], reductions)
-    yield f"\nA step: {1e3 * base:.1f} ms and {1e3 * a_row:.2f} ms a row."
+    yield f"\nA step: {1e3 * base:.1f} ms and {1e3 * a_row:.2f} ms per row."
     yield f"A message: {1e3 * message:.2f} ms and {1e-9 / a_byte:.2f} GB/s."
     for title, rows_of in (
-        (f"Weak scaling, {WEAK_ROWS} rows a worker", lambda n: WEAK_ROWS),
+        (f"Weak scaling, {WEAK_ROWS} rows per worker", lambda n: WEAK_ROWS),
         (f"Strong scaling, {STRONG_BATCH:,} rows in all", lambda n: STRONG_BATCH / n),
     ):
-        yield f"\n{title}: milliseconds of a step (share of it that is compute).\n"
+        yield f"\n{title}: milliseconds of a step (fraction of it that is compute).\n"
         yield "| workers | compute | " + " | ".join(NETWORKS) + " |\n|---|---|" + "---|" * len(NETWORKS)
         for n in WORKERS:
             compute, (messages, size) = base + a_row * rows_of(n), ring(n, parameters)

@@ -1,10 +1,10 @@
-"""What a search was worth: its best configuration and the defaults, trained in turn with new seeds.
+"""The gain of a search: its best configuration and the defaults, trained in turn with new seeds.
 
     tfcharlm tune shakespeare --tuner bayesian --minutes 0.75 --trials 20 --name tuned
     python benchmarks/search.py saved_models/tuned
 
-Both are measured on the second half of the held-out text, which neither a search nor the choice of a run's best weights
-reads. Each run is a process of its own.
+Both are evaluated on the second half of the held-out text, which is read neither by a search nor when a run chooses its
+best weights. Each run is a process of its own.
 """
 
 import dataclasses
@@ -21,24 +21,24 @@ SEEDS = (1, 2, 3)
 
 
 def train(settings, seed):
-    """Loss in nats per token on the second half of the held-out text, and the number of updates."""
+    """`(loss, updates)`: the loss in nats per token on the second half of the held-out text, and how many updates."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     from tfcharlm import configure_threads
-    from tfcharlm.training.config import TrainingConfig
-    from tfcharlm.text import load_corpus, stream_dataset
-    from tfcharlm.training.run import REPORT_CHUNKS, TrainingRun
+    from tfcharlm.text import TextSplit, load_corpus, stream_dataset
+    from tfcharlm.training import TrainingConfig, TrainingRun
 
     configure_threads()
     names = {field.name for field in dataclasses.fields(TrainingConfig)}
     config = TrainingConfig(**{name: value for name, value in settings.items() if name in names} | {"seed": seed})
-    run = TrainingRun(load_corpus(settings["corpus"]), config)
-    half = len(run.corpus.validation_ids) // 2
-    if REPORT_CHUNKS * config.batch_size * config.sequence_length > half:
+    split = TextSplit.from_text(load_corpus(settings["corpus"]), config.level, config.validation_fraction)
+    run = TrainingRun(split, config)
+    half = len(split.validation_ids) // 2
+    if int(run.evaluation_data.cardinality()) * config.batch_size * config.sequence_length > half:
         raise SystemExit(
-            "The best weights would be chosen on the text that they are measured on; take smaller batches."
+            "the best weights would be chosen on the text that they are evaluated on; take smaller batches."
         )
     result = run.train()
-    rest = run.corpus.validation_ids[half:]
+    rest = split.validation_ids[half:]
     measured = result.model.evaluate(stream_dataset(rest, 64, 64, drop_remainder=False), verbose=0, return_dict=True)
     return measured["loss"], result.steps
 

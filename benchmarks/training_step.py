@@ -1,10 +1,10 @@
-"""How long one training step takes: ours, Keras's, PyTorch's, TensorFlow's BlockLSTMV2.
+"""How long one training step takes in tfcharlm, Keras and PyTorch, and with TensorFlow's BlockLSTMV2.
 
     python benchmarks/training_step.py                  # the three LSTM sizes and the vanilla RNN, about 18 minutes
     python benchmarks/training_step.py 256x64x64        # one size: units x batch x length
     python benchmarks/training_step.py --sweep          # cost against batch, length and width, about 5 minutes
 
-Results go to benchmarks/results/, as JSON, a Markdown table and a plot. PyTorch comes with the extra `bench`.
+Results go to benchmarks/results/, as JSON, a Markdown table and a plot. The extra `bench` installs PyTorch.
 """
 
 import argparse
@@ -16,12 +16,13 @@ from candidates import EMBEDDING, SYMBOLS, char_lm_step, keras_step, product_pea
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = ["256x64x64", "512x64x64", "512x128x128"]
-# oneDNN is on by itself only where TensorFlow finds newer vector instructions; Keras gets it here, too.
+# TensorFlow turns oneDNN on by itself only on processors with newer vector instructions. Keras is also measured with
+# it.
 ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "1"}
 
 
 def step_candidates(units, batch, length, cell):
-    """Everyone; unrolled or under XLA only short sequences, because long ones take minutes to compile."""
+    """All candidates. Only short sequences are unrolled or compiled with XLA; long ones take minutes to compile."""
     sizes = {"units": units, "batch": batch, "length": length, "cell": cell}
     half = {"dtype": "mixed_bfloat16"}
 
@@ -54,16 +55,16 @@ def step_candidates(units, batch, length, cell):
 
 
 def products(units, batch, length, cell):
-    """Multiplications and additions of a step's matrix products, forward and backward."""
+    """The multiplications and additions in the matrix products of a step, forward and backward."""
     columns = units * {"lstm": 4, "rnn": 1}[cell]
     return 3 * 2 * batch * length * ((EMBEDDING + units) * columns + units * SYMBOLS)
 
 
 def ratios(timings):
-    """The bars of the comparison: `{what: how many times as long as ours}`."""
+    """The comparison: `{name: how many times as long as CharLM}`."""
 
     def best(dtypes, settings):
-        """The fastest Keras, of float32 or of any dtype, as TensorFlow is installed or also with oneDNN turned on."""
+        """The fastest Keras, in float32 or any dtype, with TensorFlow as installed or also with oneDNN turned on."""
         names = [n for n, t in timings.items() if n.startswith("Keras") and t.seconds]
         names = [n for n in names if dtypes == "any dtype" or "bfloat16" not in n]
         names = [n for n in names if settings == "with oneDNN" or "oneDNN" not in n]
@@ -127,7 +128,7 @@ def table(result):
 
 
 def sweep(rounds):
-    """`[{"axis", "value", "CharLM", "Keras"}]`: milliseconds of a step along each axis, float32, 256 units."""
+    """`[{"axis", "value", "tfcharlm.RNN", "Keras", ...}]`: milliseconds of a step along each axis, in float32."""
     base = {"units": 256, "batch": 16, "length": 64}
     axes = {
         "length": [16, 128, 2048],
@@ -169,9 +170,9 @@ def plot(points, path):
     axes = list(dict.fromkeys(point["axis"] for point in points))
     figure, plots = pyplot.subplots(1, len(axes), figsize=(12, 3.6), layout="constrained")
     for axis, axes_plot in zip(axes, plots, strict=True):
-        own = [point for point in points if point["axis"] == axis]
-        for name in (name for name in own[0] if name not in ("axis", "value")):
-            axes_plot.plot([p["value"] for p in own], [p[name] for p in own], marker="o", label=name)
+        of_axis = [point for point in points if point["axis"] == axis]
+        for name in (name for name in of_axis[0] if name not in ("axis", "value")):
+            axes_plot.plot([p["value"] for p in of_axis], [p[name] for p in of_axis], marker="o", label=name)
         axes_plot.set(xscale="log", yscale="log", xlabel=axis, ylabel="ms per training step")
         axes_plot.set_xscale("log", base=2)
         axes_plot.grid(alpha=0.3)
@@ -182,9 +183,9 @@ def plot(points, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sizes", nargs="*", default=SIZES, help="units x batch x length, such as 256x64x64")
-    parser.add_argument("--cell", choices=["lstm", "rnn"], help="one kind of cell instead of both")
+    parser.add_argument("--cell", choices=["lstm", "rnn"], help="measure one kind of cell instead of both")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--sweep", action="store_true", help="cost against batch, length and width")
+    parser.add_argument("--sweep", action="store_true", help="measure the cost against batch, length and width instead")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     if arguments.sweep:

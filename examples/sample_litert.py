@@ -1,4 +1,4 @@
-"""Writes with a model exported by tfcharlm, with numpy and ai-edge-litert alone: no TensorFlow, no tfcharlm.
+"""Generates text with a model exported by tfcharlm. It needs numpy and ai-edge-litert only, not TensorFlow or tfcharlm.
 
 python sample_litert.py shakespeare.tflite --prompt "ROMEO:" --length 300 --temperature 0.7 --seed 1
 """
@@ -13,14 +13,16 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("model", help="the .tflite file; its .json file lies beside it")
-parser.add_argument("--prompt", default="", help="the beginning of a line; empty: a new line")
-parser.add_argument("--length", type=int, default=300, help="characters, bytes or words to add")
-parser.add_argument("--temperature", type=float, default=0.7, help="0: always the likeliest; above 1: wild")
-parser.add_argument("--seed", type=int, help="the same seed gives the same text")
+parser.add_argument("model", help="the .tflite file; its .json file must be beside it")
+parser.add_argument("--prompt", default="", help="text to continue; empty for the start of a line")
+parser.add_argument("--length", type=int, default=300, help="number of characters, bytes or words to generate")
+parser.add_argument(
+    "--temperature", type=float, default=0.7, help="0: always the most likely token; 1: the model's distribution"
+)
+parser.add_argument("--seed", type=int, help="integer that makes the text repeatable")
 options = parser.parse_args()
 if not options.temperature >= 0:
-    parser.error("--temperature must be 0 or more")
+    parser.error(f"--temperature must be a number from 0 up; received {options.temperature}.")
 
 about = json.loads(Path(options.model + ".json").read_text(encoding="utf-8"))
 tokens, states = about["tokens"], about["states"]
@@ -28,12 +30,12 @@ id_of = {token: i for i, token in enumerate(tokens)}
 
 
 def encode(text):
-    if about["level"] == "byte":  # a token is a byte, written as the character of its number
+    if about["level"] == "byte":  # a token is a byte, stored as the character with its number
         text = text.encode("utf-8", "surrogateescape").decode("latin-1")
     pieces = re.findall(about["pattern"], text)
     for piece in pieces:
         if piece not in id_of:
-            sys.exit(f"{piece!r} is not in the model's vocabulary")
+            sys.exit(f"{piece!r} is not in the model's vocabulary.")
     return [id_of[piece] for piece in pieces]
 
 
@@ -47,7 +49,7 @@ memory = {state["input"]: np.zeros((1, *state["shape"][1:]), np.float32) for sta
 
 
 def read(token):
-    """Takes in one token, remembers, and says what may come next: one logit for each token."""
+    """Reads one token, updates the states, and returns the logits of the next token."""
     results = step(tokens=np.array([[token]], np.int32), **memory)
     memory.update({state["input"]: results[state["output"]] for state in states})
     return results["logits"][0, 0]
@@ -62,9 +64,9 @@ def choose(logits, random):
 
 random = np.random.default_rng(options.seed)
 text = encode(options.prompt)
-given = about["start"] + text  # the newline before a line, if the model knows one
+given = about["start"] + text  # the model reads a newline before a line, if its vocabulary has one
 if not given:
-    sys.exit("an empty prompt starts a line, but this model knows no newline; give it a --prompt")
+    sys.exit("an empty prompt starts a line, but this model has no newline in its vocabulary; give a --prompt.")
 for token in given:
     logits = read(token)
 for _ in range(options.length):

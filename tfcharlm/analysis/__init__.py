@@ -1,4 +1,4 @@
-"""What a model does while it reads a text, as numbers, and how much of what it writes is copied.
+"""Measurements: what a model does while it reads a text, and how much of its generated text is copied.
 
 `tfcharlm.plots` makes pictures of these numbers.
 """

@@ -1,7 +1,8 @@
-"""Gates and states of every layer after every token of a text, computed from the weights."""
+"""The gates and states of every layer after every token of a text, computed from the weights."""
 
 import codecs
 import dataclasses
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -13,32 +14,41 @@ from tfcharlm.layers import BaseRecurrentCell
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Activations:
-    """What `record_activations` returns.
+    """Gates and states of a model over the T tokens of a text, as `record_activations` returns them.
 
     Args:
-        pieces: T strings, what each token adds to the text; joined, they are the text. At level "byte" a character
+        pieces: T strings: what each token adds to the text. Joined, they are the text. At level "byte", a character
             belongs to its last byte, and the bytes before it have "".
-        layers: a dict for each recurrent layer, bottom layer first, of arrays (T, units): "i", "f", "g", "o", "c", "h"
-            of an `LSTMCell`, "h" of an `RNNCell`, "state_0", "state_1", ... of another cell.
-        gate_names: which of these names are gates, whose values lie between 0 and 1.
+        layers: one dict for each recurrent layer, bottom layer first, of arrays (T, units). The keys are "i", "f", "g",
+            "o", "c" and "h" for an `LSTMCell`, "h" for an `RNNCell`, and "state_0", "state_1", ... for any other cell.
+        gate_names: the keys that are gates, with values between 0 and 1. Default: those of an LSTM.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfcharlm.analysis import Activations
+    >>> recorded = Activations(("a", "b", "c"), ({"h": np.zeros((3, 5))},))
+    >>> recorded.text, recorded.part(1, 3).text, recorded.part(1, 3).layers[0]["h"].shape
+    ('abc', 'bc', (2, 5))
     """
 
     pieces: tuple[str, ...]
-    layers: tuple[dict[str, np.ndarray], ...]
+    layers: tuple[Mapping[str, np.ndarray], ...]
     gate_names: tuple[str, ...] = ("i", "f", "o")
 
     @property
-    def text(self):
+    def text(self) -> str:
+        """The text that was read."""
         return "".join(self.pieces)
 
-    def part(self, begin, end):
-        """The same for the tokens from `begin` until before `end`."""
+    def part(self, begin: int, end: int) -> "Activations":
+        """The activations of the tokens from `begin` (included) to `end` (excluded)."""
         layers = tuple({kind: array[begin:end] for kind, array in layer.items()} for layer in self.layers)
         return Activations(self.pieces[begin:end], layers, self.gate_names)
 
 
-def record_activations(model, text):
-    r"""Gates and states of a model while it reads a text.
+def record_activations(model: keras.Model, text: str) -> Activations:
+    r"""Records the gates and states of a model while it reads a text.
 
     $$ i_t = \sigma(z_i), \quad f_t = \sigma(z_f), \quad g_t = \phi(z_g), \quad o_t = \sigma(z_o), \quad
        (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
@@ -46,15 +56,15 @@ def record_activations(model, text):
 
     Args:
         model: a `CharLM`.
-        text: a string of at least one token. It is read as the beginning of a line: after a newline, if the vocabulary
-            has one, as `generate` and `score` read.
+        text: a string of at least one token. It is read as the start of a line: after a newline, if the vocabulary has
+            one. `generate` and `score` read in the same way.
 
     Returns:
-        `Activations`. Row t of an array belongs to token t of the text: the gates with which the token was read, and
-        the states after it. The newline before the text has no row. With `cap_input_gate`, i is what the gate admits.
+        `Activations`. Row t of an array belongs to token t of the text: the gates while the token was read, and the
+        states after it. The newline before the text has no row. With `cap_input_gate`, i is the capped gate.
 
     Raises:
-        ValueError: the text is empty, or has a character that the vocabulary does not have.
+        ValueError: the text is empty, or has a character that is not in the vocabulary.
 
     Example:
 
@@ -70,7 +80,8 @@ def record_activations(model, text):
     start, ids = encoded(model, text)
     vectors = tf.gather(model.embedding.embeddings, np.concatenate([start, ids])[None])
     vectors = tf.cast(vectors, model.compute_dtype)
-    outputs, layers = [], []
+    outputs: list[tf.Tensor] = []
+    layers = []
     for layer in model.recurrent:
         output, arrays = _forward(layer, model.layer_inputs(vectors, outputs))
         outputs.append(output)
@@ -79,32 +90,32 @@ def record_activations(model, text):
     return Activations(_pieces(model.vocabulary, ids), tuple(layers), tuple(gate_names))
 
 
-def encoded(model, text):
-    """`(start, ids)`: what is read before every text, and the ids of this one; a ValueError if there are none."""
+def encoded(model: keras.Model, text: str) -> tuple[np.ndarray, np.ndarray]:
+    """`(start, ids)`: the ids that are read before every text, and those of this text; ValueError for an empty text."""
     if not isinstance(text, str) or not text:
         raise ValueError(f"text must be a string of at least one character; received {text!r:.80}.")
     return np.array(model.vocabulary.line_start, np.int32), model.vocabulary.encode(text)
 
 
-def state_kinds(cell):
-    """The names of a cell's states, in the order in which the cell has them."""
+def state_kinds(cell: keras.layers.Layer) -> tuple[str, ...]:
+    """The names of a cell's states, in the cell's order."""
     if isinstance(cell, BaseRecurrentCell):
         return cell.state_names
     return tuple(f"state_{i}" for i, _ in enumerate(keras.tree.flatten(cell.state_size)))
 
 
 def _forward(layer, inputs):
-    """`(outputs (1, T, units), {kind: (T, units)})` of a layer that reads from a zero state."""
+    """`(outputs (1, T, units), {kind: (T, units)})` of a layer that starts from a zero state."""
     states = list(layer.get_initial_state(1))
     by_step = not isinstance(layer.cell, BaseRecurrentCell)
-    # A loop outside a graph takes ten times as long. A concrete function: TensorFlow warns of a tf.function that
-    # is made again for every layer.
+    # A loop outside a graph takes ten times as long. A concrete function, because TensorFlow warns about a tf.function
+    # that is made again for every layer.
     example = inputs[:, :1] if by_step else inputs
     run = tf.function(lambda x, states: layer.run(x, states), autograph=False).get_concrete_function(example, states)
     if by_step:
         return _read_by_step(run, state_kinds(layer.cell), inputs, states)
     outputs, _ = run(inputs, states)
-    # The fused kernel gives the outputs only. With them, one product makes the pre-activations of all steps.
+    # The fused kernel returns the outputs only. One matrix product turns them into the pre-activations of all steps.
     before = tf.concat([tf.zeros_like(outputs[0, :1]), outputs[0, :-1]], axis=0)
     return outputs, layer.cell.record(_pre_activations(layer.cell, inputs[0], before))
 

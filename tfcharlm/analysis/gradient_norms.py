@@ -1,5 +1,6 @@
-"""How far back a gradient reaches: vanishing gradients, measured."""
+"""Vanishing gradients, measured: how far back the gradient of a loss reaches."""
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -7,30 +8,31 @@ from tfcharlm.analysis.activations import encoded, state_kinds
 from tfcharlm.checks import Bounds
 
 
-def state_gradient_norms(model, text, window=None):
-    r"""The norm of the loss's derivative by every state before it.
+def state_gradient_norms(model: keras.Model, text: str, window: int | None = None) -> tuple[dict[str, np.ndarray], ...]:
+    r"""Computes the norm of the gradient of a loss with respect to every earlier state.
 
     $$ L = -\log p(x_N \mid x_1 \dots x_{N-1}), \qquad
        \left\lVert \frac{\partial L}{\partial h_t} \right\rVert_2, \quad
        \left\lVert \frac{\partial L}{\partial c_t} \right\rVert_2, \qquad t = 1 \dots N-1 $$
 
-    Each derivative is the whole one: a state acts through everything that is computed from it, in its own step (c
-    through h, a layer through the one above) and in later ones.
+    Each derivative is total: it includes everything that is computed from a state, in the same step (c acts through h,
+    and a layer through the one above) and in later steps.
 
     Args:
         model: a `CharLM`.
-        text: a string of at least two tokens; its last token is the one predicted. It is read as the beginning of a
-            line. Every token takes one step in Python: hundreds, not thousands.
-        window: None (default): the text is one sequence of N tokens. A number N: the text is cut into windows of N
-            tokens, each read as a beginning, and the norms are means over the windows. One loss alone is noisy.
+        text: a string of at least two tokens, the last of which is predicted. It is read as the start of a line. Every
+            token takes one step in Python, so use hundreds of tokens, not thousands.
+        window: None (default) reads the text as one sequence of N tokens. A number N cuts it into windows of N tokens,
+            reads each as the start of a line, and returns means over the windows, because a single loss is noisy.
 
     Returns:
-        A dict for each recurrent layer, bottom layer first, of arrays float64 (N - 1,): "h" and, of an `LSTMCell`,
-        "c"; "state_0", ... of another cell. The last entry belongs to the state from which the token was predicted.
+        One dict for each recurrent layer, bottom layer first, of float64 arrays (N - 1,). The keys are "h" and, for an
+        `LSTMCell`, "c"; for any other cell "state_0", "state_1", ... The last entry belongs to the state from which the
+        token is predicted.
 
     Raises:
-        ValueError: the text has a character that the vocabulary does not have, or fewer than two tokens, or than a
-            window has.
+        ValueError: the text has a character that is not in the vocabulary, or fewer than two tokens, or fewer than
+            `window`.
 
     Example:
 
@@ -49,7 +51,7 @@ def state_gradient_norms(model, text, window=None):
     start, ids = encoded(model, text)
     rows = _windows(ids, window)
     tokens = np.concatenate([np.tile(start, (len(rows), 1)), rows], axis=1)
-    # One step at a time: inside a kernel there is no tensor of a state to ask a gradient of.
+    # One step at a time, because inside a fused kernel no tensor holds a state that a gradient could refer to.
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         states, visited = model.initial_state(len(rows)), []
         tape.watch(states)
@@ -61,7 +63,7 @@ def state_gradient_norms(model, text, window=None):
     gradients = tape.gradient(loss, visited[len(start) :], unconnected_gradients=tf.UnconnectedGradients.ZERO)
     norms = np.array([[np.mean(np.linalg.norm(np.asarray(g, np.float64), axis=1)) for g in step] for step in gradients])
     kinds = [(i, kind) for i, layer in enumerate(model.recurrent) for kind in state_kinds(layer.cell)]
-    result = tuple({} for _ in model.recurrent)
+    result: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in model.recurrent)
     for (layer, kind), values in zip(kinds, norms.T, strict=True):
         result[layer][kind] = values
     return result

@@ -1,11 +1,12 @@
-"""What a unit might keep track of in a text: for every character, whether or how much it is so after it is read."""
+"""Features of a text that a unit might track: a value for every character, true or measured after it is read."""
 
 import re
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 # A quotation has both its marks in one paragraph. A single mark is mostly an apostrophe: it opens a quotation only
-# before a capital that does not begin 'Tis and its like, and closes one only after a mark of punctuation.
+# before a capital letter that does not start 'Tis or a similar word, and closes one only after punctuation.
 _QUOTATION = re.compile(
     r'"(?:(?!\n\n)[^"])*"|“(?:(?!\n\n)[^”])*”|«(?:(?!\n\n)[^»])*»'
     r"|(?<!\w)'(?!T(?:is|was|were|will|would)\b)(?=[A-Z])(?:(?!\n\n)[^\"])+?[.,;:!?-]'(?!\w)"
@@ -13,8 +14,8 @@ _QUOTATION = re.compile(
 _SPEAKER = re.compile(r"^[^\n:]+(?=:$)", re.MULTILINE)
 
 
-def quotation(text):
-    """Inside quotation marks: true from the opening mark until before the closing one.
+def quotation(text: str) -> np.ndarray:
+    """Inside quotation marks: True from the opening mark to the character before the closing one.
 
     Example:
 
@@ -25,13 +26,13 @@ def quotation(text):
     return _marked(text, ((match.start(), match.end() - 1) for match in _QUOTATION.finditer(text)))
 
 
-def line_end(text):
-    """At the last character of a line: the next one, which the model has to foresee, is a newline."""
+def line_end(text: str) -> np.ndarray:
+    """At the last character of a line: True where the next character, which the model has to predict, is a newline."""
     return np.array([character == "\n" for character in text[1:]] + [False] * bool(text), dtype=bool)
 
 
-def line_position(text):
-    """The number of characters since the line began: a newline has 0."""
+def line_position(text: str) -> np.ndarray:
+    """The number of characters since the start of the line; a newline has 0."""
     positions, position = [], 0
     for character in text:
         position = 0 if character == "\n" else position + 1
@@ -39,8 +40,8 @@ def line_position(text):
     return np.array(positions, dtype=float)
 
 
-def speaker(text):
-    """In the name of a speaker, as in the corpus "shakespeare": a line in capitals that ends with a colon.
+def speaker(text: str) -> np.ndarray:
+    """In the name of a speaker: True in a line of capitals that ends with a colon, as in the corpus "shakespeare".
 
     Example:
 
@@ -52,11 +53,16 @@ def speaker(text):
     return _marked(text, (match.span() for match in names))
 
 
-def _marked(text, spans):
+def _marked(text: str, spans: Iterable[tuple[int, int]]) -> np.ndarray:
     inside = np.zeros(len(text), dtype=bool)
     for begin, end in spans:
         inside[begin:end] = True
     return inside
 
 
-FEATURES = {"quotation": quotation, "line end": line_end, "line position": line_position, "speaker": speaker}
+FEATURES: dict[str, Callable[[str], np.ndarray]] = {
+    "quotation": quotation,
+    "line end": line_end,
+    "line position": line_position,
+    "speaker": speaker,
+}

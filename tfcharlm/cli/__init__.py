@@ -1,5 +1,4 @@
-"""The command line: `tfcharlm train` makes a model, `tune` searches for a better one, `sample` generates text with it,
-and `score`, `inspect` and `plot` look at it."""
+"""The command line: `tfcharlm train`, `tune`, `sample`, `score`, `inspect` and `plot`."""
 
 import sys
 from importlib.metadata import version
@@ -11,7 +10,7 @@ from tfcharlm.cli import models, plot, train, tune
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(version("tfcharlm"))
-def commands():
+def commands() -> None:
     """Recurrent character language models: train one on a text file, then generate text in its style."""
 
 
@@ -19,22 +18,23 @@ for command in (train.train, tune.tune, models.sample, models.score, models.insp
     commands.add_command(command)
 
 
-def main(began=None):
-    """Runs the command line. Errors are one line on standard error.
+def main(began: float | None = None) -> None:
+    """Runs the command line. An error is one line on standard error.
 
     Args:
-        began: `time.monotonic()` at the start of the process.
+        began: `time.monotonic()` at the start of the process. `train --minutes` counts from there. None (default)
+            counts from now.
     """
     for stream in (sys.stdout, sys.stderr):
         # The name of a file may not be valid in any encoding.
-        stream.reconfigure(errors="backslashreplace")
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         commands(standalone_mode=False, obj=began)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
         message = error.format_message()
-        # For a group without a command, click makes the whole help the message.
+        # If the command of a group is missing, click makes the whole help the message.
         click.echo(message if message.startswith("Usage:") else f"tfcharlm: {message}", err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):

@@ -1,13 +1,14 @@
-"""`tfcharlm sample`, `score` and `inspect`: what to do with an exported model."""
+"""`tfcharlm sample`, `score` and `inspect`: the commands for an exported model."""
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from tfcharlm.analysis import novelty_report
-from tfcharlm.artefact import inspect_model
+from tfcharlm.artefact import Inspection, inspect_model
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.options import errors_option
@@ -15,11 +16,13 @@ from tfcharlm.model import load_model
 from tfcharlm.text import UnknownTokenError, load_corpus
 
 
-@click.command()
+@click.command(short_help="Generate text with a model.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--prompt", default="", help="Text to continue; empty for the start of a line.")
 @click.option("--length", default=400, help="Number of tokens to generate.")
-@click.option("--temperature", default=0.8, help="0: always the most likely token. 1: the model's distribution.")
+@click.option(
+    "--temperature", default=0.8, help="0: always take the most likely token; 1: sample from the model's distribution."
+)
 @click.option("--top-k", default=0, help="Sample from the k most likely tokens; 0: from all.")
 @click.option(
     "--top-p", default=1.0, help="Sample from the most likely tokens with this total probability; 1: from all."
@@ -27,10 +30,21 @@ from tfcharlm.text import UnknownTokenError, load_corpus
 @click.option("--seed", type=int, help="Integer that makes the text repeatable.  [default: a new one each time]")
 @click.option("--count", default=1, help="Number of samples.")
 @click.option(
-    "--novelty", metavar="CORPUS", help="Report how much of the samples is copied from CORPUS, given as for train."
+    "--novelty", metavar="CORPUS", help="Also print how much of the samples is copied from CORPUS, given as for train."
 )
 @errors_option
-def sample(model, prompt, length, temperature, top_k, top_p, seed, count, novelty, errors):
+def sample(
+    model: Path,
+    prompt: str,
+    length: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    seed: int | None,
+    count: int,
+    novelty: str | None,
+    errors: str,
+) -> None:
     """Generate text with MODEL: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
     with one_line_errors():
         POSITIVE_INTEGER.check("--count", count)
@@ -53,19 +67,19 @@ def sample(model, prompt, length, temperature, top_k, top_p, seed, count, novelt
                 written[row] += piece
             click.echo()
         if corpus is not None:
-            # Not on standard output, where the samples may go to a file.
+            # On standard error, because the samples on standard output may go to a file.
             click.echo(novelty_report(written, corpus), err=True)
 
 
-@click.command()
+@click.command(short_help="Measure how well a model predicts texts.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("corpora", nargs=-1)
 @click.option("--text", "texts", multiple=True, help="A text to score; may be given several times.")
 @errors_option
-def score(model, corpora, texts, errors):
+def score(model: Path, corpora: tuple[str, ...], texts: tuple[str, ...], errors: str) -> None:
     """Measure how well MODEL predicts texts: CORPORA, given as for train (usually paths of UTF-8 files), or --text.
 
-    Fewer bits per character are better. Each text is scored as the beginning of a line.
+    Fewer bits per character are better. Each text is scored as if it started a line.
     """
     with one_line_errors():
         if not corpora and not texts:
@@ -78,20 +92,21 @@ def score(model, corpora, texts, errors):
             try:
                 scores = language_model.score(text)
             except UnknownTokenError as error:
-                raise ValueError(f"{name}: {error.what}; a model scores only what its corpus contains.") from error
+                raise ValueError(f"{name}: {error.what}; a model can score only what its corpus contains.") from error
             click.echo(
                 f"{name}: {scores['bits_per_character']:.4f} bits per character, perplexity "
-                f"{scores['perplexity']:.2f}, log-probability {scores['log_probability']:.2f} nats of "
+                f"{scores['perplexity']:.2f}, log-probability {scores['log_probability']:.2f} nats for "
                 f"{scores['tokens']:,} tokens"
             )
 
 
-@click.command()
+@click.command(short_help="Describe a model without loading or running it.")
 @click.argument("model", type=click.Path(path_type=Path))
-def inspect(model):
+def inspect(model: Path) -> None:
     """Describe MODEL without loading or running it: any SavedModel, or saved_models/NAME (its latest version).
 
-    Exit status 0: a plain export of tfcharlm. 1: something differs from one or is disallowed. 2: not a SavedModel.
+    The exit status is 0 for an unchanged export of tfcharlm, 1 if anything was changed or is disallowed, and 2 if MODEL
+    is not a SavedModel.
     """
     with one_line_errors():
         inspection = inspect_model(model)
@@ -100,7 +115,7 @@ def inspect(model):
     sys.exit(int(not inspection.is_plain_export))
 
 
-def _described(inspection):
+def _described(inspection: Inspection) -> Iterator[str]:
     vocabulary = inspection.vocabulary
     if vocabulary is None:
         yield f"{inspection.directory}: a SavedModel, but not a readable tfcharlm model"
@@ -119,10 +134,8 @@ def _described(inspection):
         yield f"Operations: {size}, all of them needed by a tfcharlm model"
         return
     yield f"Operations: {size}; {len(inspection.disallowed):,} disallowed, because no tfcharlm model needs them:"
-    yield from (
-        f"  {disallowed.operation}, {disallowed.name} in {disallowed.where}" for disallowed in inspection.disallowed
-    )
+    yield from (f"  {found.operation}, {found.name} in {found.where}" for found in inspection.disallowed)
 
 
-def _listed(tensors):
+def _listed(tensors: Iterable[tuple]) -> str:
     return ", ".join(f"{name} {dtype} {shape}" for name, dtype, shape in tensors)

@@ -1,8 +1,10 @@
-"""Options that several commands share. Those of a training configuration come from its fields."""
+"""Options that several commands share. The options of a training configuration are made from its fields."""
 
 import contextlib
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,14 +17,15 @@ errors_option = click.option(
     "--errors",
     default="strict",
     type=click.Choice(["strict", "replace"]),
-    help="What to do with bytes of a file that are not UTF-8: stop, or read U+FFFD.",
+    help="What to do with bytes of a file that are not UTF-8: stop, or replace them by U+FFFD.",
 )
 
 
-def config_option(name, default=None, help_suffix=""):
-    """The option for a field of `TrainingConfig`; its value is `default` if it is not typed."""
+def config_option(name: str, default: Any = None, help_suffix: str = "") -> Callable:
+    """The option for a field of `TrainingConfig`. Its value is `default` if the user does not give it."""
     field, flag = OPTIONS[name], "--" + name.replace("_", "-")
-    values, kind = field.metadata["values"], type(getattr(TrainingConfig, name))
+    values = field.metadata["values"]
+    kind: Any = type(getattr(TrainingConfig, name))
     if values is None:
         flag, kind = f"{flag}/--no-{flag[2:]}", None
     elif not isinstance(values, Bounds):
@@ -33,44 +36,45 @@ def config_option(name, default=None, help_suffix=""):
     return click.option(flag, name, type=kind, default=default, help=f"{text[0].upper()}{text[1:]}.{help_suffix}")
 
 
-def config_options(command):
-    """The tunable options of a `TrainingConfig`; None where nothing is typed."""
+def config_options(command: Callable) -> Callable:
+    """Adds the tunable options of a `TrainingConfig`. An option that the user does not give is None."""
     for name in reversed(TUNABLE):
         default = getattr(TrainingConfig, name)
-        otherwise = f"by --minutes, else {default}" if name in SUGGESTED else f"{default}".lower()
+        otherwise = f"suited to --minutes, else {default}" if name in SUGGESTED else f"{default}".lower()
         command = config_option(name, help_suffix=f"  [default: {otherwise}]")(command)
     return command
 
 
 class Values(click.ParamType):
-    """One value, which is fixed, or several separated by commas, from which a search chooses."""
+    """One value, which fixes an option, or several separated by commas, from which a search chooses."""
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self.kind = type(getattr(TrainingConfig, name))
         self.name = {int: "integer", float: "number", str: "text", bool: "boolean"}[self.kind] + "[,...]"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list:
         try:
-            parse = {"true": True, "false": False}.__getitem__ if self.kind is bool else self.kind
+            parse: Any = {"true": True, "false": False}.__getitem__ if self.kind is bool else self.kind
             return [parse(part) for part in value.split(",")]
         except (KeyError, ValueError):
             self.fail(f"received {value!r}; type one value, or several separated by commas, such as 64,128.")
 
 
-def searched_options(command):
-    """The options that fix or narrow what a search chooses."""
+def searched_options(command: Callable) -> Callable:
+    """Adds the options that fix or narrow what a search chooses."""
     for name in reversed((*SEARCHED, *(name for name in TUNABLE if name not in SEARCHED))):
         default = str(getattr(TrainingConfig, name)).lower()
         otherwise = "searched" if name in SEARCHED else default
-        text = f"One value, or several to choose from, such as {default},...  [default: {otherwise}]"
+        text = OPTIONS[name].metadata["help"]
+        text = f"{text[0].upper()}{text[1:]}.  [default: {otherwise}]"
         command = click.option(f"--{name.replace('_', '-')}", type=Values(name), help=text)(command)
     return command
 
 
-def as_options(settings):
-    """Settings as one would type them."""
+def as_options(settings: Mapping[str, Any]) -> str:
+    """Settings as the user would type them on the command line."""
 
-    def option(name, value):
+    def option(name: str, value: Any) -> str:
         flag = "--" + name.replace("_", "-")
         if isinstance(value, bool):
             return flag if value else f"--no-{flag[2:]}"
@@ -79,14 +83,14 @@ def as_options(settings):
     return " ".join(option(name, value) for name, value in settings.items())
 
 
-def check_writable(directory, name):
+def check_writable(directory: Path, name: str) -> None:
     """Raises a ValueError if no model of this name can be written to this directory."""
     if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
         raise ValueError(f"--name must be a plain name such as shakespeare; received {name!r}.")
     directory = directory.absolute()
     if not str(directory).isprintable():
         raise ValueError(f"--output must be a path of printable characters; received {str(directory)!r}.")
-    # A name that is too long is an error now, and not when there is a model to lose.
+    # Raises an error for a name that is too long now, and not later, when there is a model to lose.
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         directory.lstat()
     check_no_pattern(directory)

@@ -1,48 +1,50 @@
-"""What an earlier run of the same name left: checkpoints to resume from, or a note that it is finished."""
+"""RunDirectory: what an earlier run of the same name left, which is checkpoints or a note that the run is finished."""
 
 import contextlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Self
 
 from tfcharlm.atomic_files import clear, lock, replace_file
 from tfcharlm.checkpoint import CheckpointStore, check_same
 
 
 class RunDirectory:
-    """The directory `checkpoints` beside the versions of a model; for a `with` around the run.
+    """The directory `checkpoints` beside the versions of a model. Use it in a `with` statement around the run.
 
     Args:
-        directory: of the model.
-        settings: what must be the same when a run goes on, a dictionary.
+        directory: directory of the model.
+        settings: a dictionary of what must be the same when a run is resumed.
     """
 
-    def __init__(self, directory, settings):
+    def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
         self.directory, self.settings = directory / "checkpoints", settings
         self._finished = self.directory / "finished"
         self._new = [path for path in (directory, directory.parent) if not path.exists()]
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
-        """Leaves nothing behind that nobody can go on with."""
+    def __exit__(self, *error: object) -> None:
+        """Removes the directories that it made, if there is nothing in them to resume."""
         if self.steps() or self._finished.exists():
             return
-        # Unless it belongs to another process, which has not saved anything yet.
+        # They stay if they belong to another process that has not saved anything yet.
         with contextlib.suppress(ValueError, OSError):
             with lock(self.directory, "another run"):
                 clear(self.directory)
             for directory in self._new:
                 directory.rmdir()
 
-    def open(self, resume):
-        """Prepares the directory for a run that begins, or goes on if `resume`.
+    def open(self, resume: bool) -> str | None:
+        """Prepares the directory for a new run, or for one to resume.
 
         Returns:
-            If there is nothing left to do, where the model is; else None.
+            The path of the model if the run to resume is finished, else None.
 
         Raises:
-            ValueError: there is a run to go on with, and nobody said so; or one that is finished, and was another one.
+            ValueError: `resume` is False, but there is a run to resume; or the finished run had other settings.
         """
         if self._finished.is_file():
             if resume:
@@ -50,13 +52,13 @@ class RunDirectory:
             clear(self.directory)
         if self.steps() and not resume:
             raise ValueError(
-                f"{self.directory} has a run that was not finished, saved at step {self.steps()[0]:,}; type --resume "
-                "to go on with it, give another --name, or remove that directory."
+                f"{self.directory} has an unfinished run, saved at step {self.steps()[0]:,}; type --resume to continue "
+                "it, give another --name, or remove that directory."
             )
         return None
 
-    def settings_of_checkpoint(self, names):
-        """The settings of these names of the run that is resumed; None if there is no checkpoint."""
+    def settings_of_checkpoint(self, names: Iterable[str]) -> dict[str, Any] | None:
+        """The settings with these names in the newest checkpoint; None if there is no checkpoint."""
         for directory in [self.directory, *sorted(self.directory.glob("worker-*"))]:
             _, tree, _ = CheckpointStore(directory).load_newest()
             if tree is not None:
@@ -68,17 +70,17 @@ class RunDirectory:
         check_same({"settings": finished["settings"]}, {"settings": self.settings})
         if not Path(finished["model"]).exists():
             raise ValueError(
-                f"the run is finished, and its model {finished['model']} is gone; without --resume it begins."
+                f"the run is finished, but its model {finished['model']} is missing; to train again, omit --resume."
             )
         return finished["model"]
 
-    def steps(self):
-        """The steps at which the run was saved, the newest first; of several workers, those of each."""
+    def steps(self) -> list[int]:
+        """The steps at which the run, or any of its workers, was saved; the newest first."""
         directories = [self.directory, *self.directory.glob("worker-*")]
         return sorted({step for path in directories for step in CheckpointStore(path).steps()}, reverse=True)
 
-    def finish(self, model):
-        """Keeps where the model is, and no checkpoints."""
+    def finish(self, model: Path) -> None:
+        """Records the path of the model, and removes the checkpoints."""
         text = json.dumps({"model": str(model), "settings": self.settings})
         self.directory.mkdir(exist_ok=True)
         replace_file(self._finished, lambda path: path.write_text(text, encoding="utf-8"))

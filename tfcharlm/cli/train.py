@@ -1,29 +1,24 @@
-"""`tfcharlm train`: a run, its files, an interruption."""
+"""`tfcharlm train`: a training run, its output, its files, and what happens on Ctrl-C."""
 
 import contextlib
-import csv
-import dataclasses
 import hashlib
-import io
-import json
 import signal
 import sys
 import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import rich.console
 import rich.progress
 import tensorflow as tf
 
-from tfcharlm import plots
 from tfcharlm.artefact import (
     EXTRA,
     LEARNING_CURVE,
-    LEARNING_CURVE_IMAGE,
-    TRAINING,
     export_saved_model,
     next_version,
 )
@@ -31,12 +26,12 @@ from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.options import as_options, check_writable, config_option, config_options, errors_option
 from tfcharlm.cli.run_directory import RunDirectory
+from tfcharlm.cli.training_records import training_records
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.model import Guard, Replicas
 from tfcharlm.text import TextSplit, load_corpus
 from tfcharlm.training import (
     SUGGESTED,
-    Evaluation,
     TrainingConfig,
     TrainingRun,
     strategy_from_environment,
@@ -46,9 +41,9 @@ from tfcharlm.training import (
 EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 
 
-@click.command()
+@click.command(short_help="Train a model on a text.")
 @click.argument("corpus")
-@config_option("minutes", help_suffix=" Start-up included; size and regularization are chosen to suit it.")
+@config_option("minutes", help_suffix=" Start-up is included. Size and regularization are chosen to suit it.")
 @config_option("epochs")
 @config_option("steps")
 @click.option("--name", required=True, help="Name of the model.")
@@ -57,16 +52,25 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 @config_options
 @config_option("validation_fraction", default=TrainingConfig.validation_fraction)
 @config_option("seed", default=TrainingConfig.seed)
-@click.option("--resume", is_flag=True, help="Resume the run of this name, if one was not finished.")
+@click.option("--resume", is_flag=True, help="Continue the unfinished run of this name, if there is one.")
 @click.option(
     "--checkpoint-seconds",
     default=float(SECONDS),
     type=click.FloatRange(min=0, min_open=True),
-    help="Time between checkpoints.",
+    help="Seconds between checkpoints.",
 )
 @errors_option
 @click.pass_obj
-def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **settings):
+def train(
+    began: float | None,
+    corpus: str,
+    name: str,
+    output: Path,
+    errors: str,
+    resume: bool,
+    checkpoint_seconds: float,
+    **settings: Any,
+) -> None:
     """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
 
     The model is written to OUTPUT/NAME/VERSION, with its learning curve. Ctrl-C stops early and keeps the best model so
@@ -98,12 +102,13 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
     console.print(
         f"{click.format_filename(corpus)}: {len(text):,} characters, {len(split.vocabulary)} different tokens; "
         f"trains on {len(split.train_ids):,} tokens, holds out the last {len(split.validation_ids):,}.",
-        f"\n{config.layers} x {config.units} {config.cell}, {run.model.count_params():,} parameters, "
-        f"seed {config.seed}.",
+        f"\n{config.layers} {config.cell} {'layer' if config.layers == 1 else 'layers'} with {config.units} units, "
+        f"{run.model.count_params():,} parameters, seed {config.seed}.",
         *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
+        sep="",
     )
     if strategy.num_replicas_in_sync > 1:
-        console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its rows of a batch.")
+        console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its own rows of every batch.")
     if resume and not run_directory.steps():
         console.print(f"There is no checkpoint in {run_directory.directory}; the run starts from the beginning.")
     with run_directory if chief else contextlib.nullcontext(), _one_interruption(run.model.replicas):
@@ -118,7 +123,7 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
                 on_step=lambda fraction_done: progress.update(task, completed=fraction_done),
                 callbacks=[Guard(on_skip=lambda line: notify(f"{line[0].upper()}{line[1:]}.")), checkpoint],
             )
-        # There is something to lose now.
+        # Ignored from now on: Ctrl-C would lose the trained model.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not chief:
             sys.exit(1 if result.failure else 130 if result.interrupted else 0)
@@ -133,7 +138,7 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
                 f"Saved at step {run_directory.steps()[0]:,}; the same command with --resume continues from there."
             )
         with one_line_errors():
-            directory = _save(console, result, output / name, _records(console, corpus, errors, config, result))
+            directory = _save(console, result, output / name, training_records(console, corpus, errors, config, result))
         _print_result(console, result, directory)
     if result.failure:
         sys.exit(1)
@@ -144,8 +149,11 @@ def train(began, corpus, name, output, errors, resume, checkpoint_seconds, **set
     run_directory.finish(directory)
 
 
-def join_cluster():
-    """The strategy of the environment, and whether this process writes; workers on one machine share its cores."""
+def join_cluster() -> tuple[tf.distribute.Strategy, bool]:
+    """`(strategy, chief)`: the strategy that the environment describes, and whether this process writes the files.
+
+    Workers on the same machine share its cores.
+    """
     workers = workers_on_this_machine()
     if workers > 1:
         configure_threads(max(1, available_cores() // workers))
@@ -155,8 +163,8 @@ def join_cluster():
 
 
 @contextlib.contextmanager
-def _one_interruption(replicas):
-    """The first Ctrl-C interrupts, all replicas after the same step; a further one does nothing."""
+def _one_interruption(replicas: Replicas) -> Iterator[None]:
+    """The first Ctrl-C interrupts all replicas after the same step. Further ones are ignored."""
 
     def interrupt(number, frame):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -165,7 +173,7 @@ def _one_interruption(replicas):
         replicas.interrupt()
 
     before = signal.getsignal(signal.SIGINT)
-    # A shell starts its background jobs with the signal ignored, and so it stays.
+    # A shell starts background jobs with the signal ignored; then it stays ignored.
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupt)
     try:
@@ -175,7 +183,7 @@ def _one_interruption(replicas):
 
 
 def _save(console, result, directory, records):
-    """Exports the next version; to a temporary directory if it cannot be written where it should."""
+    """Exports the next version, or exports to a temporary directory if the right one cannot be written to."""
     try:
         return export_saved_model(result.model, next_version(directory), records)
     except (OSError, tf.errors.OpError) as error:
@@ -217,23 +225,3 @@ def _print_result(console, result, directory):
         )
     console.print(f"Model: {directory}")
     console.print(f"Learning curve: {directory / EXTRA / LEARNING_CURVE}")
-
-
-def _records(console, corpus, errors, config, result):
-    """What is kept beside the model about its training: `{file name: bytes}`."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, [field.name for field in dataclasses.fields(Evaluation)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(dataclasses.asdict, result.history))
-    outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
-    source = {"corpus": str(corpus), "errors": errors}
-    training = {**source, **dataclasses.asdict(config), **outcome, "interrupted": result.interrupted}
-    records = {
-        LEARNING_CURVE: table.getvalue().encode(),
-        TRAINING: json.dumps(training, indent=1).encode(),
-    }
-    try:
-        records[LEARNING_CURVE_IMAGE] = plots.image(plots.learning_curve(result.history))
-    except ImportError as error:
-        console.print(f"No picture of the learning curve: {error}")
-    return records

@@ -1,4 +1,4 @@
-"""`tfcharlm tune`: a search, in this process or in several, that resumes where it was interrupted."""
+"""`tfcharlm tune`: a search in one process or in several, which can be interrupted and resumed."""
 
 import csv
 import dataclasses
@@ -8,16 +8,18 @@ import math
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import rich.console
 
 from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, TRAINING, export_saved_model, next_version
-from tfcharlm.atomic_files import replace_file
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.options import as_options, check_writable, config_option, errors_option, searched_options
+from tfcharlm.cli.search_settings import check_settings
+from tfcharlm.cli.trial_table import TrialTable
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.text import load_corpus
 from tfcharlm.training import SUGGESTED, TUNABLE, TrainingConfig, TrainingRun
@@ -31,21 +33,26 @@ from tfcharlm.tuning import (
     search,
 )
 
-# Tuners that end by themselves; the others run this many trials by default.
+# The tuners that end by themselves, and the default number of trials of the others.
 FINITE, TRIALS = ("hyperband", "grid"), 20
-SETTINGS, TABLE, PICTURE = "settings.json", "leaderboard.csv", "trials.png"
+TABLE, PICTURE = "leaderboard.csv", "trials.png"
 
 
-@click.command()
+@click.command(short_help="Search for the best options to train with, and keep the best model.")
 @click.argument("corpus")
-@click.option("--tuner", default="random", type=click.Choice(["random", "hyperband", "bayesian", "grid"]))
+@click.option(
+    "--tuner",
+    default="random",
+    type=click.Choice(["random", "hyperband", "bayesian", "grid"]),
+    help="How the options of the next model are chosen.",
+)
 @click.option(
     "--trials",
     type=int,
-    help="Number of models to train, the first one with the defaults.  [default: 20; grid and hyperband: all]",
+    help="Number of models to train, the first one with the defaults.  [default: 20; for grid and hyperband all]",
 )
 @click.option("--minutes", type=float, help="Time to train each model.")
-@click.option("--steps", type=int, help="Updates of each model's weights, instead of --minutes.")
+@click.option("--steps", type=int, help="Number of weight updates of each model, instead of --minutes.")
 @click.option(
     "--workers", default=0, help="Processes to start on this machine; 0: train one model after another in this process."
 )
@@ -53,19 +60,34 @@ SETTINGS, TABLE, PICTURE = "settings.json", "leaderboard.csv", "trials.png"
 @click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Directory of the models.")
 @click.option("--resume", is_flag=True, help="Resume a search that was interrupted.")
 @click.option("--num-evaluations", default=9, help="Evaluations of each model; for Hyperband, of its longest trials.")
-@click.option("--pruning/--no-pruning", default=True, help="End trials early that are behind the median of the others.")
+@click.option(
+    "--pruning/--no-pruning", default=True, help="End a trial early if it is behind the median of the others."
+)
 @config_option("level", default=TrainingConfig.level)
 @config_option("validation_fraction", default=TrainingConfig.validation_fraction)
 @config_option("seed", default=TrainingConfig.seed)
 @errors_option
 @searched_options
-def tune(corpus, tuner, trials, workers, name, output, resume, errors, **settings):
+def tune(
+    corpus: str,
+    tuner: str,
+    trials: int | None,
+    workers: int,
+    name: str,
+    output: Path,
+    resume: bool,
+    errors: str,
+    **settings: Any,
+) -> None:
     """Search for the best options to train on CORPUS, given as for train, and keep the best model.
 
-    The model is written to OUTPUT/NAME/VERSION. OUTPUT/NAME/search holds leaderboard.csv, trials.png, the logs for
-    TensorBoard, and what the same command with --resume needs after an interruption. On several machines, start it on
-    each with KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT set, and a common OUTPUT
-    (docs/scaling.md).
+    Each option from --cell on takes one value, which fixes it, or several values separated by commas, from which the
+    search chooses, such as --units 64,128.
+
+    The best model is written to OUTPUT/NAME/VERSION. OUTPUT/NAME/search has leaderboard.csv, trials.png, and the logs
+    for TensorBoard. After an interruption, the same command with --resume continues the search. To use several
+    machines, start the command on each of them with KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and
+    KERASTUNER_ORACLE_PORT set, and with a common OUTPUT (docs/scaling.md).
     """
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     directory = output / name / "search"
@@ -87,22 +109,22 @@ def tune(corpus, tuner, trials, workers, name, output, resume, errors, **setting
         make_oracle(tuner, directory, trials, settings["seed"], settings["num_evaluations"])
         fingerprint = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         settings = {"corpus": str(corpus), "sha256": fingerprint, "tuner": tuner} | settings
-        _check_settings(console, directory, settings, resume, role)
-    printer = Printer(console, [name for name, values in hypermodel.choices.items() if values is None or values[1:]])
+        check_settings(console, directory, settings, resume, role)
+    table = TrialTable(console, [name for name, values in hypermodel.choices.items() if values is None or values[1:]])
     _introduce(console, hypermodel, trials, workers)
-    printer.print_header()
+    table.print_header()
     with one_line_errors((ValueError, OSError, ImportError, *RUNTIME_ERRORS)):
         try:
             done = search(
-                hypermodel, tuner, directory, trials, workers=workers, seed=settings["seed"],
-                max_epochs=settings["num_evaluations"], resume=resume, on_trial=printer.trial, on_message=console.print,
+                hypermodel, tuner, directory, trials, workers=workers, seed=settings["seed"], resume=resume,
+                max_epochs=settings["num_evaluations"], on_trial=table.print_trial, on_message=console.print,
             )  # fmt: skip
         except KeyboardInterrupt:
             again = "" if resume else " --resume"
             click.echo(f"tfcharlm: interrupted; resume with {shlex.join(['tfcharlm', *sys.argv[1:]])}{again}", err=True)
             sys.exit(130)
     if done is None:
-        return  # a worker; the chief does the rest
+        return  # this is a worker; the chief does the rest
     with one_line_errors():
         best = _write(console, done, directory)
         if best is not None:
@@ -111,78 +133,25 @@ def tune(corpus, tuner, trials, workers, name, output, resume, errors, **setting
         raise UserError(done.oracle.stopped_because)
 
 
-class Printer:
-    """The progress table: a line for every trial that is over, and a star where it is the best so far."""
-
-    def __init__(self, console, names):
-        self.console, self.names, self.best = console, names, math.inf
-        self._line = "{:>5}  {:>9}" + "".join(f"  {{:>{max(len(name), 8)}}}" for name in names)
-
-    def print_header(self):
-        self.console.print(self._line.format("trial", "val_loss ", *self.names))
-
-    def trial(self, trial):
-        loss = trial.status.lower()
-        if trial.status == "COMPLETED":
-            loss = f"{trial.score:.4f}" + ("*" if trial.score < self.best else " ")
-            self.best = min(self.best, trial.score)
-        values = (trial.hyperparameters.values.get(name, "") for name in self.names)
-        shown = (f"{value:.4g}" if isinstance(value, float) else value for value in values)
-        self.console.print(self._line.format(trial.trial_id, loss, *shown))
-
-
-def _introduce(console, hypermodel, trials, workers):
+def _introduce(console: rich.console.Console, hypermodel: CharLMHyperModel, trials: int | None, workers: int) -> None:
     split, base = hypermodel.split, hypermodel.base
     each = f"{base.steps:,} updates" if base.minutes is None else f"{60 * base.minutes:g} seconds of training"
     at_a_time = f", {workers} at a time" if workers > 1 else ""
     number = "Trials" if trials is None else f"{trials} trials"
     console.print(
         f"{len(split.train_ids):,} tokens to train on, {len(split.validation_ids):,} held out, "
-        f"{len(split.vocabulary)} different. {number} of {each} at most{at_a_time}.\n"
+        f"{len(split.vocabulary)} different tokens. {number} of at most {each}{at_a_time}.\n"
     )
 
 
-def _check_counts(trials, workers):
+def _check_counts(trials: int | None, workers: int) -> None:
     if trials is not None:
         POSITIVE_INTEGER.check("--trials", trials)
     Bounds(low=0, whole=True).check("--workers", workers)
 
 
-def _check_settings(console, directory, settings, resume, role):
-    """Saves the settings of a search, or compares them with the saved ones: other trials could not be compared."""
-    file, before = directory / SETTINGS, None
-    if role not in (None, "chief") and not file.exists():
-        return
-    if file.exists() or any(directory.glob("oracle.json*")) or any(directory.glob("trial_*")):
-        if not resume and role in (None, "chief"):
-            raise ValueError(f"{directory} has a search; resume it with --resume, or give another --name.")
-        try:
-            before = dict(json.loads(file.read_text()))
-        except (OSError, ValueError, TypeError):
-            console.print(f"{file} cannot be read; the search is assumed to have started with these options.")
-    elif resume and role is None:
-        # A launcher starts the same command again and again.
-        raise ValueError(f"there is no search in {directory} to resume; type the command without --resume.")
-    if before is None:
-        directory.mkdir(parents=True, exist_ok=True)
-        replace_file(file, lambda path: path.write_text(json.dumps(settings, indent=1)))
-        return
-    for name, value in json.loads(json.dumps(settings)).items():
-        if before.get(name) != value:
-            what = "another text" if name == "sha256" else f"--{name.replace('_', '-')} {_typed(before.get(name))}"
-            raise ValueError(
-                f"this search started with {what}, and results would not be comparable; type the same command as before "
-                "with --resume, or give another --name."
-            )
-
-
-def _typed(value):
-    """As one would type it."""
-    return ",".join(map(str, value)) if isinstance(value, list) else "not given" if value is None else value
-
-
 def _write(console, done, directory):
-    """The leaderboard and its picture; returns the best trial."""
+    """Writes the leaderboard and its picture; returns the best trial, or None."""
     rows = leaderboard(done.oracle.trials.values())
     (directory / TABLE).write_bytes(as_csv(rows))
     finished = [row for row in rows if row["val_loss"] is not None]
@@ -193,19 +162,19 @@ def _write(console, done, directory):
         (directory / PICTURE).write_bytes(plots.image(plots.trials_plot(rows)))
         console.print(f"Picture: {directory / PICTURE}")
     except ImportError as error:
-        console.print(f"No picture of the trials: {error}")
+        console.print(f"There is no picture of the trials: {error}")
     console.print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(directory / 'tensorboard'))}")
     return done.oracle.trials[finished[0]["trial"]]
 
 
 def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
-    """Exports the best model, after an evaluation on all of the held-out text."""
+    """Evaluates the best model on all of the held-out text, and exports it."""
     model = done.load_model(trial)
     config = hypermodel.config(trial.hyperparameters)
     run = TrainingRun(hypermodel.split, config, model)
     measured = model.evaluate(run.validation_data, verbose=0, return_dict=True)
     if not math.isfinite(measured["loss"]):
-        raise UserError("every trial diverged, and there is no model to keep; give a lower --learning-rate.")
+        raise UserError("every trial diverged, so there is no model to keep; give a lower --learning-rate.")
     outcome = {"val_loss": measured["loss"], "val_bits_per_character": measured["bits_per_character"]}
     training = {"corpus": str(corpus), **vars(config), **outcome, "trial": trial.trial_id}
     records = {TRAINING: json.dumps(training, indent=1).encode()}
@@ -214,7 +183,7 @@ def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
         records[LEARNING_CURVE] = curve.read_bytes()
     exported = export_saved_model(model, next_version(directory), records)
     console.print(
-        f"\nThe best, trial {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
+        f"\nThe best trial, {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
         f"{measured['bits_per_character']:.4f} bits per character.\nModel: {exported}\nTrain it again with"
     )
     if config.minutes is not None and "tuner/trial_id" not in trial.hyperparameters.values:
@@ -223,19 +192,19 @@ def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
     console.print(f"  tfcharlm train {shlex.quote(str(corpus))}{read} {_options(config)} --name NAME")
 
 
-def _by_updates(config, curve):
-    """The configuration with a trial's number of updates in place of its minutes, if its learning curve has them.
+def _by_updates(config: TrainingConfig, curve: bytes) -> TrainingConfig:
+    """The configuration with a trial's number of updates instead of its minutes, if its learning curve has them.
 
-    Start-up and evaluations count towards the minutes of a training, but not towards those of a trial.
+    Start-up and evaluations count towards the minutes of a training run, but not towards those of a trial.
     """
-    # The row of a loss that is no number has no step.
+    # The row of a loss that is not finite has no step.
     steps = [row["step"] for row in csv.DictReader(curve.decode().splitlines()) if row.get("step")]
     return dataclasses.replace(config, minutes=None, steps=round(float(steps[-1]))) if steps else config
 
 
-def _options(config):
+def _options(config: TrainingConfig) -> str:
     """The options of `tfcharlm train` that give this configuration."""
-    # What --minutes would choose has to be typed.
+    # An option that --minutes would choose must be given.
     return as_options(
         {
             name: value

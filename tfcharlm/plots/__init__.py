@@ -1,7 +1,8 @@
-"""Pictures of a run and of what a model does inside. matplotlib comes with `pip install "tfcharlm[plots]"`.
+"""Pictures of a training run and of what a model does inside. Install matplotlib with `pip install "tfcharlm[plots]"`.
 
-Every picture is a `matplotlib.figure.Figure` made without pyplot, so no window opens and nothing has to be closed;
-`image` makes a file of it. Colored text is HTML and needs nothing.
+Every picture is a `matplotlib.figure.Figure` made without pyplot, so no window opens and nothing has to be closed.
+`image` turns it into the bytes of a file. matplotlib is imported only when a figure is drawn; colored text, which is
+HTML, does not need it.
 """
 
 from tfcharlm.plots.colored_text import colored_text

@@ -1,18 +1,20 @@
-"""A text colored by the activations of units, as a page of HTML that needs nothing beside it."""
+"""A text colored by the activations of units, as a self-contained HTML page."""
 
 import html
 import itertools
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tfcharlm.plots.selection import array_of, checked_unit, color_range
+from tfcharlm.plots.selection import Recording, array_of, checked_unit, color_range
 
-# Of colors: the middle one is that of the page, the lower ones go to blue, the upper ones to red.
+Color = tuple[int, int, int]
+# How many colors there are: the middle one is that of the page, lower ones are blue, higher ones red.
 LEVELS = 21
-# (low end, middle, high end) on a light page and on a dark one.
-LIGHT = ((33, 102, 172), (255, 255, 255), (178, 24, 43))
-DARK = ((90, 170, 255), (30, 30, 30), (255, 110, 110))
-# What shows where a character is that cannot be seen; drawn by the style, so that it is no part of the text.
+# (lowest, middle, highest) on a light page and on a dark one.
+LIGHT: tuple[Color, Color, Color] = ((33, 102, 172), (255, 255, 255), (178, 24, 43))
+DARK: tuple[Color, Color, Color] = ((90, 170, 255), (30, 30, 30), (255, 110, 110))
+# The classes of invisible characters. The style draws a mark for them, so that the mark is not part of the text.
 MARKS = {"\n": "line", "\t": "tab"}
 
 STYLE = """\
@@ -25,30 +27,36 @@ STYLE = """\
 """
 
 
-def colored_text(recorded, units, title="Activations over a text"):
-    """A page that shows a text once for every unit, each token colored by the unit's activation after it.
+def colored_text(
+    recorded: Recording,
+    units: Iterable[Sequence] | Mapping[str, Sequence],
+    title: str = "Activations over a text",
+) -> str:
+    """Makes a page that shows a text once for every unit, each token colored by the unit's activation after it.
 
-    Blue is negative (a closed gate), red positive (an open gate); both are strongest at the greatest magnitude that the
-    unit reaches in this text. The page follows the reader's choice of a light or a dark background.
+    Blue is negative (a closed gate), red is positive (an open gate). The color is strongest at the greatest magnitude
+    that the unit reaches in this text. The page follows the reader's choice of a light or a dark background.
 
     Args:
-        recorded: `Activations`.
-        units: a list of `(layer, kind, unit)` or of `UnitCorrelation`s, or `{title: one of them}`.
-        title: of the page.
+        recorded: `tfcharlm.analysis.Activations`.
+        units: a list of `(layer, kind, unit)` or of `tfcharlm.analysis.UnitCorrelation`s, or a dict of them by title.
+        title: title of the page.
 
     Returns:
-        A whole HTML document as a string: to write to a file in UTF-8, or for `IPython.display.HTML`. The content of
-        each element of class "text" is the text exactly, except that HTML has no NUL and shows U+FFFD for it.
+        A complete HTML document as a string. Write it to a file as UTF-8, or pass it to `IPython.display.HTML`. The
+        content of each element of class "text" is exactly the text, with one exception: HTML has no NUL character and
+        has U+FFFD for it.
 
     Raises:
-        ValueError: no units, or no such layer, kind or unit.
+        ValueError: there are no units, or the layer, kind or unit does not exist.
 
     Example:
 
-    >>> from tfcharlm.analysis import activations
+    >>> import tfcharlm
+    >>> from tfcharlm.analysis import record_activations
     >>> from tfcharlm.plots import colored_text
-    >>> model = CharLM(Vocabulary("abc\\n"), [LSTMCell(5)])
-    >>> page = colored_text(activations(model, "abcab"), [(0, "c", 3), (0, "f", 3)])
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.LSTMCell(5)])
+    >>> page = colored_text(record_activations(model, "abcab"), [(0, "c", 3), (0, "f", 3)])
     >>> page[:15], page.count('<div class="text">')
     ('<!DOCTYPE html>', 2)
     """
@@ -83,14 +91,14 @@ def _legend():
 
 
 def _levels(values, low, high):
-    """The color of each value, from 0 to LEVELS - 1; the middle for what is no finite number."""
+    """The color of each value, from 0 to LEVELS - 1; the middle one for a value that is not finite."""
     scaled = (np.asarray(values, np.float64) - low) / (high - low)
     scaled = np.where(np.isfinite(scaled), scaled, 0.5)
     return np.rint(scaled * (LEVELS - 1)).astype(int).tolist()
 
 
 def _spans(pieces, levels):
-    """The text in spans of one color; a character that cannot be seen has one of its own."""
+    """The text in spans of one color; an invisible character has a span of its own."""
     colored = [(level, char) for piece, level in zip(pieces, levels, strict=True) for char in piece]
     spans = []
     for (level, mark), run in itertools.groupby(colored, lambda pair: (pair[0], MARKS.get(pair[1]))):
@@ -102,7 +110,7 @@ def _spans(pieces, levels):
 
 
 def _escaped(text):
-    # A browser would make a line feed of a carriage return.
+    # A browser would turn a carriage return into a line feed.
     return html.escape(text).replace("\r", "&#13;").replace("\0", "\ufffd")
 
 
@@ -120,14 +128,14 @@ def _rules(ends):
 
 
 def _colors(ends):
-    """LEVELS colors from the low end over the middle to the high one."""
+    """LEVELS colors from the lowest over the middle to the highest one."""
     low, middle, high = map(np.array, ends)
-    shares = np.linspace(-1, 1, LEVELS)
-    return [np.rint(middle + abs(share) * ((low if share < 0 else high) - middle)).astype(int) for share in shares]
+    positions = np.linspace(-1, 1, LEVELS)
+    return [np.rint(middle + abs(x) * ((low if x < 0 else high) - middle)).astype(int) for x in positions]
 
 
-def contrast(one, other):
-    """The contrast of two colors (red, green, blue), from 1 to 21.
+def contrast(one: Sequence[int], other: Sequence[int]) -> float:
+    """The contrast ratio of two colors (red, green, blue), from 1 to 21.
 
     Reference: Web Content Accessibility Guidelines 2.1, relative luminance and contrast ratio.
     """

@@ -1,29 +1,36 @@
-"""Lines: learning curves, and gradients over time."""
+"""Line plots: learning curves, and gradient norms over time."""
 
-import collections.abc
+from __future__ import annotations
+
 import csv
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tfcharlm.plots.figures import new_figure
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
 
 MEASURE, VALIDATION = "bits_per_character", "val_bits_per_character"
 
 
-def learning_curve(history):
-    """The learning curve of a run: bits per character, training and validation.
+def learning_curve(history: Iterable[Any] | Mapping[str, Sequence[float]] | Path | str) -> Figure:
+    """Draws the learning curve of a run: bits per character in training and validation.
 
     Args:
-        history: `tfcharlm.training.evaluation.Report`s, oldest first, as a `TrainingRun` returns them; or the path of a
-            learning_curve.csv that `tfcharlm train` wrote: both over the tokens read. Or the `history.history` of a
-            `fit`, over epochs, with validation if it has one.
+        history: the `tfcharlm.training.Evaluation`s of a `TrainingRun`, oldest first, or the path of a
+            learning_curve.csv that `tfcharlm train` wrote: the x axis then counts the tokens read. Or the
+            `history.history` of a `fit`, with or without validation: the x axis then counts epochs.
 
     Returns:
         A matplotlib `Figure`.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: a dict or a file without bits per character.
+        ValueError: the dict or the file has no bits per character.
 
     Example:
 
@@ -32,12 +39,12 @@ def learning_curve(history):
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['training', 'validation']
     """
-    label, places, columns = _curves(history)
+    label, positions, columns = _curves(history)
     figure = new_figure(7, 4.2)
     axes = figure.subplots()
     for name, title in ((MEASURE, "training"), (VALIDATION, "validation")):
         if name in columns:
-            axes.plot(places, columns[name], marker=".", label=title)
+            axes.plot(positions, columns[name], marker=".", label=title)
     axes.set_xlabel(label)
     axes.set_ylabel("bits per character")
     axes.set_xlim(left=0)
@@ -46,14 +53,14 @@ def learning_curve(history):
     return figure
 
 
-def gradient_norm_plot(norms):
-    """How far gradients reach back: their norms over the steps between a state and the loss, on a logarithmic scale.
+def gradient_norm_plot(norms: Mapping[str, Sequence[Mapping[str, np.ndarray]]]) -> Figure:
+    """Draws how far gradients reach back: their norms over the steps between a state and the loss, on a log scale.
 
-    A straight line down is a gradient that shrinks by the same factor with every step: it vanishes.
+    A straight line that falls is a gradient that shrinks by the same factor with every step: it vanishes.
 
     Args:
-        norms: `{name: what tfcharlm.analysis.gradient_norms returns}`, such as one of an RNN and one of an LSTM;
-            each name has a color, and each of its layers and states a line.
+        norms: `{name: result of tfcharlm.analysis.state_gradient_norms}`, for example one of an RNN and one of an LSTM.
+            Each name has a color, and each of its layers and states has a line.
 
     Returns:
         A matplotlib `Figure`.
@@ -63,6 +70,7 @@ def gradient_norm_plot(norms):
 
     Example:
 
+    >>> import numpy as np
     >>> from tfcharlm.plots import gradient_norm_plot
     >>> figure = gradient_norm_plot({"RNN": ({"h": np.array([0.01, 0.1, 1.0])},)})
     >>> figure.axes[0].lines[0].get_xdata().tolist(), figure.axes[0].get_yscale()
@@ -75,10 +83,10 @@ def gradient_norm_plot(norms):
         for layer, states in enumerate(layers):
             for kind, values in states.items():
                 where = f"{kind} of layer {layer}" if len(layers) > 1 else kind
-                # A norm that has underflown has no place on the scale; the line ends before it.
+                # A norm that underflowed to 0 is not on a log scale; the line ends before it.
                 heights = [value if value > 0 else float("nan") for value in values]
-                back = list(range(len(heights) - 1, -1, -1))
-                axes.plot(back, heights, next(styles), color=f"C{number}", label=f"{name}, {where}")
+                steps_back = list(range(len(heights) - 1, -1, -1))
+                axes.plot(steps_back, heights, next(styles), color=f"C{number}", label=f"{name}, {where}")
     axes.set_yscale("log")
     axes.set_xlabel("steps between the state and the prediction")
     axes.set_ylabel("norm of the loss's gradient")
@@ -90,15 +98,15 @@ def gradient_norm_plot(norms):
 
 
 def _curves(history):
-    """`(label of the x axis, places on it, {name: values})`."""
-    if isinstance(history, collections.abc.Mapping):
+    """`(label of the x axis, positions on it, {name: values})`."""
+    if isinstance(history, Mapping):
         if MEASURE not in history:
-            raise ValueError(f"history must have {MEASURE}, as the fit of a CharLM has; received {list(history)}.")
+            raise ValueError(f"history must have {MEASURE}, as that of CharLM.fit has; received {list(history)}.")
         return "epochs", range(1, len(history[MEASURE]) + 1), history
     if isinstance(history, str | os.PathLike):
         rows = _read_table(Path(history))
     else:
-        rows = [{name: getattr(report, name) for name in ("tokens", MEASURE, VALIDATION)} for report in history]
+        rows = [{name: getattr(one, name) for name in ("tokens", MEASURE, VALIDATION)} for one in history]
     columns = {name: [float(row[name]) for row in rows] for name in (MEASURE, VALIDATION)}
     return "tokens read (millions)", [float(row["tokens"]) / 1e6 for row in rows], columns
 
@@ -109,4 +117,4 @@ def _read_table(path):
     try:
         return [{name: float(row[name]) for name in ("tokens", MEASURE, VALIDATION)} for row in rows]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no learning curve as `tfcharlm train` writes it: {error!r}.") from None
+        raise ValueError(f"{path} is not a learning curve of `tfcharlm train`: {error!r}.") from None

@@ -1,12 +1,18 @@
-"""matplotlib's figures, made when somebody asks for one, and the files of them."""
+"""Figures of matplotlib, which is imported only when one is drawn, and the files that they are saved to."""
+
+from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg")
 
 
-def new_figure(width, height):
-    """An empty figure of so many inches; an ImportError that says what to type if there is no matplotlib."""
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure; width and height are in inches. If matplotlib is missing, the ImportError says what to type."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -14,18 +20,18 @@ def new_figure(width, height):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def image(figure, format="png"):
-    """A figure as the bytes of a file; the same bytes for the same figure.
+def image(figure: Figure, format: str = "png") -> bytes:
+    """Turns a figure into the bytes of a file. The same figure always gives the same bytes.
 
     Args:
-        figure: as the functions of `tfcharlm.plots` return it.
-        format: "png" (120 dots an inch) or "svg".
+        figure: a matplotlib `Figure`, such as the functions of `tfcharlm.plots` return.
+        format: "png" (default; 120 dots per inch) or "svg".
 
     Returns:
-        bytes.
+        The content of the file.
 
     Raises:
-        ValueError: another format.
+        ValueError: `format` is neither of them.
 
     Example:
 
@@ -38,7 +44,7 @@ def image(figure, format="png"):
     import matplotlib
 
     content = io.BytesIO()
-    # Otherwise an SVG file has random names and the time of day in it.
+    # Without these settings, an SVG file contains random names and the time.
     with matplotlib.rc_context({"svg.hashsalt": "tfcharlm"}):
         figure.savefig(content, format=format, dpi=120, metadata={"Date": None} if format == "svg" else None)
     return content.getvalue()

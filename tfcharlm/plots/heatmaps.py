@@ -1,43 +1,54 @@
-"""Activations over a text as heat maps."""
+"""Heat maps of activations over a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfcharlm.plots.figures import new_figure
-from tfcharlm.plots.selection import array_of, checked_unit, color_range
+from tfcharlm.plots.selection import Recording, array_of, checked_unit, color_range
 
-# More columns than this cannot be read as text.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The text above more columns than this cannot be read.
 MAX_TOKENS = 200
-# Rows that get a number each, and inches of a column and of a row with one.
+# Up to this many rows, each has a number; the size in inches of a column and of a numbered row.
 MAX_NUMBERED, CELL = 64, 0.16
 GATES, OTHERS = "gates, from closed to open", {"candidate g and output h": ("g", "h"), "cell state": ("c",)}
-# Control characters as Unicode's pictures of them, and what is no character: an SVG may hold neither.
+# Control characters become Unicode's pictures of them, and noncharacters U+FFFD, because an SVG may contain neither.
 CONTROLS = {chr(code): chr(0x2400 + code) for code in range(32)} | {"\ufffe": "\ufffd", "\uffff": "\ufffd"}
 VISIBLE = str.maketrans(CONTROLS | {"\n": "↵", "\t": "→", " ": "␣"})
 
 
-def activation_heatmap(recorded, layer=0, kind="h", units=None):
-    """Units of a layer over the tokens of a text. Blue is below the middle, red above.
+def activation_heatmap(
+    recorded: Recording, layer: int = 0, kind: str = "h", units: Iterable[int] | None = None
+) -> Figure:
+    """Draws the units of a layer over the tokens of a text. Blue is below the middle, red above it.
 
     Args:
-        recorded: `Activations` of at most 200 tokens; `recorded.part(begin, end)` cuts some out.
-        layer: number of the recurrent layer, 0 at the bottom.
-        kind: which of its arrays, such as "h", "c" or "f". Gates are colored from 0 to 1, all others as far to both
-            sides of 0 as the greatest magnitude.
-        units: their numbers, from the top down; None takes all.
+        recorded: `tfcharlm.analysis.Activations` of at most 200 tokens; `recorded.part(begin, end)` cuts a longer text.
+        layer: number of the recurrent layer; 0 (default) is the bottom one.
+        kind: name of its array, such as "h" (default), "c" or "f". The colors of a gate range from 0 to 1, those of
+            other arrays from minus to plus the greatest magnitude.
+        units: numbers of the units, from the top row down. None (default) takes all.
 
     Returns:
         A matplotlib `Figure` with one image (units, tokens).
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: more than 200 tokens, or no such layer, kind or unit.
+        ValueError: there are more than 200 tokens, or the layer, kind or unit does not exist.
 
     Example:
 
-    >>> from tfcharlm.analysis import activations
+    >>> import tfcharlm
+    >>> from tfcharlm.analysis import record_activations
     >>> from tfcharlm.plots import activation_heatmap
-    >>> model = CharLM(Vocabulary("abc\\n"), [LSTMCell(5)])
-    >>> figure = activation_heatmap(activations(model, "abcab"), kind="c", units=[4, 0, 2])
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.LSTMCell(5)])
+    >>> figure = activation_heatmap(record_activations(model, "abcab"), kind="c", units=[4, 0, 2])
     >>> figure.axes[0].images[0].get_array().shape
     (3, 5)
     """
@@ -51,28 +62,30 @@ def activation_heatmap(recorded, layer=0, kind="h", units=None):
     return figure
 
 
-def gate_heatmap(recorded, layer=0, unit=0):
-    """All about one unit of an LSTM over the tokens of a text: gates i, f, o, candidate g, output h, cell state c.
+def gate_heatmap(recorded: Recording, layer: int = 0, unit: int = 0) -> Figure:
+    """Draws one unit of an LSTM over the tokens of a text: gates i, f, o, candidate g, output h and cell state c.
 
     Args:
-        recorded: `Activations` of at most 200 tokens; `recorded.part(begin, end)` cuts some out.
-        layer: number of the recurrent layer, 0 at the bottom.
+        recorded: `tfcharlm.analysis.Activations` of at most 200 tokens; `recorded.part(begin, end)` cuts a longer text.
+        layer: number of the recurrent layer; 0 (default) is the bottom one.
         unit: number of the unit.
 
     Returns:
-        A matplotlib `Figure` with three images, (3, tokens), (2, tokens) and (1, tokens): the gates, colored from 0
-        to 1; g and h, which lie between -1 and 1; c, which need not.
+        A matplotlib `Figure` with three images: the gates (3, tokens), colored from 0 to 1; g and h (2, tokens), which
+        lie between -1 and 1; and c (1, tokens), which has no bounds.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: more than 200 tokens, no such layer or unit, or the layer has no gates.
+        ValueError: there are more than 200 tokens, the layer or unit does not exist, or the layer has no gates.
 
     Example:
 
-    >>> from tfcharlm.analysis import activations
+    >>> import tfcharlm
+    >>> from tfcharlm.analysis import record_activations
     >>> from tfcharlm.plots import gate_heatmap
-    >>> model = CharLM(Vocabulary("abc\\n"), [LSTMCell(5)])
-    >>> [axes.images[0].get_array().shape for axes in gate_heatmap(activations(model, "abcab"), unit=3).axes[:3]]
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.LSTMCell(5)])
+    >>> figure = gate_heatmap(record_activations(model, "abcab"), unit=3)
+    >>> [axes.images[0].get_array().shape for axes in figure.axes[:3]]
     [(3, 5), (2, 5), (1, 5)]
     """
     parts = {GATES: recorded.gate_names, **OTHERS}
@@ -94,7 +107,7 @@ def _figure(recorded, heights):
     inches = [max(1.0, CELL * height if height <= MAX_NUMBERED else 0.04 * height + 8) for height in heights]
     figure = new_figure(max(4.0, CELL * tokens + 1.6), sum(inches) + 0.9 * len(heights))
     axes = figure.subplots(len(heights), squeeze=False, height_ratios=inches)[:, 0]
-    # Not shared axes: matplotlib would lay out all the labels once for each.
+    # The axes are not shared, because matplotlib would lay out all the labels once for each.
     for upper in axes[:-1]:
         upper.set_xticks([])
     labels = [piece.translate(VISIBLE) for piece in recorded.pieces]

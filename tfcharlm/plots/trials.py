@@ -1,18 +1,25 @@
-"""A search: the losses of its trials, in their order and over what was chosen."""
+"""A plot of a search: the losses of its trials, in order and over each hyperparameter."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tfcharlm.plots.figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS, MAX_TICKS = 3, 6
 LOGARITHMIC = ("units", "batch_size", "sequence_length", "learning_rate", "embedding_dim", "clip_norm")
 
 
-def trials_plot(rows):
-    """The losses of a search's trials: in the order of the trials, and over each hyperparameter that took two values.
+def trials_plot(rows: Iterable[Mapping[str, Any]]) -> Figure:
+    """Draws the losses of a search: in the order of the trials, and over each hyperparameter with several values.
 
     Args:
-        rows: of `tfcharlm.tuning.leaderboard`; trials without a loss are left out.
+        rows: the rows of `tfcharlm.tuning.leaderboard`. Trials without a loss are left out.
 
     Returns:
         A matplotlib `Figure`. The best trial is red.
@@ -30,7 +37,7 @@ def trials_plot(rows):
     """
     rows = [row for row in rows if row["val_loss"] is not None]
     if not rows:
-        raise ValueError("there is nothing to draw: no trial has a loss.")
+        raise ValueError("rows must have at least one trial with a loss; received none.")
     rows = sorted(rows, key=lambda row: int(row["trial"]))
     losses = [row["val_loss"] for row in rows]
     best = min(range(len(rows)), key=losses.__getitem__)

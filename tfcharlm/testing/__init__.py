@@ -1,4 +1,4 @@
-"""Checks for anybody's RNN cell: the contract with Keras, serialization, masks, gradients, and tfcharlm.RNN."""
+"""Checks for any RNN cell: its contract with Keras, serialization, masks, gradients, and its use in `tfcharlm.RNN`."""
 
 from tfcharlm.testing.check import check_cell
 from tfcharlm.testing.report import CellError, CheckReport, Result

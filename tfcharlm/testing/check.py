@@ -1,8 +1,10 @@
-"""check_cell: a table of checks, each of which is a function of a CellUnderTest that raises when something is wrong."""
+"""check_cell: a table of checks. Each is a function of a CellUnderTest that raises if the cell fails it."""
 
 import contextlib
 import random
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -13,14 +15,20 @@ from tfcharlm.testing.report import FAILED, OK, SKIPPED, CellError, CheckReport,
 
 @dataclass(frozen=True)
 class Check:
-    """A function whose docstring says what is checked, and the checks without which it means nothing."""
+    """A check.
 
-    function: object
+    Args:
+        function: takes a `CellUnderTest`, raises if the cell fails, and returns a note or None. Its docstring is the
+            line that the report shows.
+        needs: names of the checks that must pass first, because without them this one means nothing.
+    """
+
+    function: Callable[[CellUnderTest], str | None]
     needs: tuple[str, ...] = ()
 
 
 STEP = ("copy", "call")
-CHECKS = {
+CHECKS: dict[str, Check] = {
     "attributes": Check(contract.attributes),
     "config": Check(serialization.config),
     "copy": Check(serialization.copy),
@@ -44,49 +52,55 @@ CHECKS = {
 }
 
 
-def check_cell(cell, reference_cell=None, input_dim=None, seed=0):
-    r"""Checks a Keras RNN cell: its contract, serialization, masks, gradients, and the way through `tfcharlm.RNN`.
+def check_cell(cell: Any, reference_cell: Any = None, input_dim: int | None = None, seed: int = 0) -> CheckReport:
+    r"""Checks a Keras RNN cell: its contract, serialization, masks, gradients, and its use in `tfcharlm.RNN`.
 
-    Checks work on copies, `from_config(get_config())` with random weights near the initial ones, most of them in
-    float64, or in float32 if the cell cannot do that; the cell itself is neither built nor given other weights. All
-    run, even if one has failed, unless they would mean nothing:
+    The checks work on copies, made by `from_config(get_config())`, with random weights near the initial ones. Most run
+    in float64, or in float32 if the cell cannot compute in float64. The cell itself is neither built nor changed. All
+    checks run, even if one has failed; a check is skipped only if a failure makes it meaningless.
 
-    - config, copy, rebuilt, saving: the configuration holds every argument, and gives a cell with the same numbers.
-    - attributes, call, initial state, dtype: sizes, shapes and dtypes are what wrappers expect.
-    - hidden state, state returned, state used: the state is passed in and returned, and is nowhere else.
-    - rows, graph, training: rows are independent, compiled calls are as eager ones, dropout is for training.
-    - weights read: no weight is a constant since `build` or since the first call.
-    - gradients: along a random direction u in each weight w, the inputs and the initial states, over three steps,
+    - config, copy, rebuilt, saving: the configuration holds every argument, and makes a cell with the same results.
+    - attributes, call, initial state, dtype: sizes, shapes and dtypes are those that wrappers expect.
+    - hidden state, state returned, state used: the state is passed in and returned, and is kept nowhere else.
+    - rows, graph, training: rows are independent, compiled calls agree with eager ones, dropout acts in training only.
+    - weights read: no weight is turned into a constant by `build` or by the first call.
+    - gradients: along a random direction u in each weight w, in the inputs and in the initial states, over three steps,
       $$ \langle \nabla L, u \rangle = \frac{L(w + \epsilon u) - L(w - \epsilon u)}{2 \epsilon} $$
-    - sequence, masks, wrappers: `keras.layers.RNN` over a sequence, a loop over single calls and `tfcharlm.RNN` agree
-      in outputs, states and gradients, whatever stands in the padding.
-    - reference_cell: so does another cell with the same weights.
+    - sequence, masks, wrappers: `keras.layers.RNN` over a sequence, a loop over single calls, and `tfcharlm.RNN` agree
+      in outputs, states and gradients, whatever values the padding has.
+    - reference_cell: a reference cell with the same weights agrees, too.
 
     Args:
-        cell: a `keras.layers.Layer` with `state_size`, best with no argument at its default, because a key that the
-            configuration lacks comes back as the default. A built cell also shows whether its numbers come back.
-        reference_cell: None, or a cell whose weights have the same shapes and the same meaning, such as `keras.layers.LSTMCell`
-            for a cell of one's own with its gates. Nothing else can see gates that are swapped.
-        input_dim: size of the inputs; for a cell that is not built 7 by default, which few cells have as another size.
-        seed: of weights and data. No check depends on luck, except at the kink of an activation such as ReLU.
+        cell: a `keras.layers.Layer` with `state_size`. Give every argument a value other than its default, because a
+            key that is missing in the configuration comes back as the default. If the cell is built, its results are
+            compared with those of a rebuilt cell, too.
+        reference_cell: a cell whose weights have the same shapes and the same meaning, such as `keras.layers.LSTMCell`
+            for an LSTM cell of your own. No other check can find swapped gates. None (default) skips this check.
+        input_dim: size of the inputs. None (default) takes the one that the cell was built for, or 7 for a cell that is
+            not built, because few cells have another size of 7.
+        seed: seed of weights and data. No check depends on luck, except at the kink of an activation such as ReLU.
 
     Returns:
-        A `CheckReport`: `str` gives a table, `report["gradients"]` the result of one check.
+        A `CheckReport`: `str(report)` is a table, `report["gradients"]` is the result of one check.
 
     Raises:
-        CellError: a check has failed; an `AssertionError` whose message is the table and whose `report` is the report.
-        TypeError: `cell` or `reference_cell` is no cell.
-        ValueError: `input_dim` is not the one that the cell was built for.
+        CellError: a check has failed. It is an `AssertionError`; its message is the table, its attribute `report` the
+            `CheckReport`.
+        TypeError: `cell` or `reference_cell` is not a cell.
+        ValueError: `input_dim` is not the size that the cell was built for.
 
     Example:
 
-    >>> report = tfcharlm.testing.check_cell(LSTMCell(3, use_bias=False), reference_cell=keras.layers.LSTMCell(3, use_bias=False))
+    >>> import keras
+    >>> import tfcharlm
+    >>> cell, reference_cell = tfcharlm.LSTMCell(3, use_bias=False), keras.layers.LSTMCell(3, use_bias=False)
+    >>> report = tfcharlm.testing.check_cell(cell, reference_cell)
     >>> report.failed
     []
 
-    A cell that computes a state and returns the old one:
+    A cell that computes a new state but returns the old one:
 
-    >>> class Forgetful(RNNCell):
+    >>> class Forgetful(tfcharlm.RNNCell):
     ...     def call(self, inputs, states, training=False):
     ...         output, _ = super().call(inputs, states)
     ...         return output, states
@@ -94,18 +108,18 @@ def check_cell(cell, reference_cell=None, input_dim=None, seed=0):
     ...     tfcharlm.testing.check_cell(Forgetful(3))
     ... except tfcharlm.testing.CellError as error:
     ...     print(error.report["state returned"])
-    FAILED   state returned   every state that comes back is a new one
-             received: state 0 after two steps as it was before them
-             expected: a state that has changed with random inputs
-             look at:  the states that call returns: the new ones, not those that came in
+    FAILED   state returned   every returned state is a new one
+             received: state 0 unchanged after two steps
+             expected: a state that changes with random inputs
+             look at:  the states that call returns, which must be the new ones
 
-    Reference: the directional gradient check is that of Autograd (Maclaurin, Duvenaud & Adams, 2015).
+    Reference: Maclaurin, Duvenaud & Adams (2015), Autograd: effortless gradients in NumPy, for the directional check.
     """
     for name, one in (("cell", cell), ("reference_cell", reference_cell)):
         if one is not None or name == "cell":
             _require_cell(name, one)
     subject = CellUnderTest(cell, input_dim, seed, reference_cell)
-    with _own_randomness(seed):
+    with _seeded_initializers(seed):
         results = _run(subject)
     title = f"check_cell({type(cell).__name__} {cell.name!r}, input_dim={subject.input_dim}, seed={seed})"
     report = CheckReport(title, tuple(results))
@@ -114,14 +128,14 @@ def check_cell(cell, reference_cell=None, input_dim=None, seed=0):
     return report
 
 
-def _run(subject):
-    results = {}
+def _run(subject: CellUnderTest) -> Iterable[Result]:
+    results: dict[str, Result] = {}
     for name, check in CHECKS.items():
         if name == "reference_cell" and subject.reference_cell is None:
             continue
         missing = [other for other in check.needs if results[other].status != OK]
         if missing:
-            results[name] = Result(name, SKIPPED, f"because of {missing[0]}")
+            results[name] = Result(name, SKIPPED, f"because {missing[0]} did not pass")
             continue
         results[name] = _result(name, check, subject)
         if name == "dtype" and results[name].status == FAILED:
@@ -129,12 +143,12 @@ def _run(subject):
     return results.values()
 
 
-def _result(name, check, subject):
-    about = check.function.__doc__
+def _result(name: str, check: Check, subject: CellUnderTest) -> Result:
+    about = check.function.__doc__ or ""
     subject.restart()
     try:
         note = check.function(subject)
-    except Exception as error:  # whatever a stranger's cell raises is a finding
+    except Exception as error:  # whatever the cell raises is a finding
         return Result(name, FAILED, about, error=error)
     return Result(name, OK, about, note)
 
@@ -149,8 +163,8 @@ def _require_cell(name, cell):
 
 
 @contextlib.contextmanager
-def _own_randomness(seed):
-    """Initialisers draw their seeds from Python's generator: here from a seed, and nobody notices afterwards."""
+def _seeded_initializers(seed: int) -> Iterator[None]:
+    """Seeds Python's random generator, from which Keras's initializers draw their seeds; restores it at the end."""
     before = random.getstate()
     random.seed(seed)
     try:

@@ -1,19 +1,24 @@
-"""What Keras's wrappers expect of a cell: sizes, shapes, dtypes, and a state that is passed in and returned."""
+"""Checks of what Keras's wrappers expect of a cell: sizes, shapes, dtypes, and a state that is passed and returned.
+
+The docstring of a check is the line that the report shows.
+"""
+
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.testing.cell_under_test import BATCH, MANY, call, steps
+from tfcharlm.testing.cell_under_test import BATCH, MANY, CellUnderTest, call, steps
 from tfcharlm.testing.comparison import TOLERANCE, agree, compare, values_of
 from tfcharlm.testing.report import MismatchError
 
 
-def attributes(subject):
+def attributes(subject: CellUnderTest) -> str | None:
     """state_size and output_size are sizes"""
     _check_sizes(subject.cell)
     if getattr(subject.cell, "output_size", None) is None:
-        return "no output_size, so that wrappers take the first size of state_size"
+        return "there is no output_size, so wrappers take the first size of state_size"
     return None
 
 
@@ -22,7 +27,7 @@ def _check_sizes(cell):
     if not _is_size(sizes) and not (isinstance(sizes, list | tuple) and all(map(_is_size, keras.tree.flatten(sizes)))):
         raise MismatchError(
             f"state_size = {sizes!r}",
-            "a positive int, or a list of them, one a state",
+            "a positive int, or a list with one per state",
             "self.state_size in __init__, or the property state_size",
         )
     size = getattr(cell, "output_size", None)
@@ -30,7 +35,7 @@ def _check_sizes(cell):
         raise MismatchError(
             f"output_size = {size!r} of type {type(size).__name__}",
             "a positive int",
-            "self.output_size in __init__, or the property output_size: keras.layers.RNN refuses everything else",
+            "self.output_size in __init__, or the property output_size; keras.layers.RNN accepts only an int",
         )
 
 
@@ -38,38 +43,38 @@ def _is_size(size):
     return isinstance(size, int) and not isinstance(size, bool) and size > 0
 
 
-def call_shapes(subject):
-    """a call returns (output, states) in the shapes that the sizes promise"""
+def call_shapes(subject: CellUnderTest) -> str | None:
+    """a call returns (output, states) with the shapes that the sizes declare"""
     cell = subject.copy("float32")
     _check_sizes(cell)
     for batch in (1, 2, BATCH):
         states = subject.states(batch, "float32")
         returned = cell(subject.inputs(batch, None, "float32"), states)
         if not isinstance(returned, list | tuple) or len(returned) != 2:
-            raise MismatchError(f"a {type(returned).__name__}", "the pair (output, states)", "the return line of call")
-        output, after = returned
+            raise MismatchError(f"a {type(returned).__name__}", "the pair (output, states)", "what call returns")
+        output, new_states = returned
         if tuple(output.shape) != (batch, output_size(cell)):
             raise MismatchError(
                 f"an output of shape {tuple(output.shape)} for {batch} rows",
                 (batch, output_size(cell)),
                 "output_size, and the output that call returns",
             )
-        if shapes(after) != shapes(states):
+        if shapes(new_states) != shapes(states):
             raise MismatchError(
-                f"states of shapes {shapes(after)} for {batch} rows",
-                f"{shapes(states)}, as state_size = {cell.state_size} promises",
+                f"states of shapes {shapes(new_states)} for {batch} rows",
+                f"{shapes(states)}, as state_size = {cell.state_size} declares",
                 "state_size, and the states that call returns",
             )
-    if isinstance(after, tuple):
-        return "states in a tuple, which Keras's loop cannot mask when the cell is one of a stack; a list is safe"
+    if isinstance(new_states, tuple):
+        return "the states are in a tuple, which Keras's loop cannot mask if the cell is in a stack; a list is safe"
     return None
 
 
-def initial_state(subject):
-    """get_initial_state gives states of the same shapes, in the compute dtype"""
+def initial_state(subject: CellUnderTest) -> str | None:
+    """get_initial_state returns states of the same shapes, in the compute dtype"""
     if not hasattr(subject.cell, "get_initial_state"):
-        return "no get_initial_state, so that wrappers make zeros"
-    hint = "get_initial_state(batch_size), which may use self.compute_dtype and self.state_size"
+        return "there is no get_initial_state, so wrappers start from zeros"
+    hint = "get_initial_state(batch_size), which can use self.compute_dtype and self.state_size"
     for dtype in ("float32", "float64"):
         cell = subject.copy(dtype)
         for batch in (1, BATCH):
@@ -83,8 +88,8 @@ def initial_state(subject):
     return None
 
 
-def dtype_policy(subject):
-    """float32 and float64 are computed in, mixed_bfloat16 runs"""
+def dtype_policy(subject: CellUnderTest) -> None:
+    """the cell computes in float32 and float64 if it is told to, and mixed_bfloat16 runs"""
     for dtype in ("float32", "float64"):
         cell = subject.copy(dtype)
         dtypes = {f"weight {weight.name}": weight.dtype for weight in cell.trainable_variables}
@@ -97,34 +102,36 @@ def dtype_policy(subject):
                 raise MismatchError(
                     f"{name} in {received} under the policy {dtype}",
                     dtype,
-                    "a cast, or a constant, in call; dtype= in add_weight; **kwargs, which must reach Layer.__init__",
+                    "a cast or a constant in call; dtype= in add_weight; **kwargs, which must reach Layer.__init__",
                 )
     _check_precision(subject)
     _check_bfloat16(subject)
 
 
 def _check_precision(subject, delta=1e-8):
-    """Twice as large a change makes twice the difference, unless float32 numbers, which lie 6e-8 apart, swallow it."""
+    """Doubling a tiny change must double the difference. In float32, whose numbers are 6e-8 apart, it does not."""
     cell, x, states = subject.copy("float64"), subject.inputs(2, None, "float64"), subject.states(2, "float64")
     weights = [np.reshape(a, w.shape) for a, w in zip(subject.arrays(cell), cell.trainable_variables, strict=True)]
-    place = [*weights, x.numpy(), *(state.numpy() for state in keras.tree.flatten(states))]
-    direction = [subject.rng.normal(size=array.shape) for array in place]
+    point = [*weights, x.numpy(), *(state.numpy() for state in keras.tree.flatten(states))]
+    direction = [subject.rng.normal(size=array.shape) for array in point]
 
-    def after(step):
-        moved = [a + step * d for a, d in zip(place, direction, strict=True)]
+    def results_at(step):
+        moved = [a + step * d for a, d in zip(point, direction, strict=True)]
         subject.assign(cell, moved[: len(weights)])
-        there = keras.tree.pack_sequence_as(states, [tf.constant(state) for state in moved[len(weights) + 1 :]])
+        moved_states = keras.tree.pack_sequence_as(states, [tf.constant(state) for state in moved[len(weights) + 1 :]])
         return np.concatenate(
-            [value.ravel() for value in values_of(*call(cell, tf.constant(moved[len(weights)]), there)).values()]
+            [value.ravel() for value in values_of(*call(cell, tf.constant(moved[len(weights)]), moved_states)).values()]
         )
 
-    narrow, wide = (np.linalg.norm(after(d) - after(-d)) for d in (delta, 2 * delta))
-    difference = np.linalg.norm(after(2 * delta) - after(-2 * delta) - 2 * (after(delta) - after(-delta)))
+    narrow, wide = (np.linalg.norm(results_at(d) - results_at(-d)) for d in (delta, 2 * delta))
+    difference = np.linalg.norm(
+        results_at(2 * delta) - results_at(-2 * delta) - 2 * (results_at(delta) - results_at(-delta))
+    )
     if not difference <= 1e-3 * wide:
         raise MismatchError(
-            f"changes of {narrow:.3e} and {wide:.3e} after arguments were moved by {delta:.0e} and {2 * delta:.0e}",
-            "the second to be twice the first, entry by entry, in float64",
-            "a cast to float32 within call, or within a function that it calls",
+            f"changes of {narrow:.3e} and {wide:.3e} when the arguments move by {delta:.0e} and {2 * delta:.0e}",
+            "the second to be twice the first, in every entry, in float64",
+            "a cast to float32 in call, or in a function that it calls",
         )
 
 
@@ -133,37 +140,38 @@ def _check_bfloat16(subject):
     for name, value in values_of(*_split(layer(subject.inputs(dtype="float32")))).items():
         if not np.all(np.isfinite(value.astype(np.float32))):
             raise MismatchError(
-                f"{name} with NaN or infinity under mixed_bfloat16", "finite numbers", "exp, division, log"
+                f"{name} with NaN or infinity under mixed_bfloat16", "finite numbers", "exp, log or a division in call"
             )
     dtypes = {weight.dtype for weight in layer.trainable_variables}
     if dtypes - {"float32"}:
-        raise MismatchError(f"weights in {dtypes} under mixed_bfloat16", "float32", "dtype= in add_weight")
+        listed = " and ".join(sorted(dtypes))
+        raise MismatchError(f"weights in {listed} under mixed_bfloat16", "float32", "dtype= in add_weight")
 
 
-def hidden_state(subject):
-    """a call depends on its arguments alone, not on the calls before"""
+def hidden_state(subject: CellUnderTest) -> None:
+    """a call depends on its arguments only, not on earlier calls"""
     cell, x, states = subject.copy(), subject.inputs(time=None), subject.states()
     first = values_of(*call(cell, x, states))
     call(cell, subject.inputs(time=None), subject.states())
-    hint = "what call keeps on self or in a variable; it must be a state, passed in and returned"
-    compare(values_of(*call(cell, x, states)), first, TOLERANCE[subject.dtype], hint, "the same call a second time: ")
+    hint = "what call keeps on self or in a variable; it must be a state that is passed in and returned"
+    compare(values_of(*call(cell, x, states)), first, TOLERANCE[subject.dtype], hint, "the same call repeated: ")
 
 
-def state_returned(subject):
-    """every state that comes back is a new one"""
+def state_returned(subject: CellUnderTest) -> None:
+    """every returned state is a new one"""
     cell, states = subject.copy(), subject.states(MANY)
-    _, after = steps(cell, subject.inputs(MANY, time=2), states)
-    for k, (old, new) in enumerate(zip(keras.tree.flatten(states), keras.tree.flatten(after), strict=True)):
+    _, new_states = steps(cell, subject.inputs(MANY, time=2), states)
+    for k, (old, new) in enumerate(zip(keras.tree.flatten(states), keras.tree.flatten(new_states), strict=True)):
         if np.array_equal(old, new):
             raise MismatchError(
-                f"state {k} after two steps as it was before them",
-                "a state that has changed with random inputs",
-                "the states that call returns: the new ones, not those that came in",
+                f"state {k} unchanged after two steps",
+                "a state that changes with random inputs",
+                "the states that call returns, which must be the new ones",
             )
 
 
-def state_used(subject):
-    """every state that goes in makes a difference"""
+def state_used(subject: CellUnderTest) -> None:
+    """every state that is passed in makes a difference"""
     cell, x, states = subject.copy(), subject.inputs(MANY, time=2), subject.states(MANY)
     flat = keras.tree.flatten(states)
     expected = values_of(*steps(cell, x, states))
@@ -174,11 +182,11 @@ def state_used(subject):
             raise MismatchError(
                 f"the same outputs and states from two values of state {k}",
                 "a difference",
-                f"call reads states[{k}], or state_size has a state too many",
+                f"call, which must read states[{k}], or state_size, which may have one state too many",
             )
 
 
-def rows(subject):
+def rows(subject: CellUnderTest) -> None:
     """the rows of a batch are independent"""
     cell, x, states = subject.copy(), subject.inputs(time=2), subject.states()
     together = values_of(*steps(cell, x, states))
@@ -190,16 +198,17 @@ def rows(subject):
     for row in range(BATCH):
         alone = values_of(*steps(cell, x[row : row + 1], _rows(states, [row])))
         expected = {name: value[row : row + 1] for name, value in together.items()}
-        compare(alone, expected, TOLERANCE[subject.dtype], hint, f"row {row} without the others: ")
+        compare(alone, expected, TOLERANCE[subject.dtype], hint, f"row {row} alone: ")
 
 
-def output_size(cell):
+def output_size(cell: Any) -> int:
+    """The size of a cell's output, as Keras's wrappers find it."""
     size = getattr(cell, "output_size", None)
     return keras.tree.flatten(cell.state_size)[0] if size is None else size
 
 
-def shapes(structure):
-    """The shapes of tensors in their nesting; a list of one is as good as its element, as it is to Keras."""
+def shapes(structure: Any) -> str:
+    """The shapes of nested tensors. As in Keras, a list of one tensor counts as the tensor."""
     if not isinstance(structure, list | tuple):
         return str(tuple(structure.shape))
     inner = [shapes(part) for part in structure]

@@ -1,24 +1,39 @@
-"""What the checks found, as a table that a person reads."""
+"""The results of the checks, as a readable table."""
 
 import re
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
 NAME_WIDTH, LINE_WIDTH = 16, 120
 
 
 class MismatchError(Exception):
-    """What a check raises: what it received, what it expected, and where to look."""
+    """Raised by a check: what it received, what it expected, and where to look for the cause."""
 
-    def __init__(self, received, expected, hint):
+    def __init__(self, received: Any, expected: Any, hint: str) -> None:
         super().__init__(f"received {received}; expected {expected}")
         self.received, self.expected, self.hint = received, expected, hint
 
 
 @dataclass(frozen=True)
 class Result:
-    """One check: its name, "ok", "FAILED" or "skipped", what it is about, a note or None, an exception or None."""
+    """The result of one check; `str` makes the lines of the table.
+
+    Args:
+        name: name of the check.
+        status: "ok", "FAILED" or "skipped".
+        about: what is checked, in a line.
+        note: a remark on a check that passed, or None.
+        error: the exception of a check that failed, or None.
+
+    Example:
+
+    >>> from tfcharlm.testing import Result
+    >>> print(Result("rows", "skipped", "because call did not pass"))
+    skipped  rows             because call did not pass
+    """
 
     name: str
     status: str
@@ -26,7 +41,7 @@ class Result:
     note: str | None = None
     error: Exception | None = None
 
-    def __str__(self):
+    def __str__(self) -> str:
         details = {}
         if self.note:
             details = {"note": self.note}
@@ -40,11 +55,16 @@ class Result:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The results of all checks of one cell, in the order in which they ran; `str` gives the table.
+    """The results of all checks of a cell, in the order in which they ran; `str` makes the table.
+
+    Args:
+        title: title of the table.
+        results: one `Result` for each check.
 
     Example:
 
-    >>> print(tfcharlm.testing.CheckReport("Cell", (tfcharlm.testing.Result("rows", "ok", "rows are independent"),)))
+    >>> from tfcharlm.testing import CheckReport, Result
+    >>> print(CheckReport("Cell", (Result("rows", "ok", "rows are independent"),)))
     Cell: 1 check passed
     ok       rows             rows are independent
     """
@@ -52,20 +72,20 @@ class CheckReport:
     title: str
     results: tuple[Result, ...]
 
-    def __getitem__(self, name):
-        """The result of the check of this name."""
+    def __getitem__(self, name: str) -> Result:
+        """The result of the check with this name."""
         return {result.name: result for result in self.results}[name]
 
-    def names(self, status):
-        """The names of the checks that ended so: "ok", "FAILED" or "skipped"."""
+    def names(self, status: str) -> list[str]:
+        """The names of the checks with this status: "ok", "FAILED" or "skipped"."""
         return [result.name for result in self.results if result.status == status]
 
     @property
-    def failed(self):
+    def failed(self) -> list[str]:
         """The names of the checks that failed."""
         return self.names(FAILED)
 
-    def __str__(self):
+    def __str__(self) -> str:
         passed, failed, skipped = (len(self.names(status)) for status in (OK, FAILED, SKIPPED))
         counts = [f"{passed} {'check' if passed == 1 else 'checks'} passed"]
         counts = [f"{failed} failed"] * (failed > 0) + counts + [f"{skipped} skipped"] * (skipped > 0)
@@ -73,15 +93,15 @@ class CheckReport:
 
 
 class CellError(AssertionError):
-    """A cell has failed a check: the message is the report, and `report` holds it."""
+    """Raised if a cell has failed a check. Its message is the table, its attribute `report` the `CheckReport`."""
 
-    def __init__(self, report):
+    def __init__(self, report: CheckReport) -> None:
         super().__init__(str(report))
         self.report = report
 
 
-def shortened(error, length=400):
-    """The message of an exception as one line; those of TensorFlow fill a screen, some in bold type."""
+def shortened(error: Exception, length: int = 400) -> str:
+    """The message of an exception in one line. Messages of TensorFlow can fill a screen, some in bold type."""
     return textwrap.shorten(re.sub(r"\x1b\[\d*m", "", str(error)), length, placeholder=" ...")
 
 

@@ -1,4 +1,4 @@
-"""Searches with Keras Tuner: a space of character models, and searches that survive interruptions."""
+"""Hyperparameter search with Keras Tuner: a space of character models, and searches that survive interruptions."""
 
 from tfcharlm.tuning.fault_tolerance import TrialFiles, make_oracle
 from tfcharlm.tuning.hypermodel import CHOICES, SEARCHED, CharLMHyperModel

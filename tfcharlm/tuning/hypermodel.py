@@ -1,53 +1,63 @@
-"""CharLMHyperModel: what a search may choose, and how a trial is trained, for any tuner of Keras Tuner."""
+"""CharLMHyperModel: what a search may choose and how a trial is trained, for every tuner of Keras Tuner."""
 
 import dataclasses
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import keras_tuner
 
 from tfcharlm.checks import POSITIVE_INTEGER
-from tfcharlm.model import NonFiniteError
+from tfcharlm.model import CharLM, NonFiniteError
 from tfcharlm.text import TextSplit, stream_dataset
 from tfcharlm.training import OPTIONS, TUNABLE, TrainingConfig, TrainingRun, build_model
 from tfcharlm.tuning.pruning import is_behind
 
-# What a search tries; the defaults of `TrainingConfig` are among the values.
-CHOICES = {name: OPTIONS[name].metadata["search"] for name in TUNABLE if OPTIONS[name].metadata["search"]}
+# The values that a search tries; the defaults of `TrainingConfig` are among them.
+CHOICES: dict[str, list] = {
+    name: OPTIONS[name].metadata["search"] for name in TUNABLE if OPTIONS[name].metadata["search"]
+}
 LEARNING_RATES = 1e-3, 3e-2
 SEARCHED = (*CHOICES, "learning_rate")
-# The other options are searched only if values of them are given.
+# The other options are searched only if the user gives values for them.
 GIVEN = tuple(name for name in TUNABLE if name not in SEARCHED)
-# Held-out tokens that an evaluation reads, in one shape for all trials: losses on other tokens could not be compared.
-VALIDATION_TOKENS, VALIDATION_SHAPE = 2**16, {"batch_size": 64, "sequence_length": 64}
+# How many held-out tokens an evaluation reads, and in what shape. It is the same for all trials: losses on different
+# tokens could not be compared.
+VALIDATION_TOKENS = 2**16
+VALIDATION_SHAPE: dict[str, Any] = {"batch_size": 64, "sequence_length": 64}
 
 
 class CharLMHyperModel(keras_tuner.HyperModel):
-    """A search space of character models on one text, with the same budget for every trial.
+    """A search space of character models for one text, with the same budget for every trial.
 
-    Works with `keras_tuner.RandomSearch`, `Hyperband`, `BayesianOptimization` and `GridSearch` as they are. The
-    objective is `val_loss`, nats per token on the beginning of the held-out text, and `search` takes no data. A budget
-    of minutes includes tracing but not the evaluations. A budget of steps does not depend on the machine, and gives a
-    larger batch more text. What a tuner calls an epoch is an evaluation: `num_evaluations` of them make a trial.
-    Hyperband's `max_epochs` is this number, and each of its rounds trains with a schedule of its own.
+    It works with `keras_tuner.RandomSearch`, `Hyperband`, `BayesianOptimization` and `GridSearch` unchanged. The
+    objective is `val_loss`, in nats per token on the start of the held-out text. The tuner's `search` takes no data.
+
+    A budget in minutes includes tracing but not the evaluations. A budget in steps does not depend on the machine, but
+    a larger batch then reads more text. What a tuner calls an epoch is an evaluation here: a trial has
+    `num_evaluations` of them. This number is also Hyperband's `max_epochs`; each of its rounds trains with a
+    learning-rate schedule of its own.
 
     Args:
         text: the corpus.
-        minutes: time to train a trial. Either this or `steps`.
-        steps: updates of the weights in a trial.
+        minutes: time to train a trial. Give either this or `steps`.
+        steps: number of weight updates in a trial.
         level: what a token is: "char", "byte" or "word".
         validation_fraction: fraction of the text, at its end, that is held out.
-        seed: seed of every trial's weights, windows and dropout; trials differ only by what was chosen.
-        num_evaluations: evaluations of a trial, at equal fractions of its budget.
-        prune: whether a trial ends early if it is behind the median of the others at the same evaluation. Hyperband
+        seed: seed of the weights, windows and dropout. It is the same for every trial, so that trials differ only in
+            their hyperparameters.
+        num_evaluations: number of evaluations in a trial, at equal fractions of its budget.
+        prune: whether to end a trial early if it is behind the median of the others at the same evaluation. Hyperband
             prunes by itself and does not use this.
-        **choices: for any of `tfcharlm.training.TUNABLE` (`TrainingConfig` explains them) one value, which fixes it, or
-            a list of values. Options that are not given are chosen from `tfcharlm.tuning.CHOICES`, the learning rate
-            log-uniformly from 0.001 to 0.03; those without choices have the default of `TrainingConfig`.
+        **choices: values for any of `tfcharlm.training.TUNABLE`, which `TrainingConfig` explains. One value fixes an
+            option; a list gives the values to choose from. Options that you do not pass are chosen from
+            `tfcharlm.tuning.CHOICES`, and the learning rate log-uniformly from 0.001 to 0.03. Options without choices
+            have the default of `TrainingConfig`.
 
     Raises:
         ValueError: an argument is out of range, or the text is too short for the batches.
-        TypeError: there is no such choice.
+        TypeError: a choice is not one of `TUNABLE`.
 
     Example:
 
@@ -62,49 +72,59 @@ class CharLMHyperModel(keras_tuner.HyperModel):
     >>> tuner.get_best_hyperparameters()[0]["layers"]
     1
 
-    Reference: Golovin et al. (2017), Google Vizier, for the pruning.
+    Reference: Golovin et al. (2017), Google Vizier: a service for black-box optimization, for the pruning.
     """
 
-    def __init__(self, text, minutes=None, steps=None, level="char", validation_fraction=0.1, seed=0,
-                 num_evaluations=9, prune=True, **choices):  # fmt: skip
+    def __init__(
+        self,
+        text: str,
+        minutes: float | None = None,
+        steps: int | None = None,
+        level: str = "char",
+        validation_fraction: float = 0.1,
+        seed: int = 0,
+        num_evaluations: int = 9,
+        prune: bool = True,
+        **choices: Any,
+    ) -> None:
         super().__init__(name="CharLM")
         unknown = sorted(choices.keys() - set(TUNABLE))
         if unknown:
-            raise TypeError(f"there is no choice of {unknown[0]}; there is one of {', '.join(TUNABLE)}.")
+            raise TypeError(f"a choice must be one of {', '.join(TUNABLE)}; received {unknown[0]}.")
         if (minutes is None) == (steps is None):
-            received = f"minutes={minutes}, steps={steps}"
-            raise ValueError(f"give either minutes or steps of a trial, such as minutes=1; received {received}.")
+            received = "neither" if minutes is None else f"minutes={minutes}, steps={steps}"
+            raise ValueError(f"give either minutes or steps for a trial, such as minutes=1; received {received}.")
         self.base = TrainingConfig(
             minutes=minutes, steps=steps, level=level, validation_fraction=validation_fraction, seed=seed
         )
-        self.num_evaluations = POSITIVE_INTEGER.check("num_evaluations", num_evaluations)
+        self.num_evaluations: int = POSITIVE_INTEGER.check("num_evaluations", num_evaluations)
         self.prune = prune
-        # The losses of finished trials, a list each; a tuner that knows more of them may replace it.
-        self.curves = []
+        # One list of losses for each finished trial. A tuner that knows of more trials may replace it.
+        self.curves: list[list[float]] = []
         self.split = TextSplit.from_text(text, level, validation_fraction)
-        self.choices = self._checked(choices)
-        some = self.split.validation_ids[:VALIDATION_TOKENS]
-        self._evaluation_data = stream_dataset(some, **VALIDATION_SHAPE, drop_remainder=False)
+        self.choices: dict[str, list | None] = self._checked(choices)
+        start = self.split.validation_ids[:VALIDATION_TOKENS]
+        self._evaluation_data = stream_dataset(start, **VALIDATION_SHAPE, drop_remainder=False)
 
     def _checked(self, given):
-        """All choices as lists, or None for the range of learning rates; each value is one that can be trained with."""
+        """All choices as lists; None stands for the range of learning rates. Every value is valid for training."""
         names = (*SEARCHED, *(name for name in GIVEN if name in given))
         choices = {name: given.get(name, CHOICES.get(name)) for name in names}
         choices = {name: [v] if isinstance(v, (str, int, float)) else v for name, v in choices.items()}
         for name, values in choices.items():
             if values is not None and not values:
-                raise ValueError(f"{name} must be a value or a list of some; received {given[name]!r}.")
+                raise ValueError(f"{name} must be a value or a list of values; received {given[name]!r}.")
             for value in values or ():
                 dataclasses.replace(self.base, **{name: value})
         if "rnn" in choices["cell"] and True in choices.get("cap_input_gate", ()):
             received = f"cell={choices['cell']}"
             raise ValueError(
-                f'cap_input_gate is of an LSTM\'s input gate; give cell="lstm" with it; received {received}.'
+                f'cap_input_gate needs cell="lstm", because an rnn has no input gate; received {received}.'
             )
         return choices | self._fitting(choices["batch_size"], choices["sequence_length"], given)
 
     def _fitting(self, batch_sizes, lengths, given):
-        """Those of our own choices that leave a batch for the text; what the user chose must."""
+        """Drops those of our own choices for which the text has no full batch; what the user chose must fit."""
         targets = len(self.split.train_ids) - 1
         if "sequence_length" not in given:
             lengths = [length for length in lengths if length * min(batch_sizes) <= targets] or lengths[:1]
@@ -113,12 +133,12 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         if max(lengths) * max(batch_sizes) > targets:
             raise ValueError(
                 f"the text has {targets:,} tokens to train on, too few for batch_size={max(batch_sizes)} with "
-                f"sequence_length={max(lengths)}; type smaller ones, such as batch_size=4, sequence_length=16."
+                f"sequence_length={max(lengths)}; give smaller ones, such as batch_size=4, sequence_length=16."
             )
         return {"batch_size": batch_sizes, "sequence_length": lengths}
 
-    def config(self, hp):
-        """The `TrainingConfig` that stands behind hyperparameters."""
+    def config(self, hp: keras_tuner.HyperParameters) -> TrainingConfig:
+        """The `TrainingConfig` that these hyperparameters describe."""
         return dataclasses.replace(self.base, **{name: self._choose(hp, name) for name in self.choices})
 
     def _choose(self, hp, name):
@@ -128,28 +148,36 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         if len(values) == 1:
             return hp.Fixed(name, values[0])
         chosen = hp.Choice(name, values, default=default if default in values else values[0])
-        # It has numbers in the places of booleans.
+        # Keras Tuner returns a number where the choices are booleans.
         return bool(chosen) if isinstance(default, bool) else chosen
 
-    def build(self, hp):
-        """The compiled `CharLM` of these hyperparameters, as `tfcharlm.training.config.build_model` makes it."""
+    def build(self, hp: keras_tuner.HyperParameters) -> CharLM:
+        """Builds the compiled `CharLM` of these hyperparameters, with `tfcharlm.training.build_model`."""
         return build_model(self.split, self.config(hp))
 
-    def fit(self, hp, model, callbacks=(), epochs=None, initial_epoch=0, verbose=0):
+    def fit(
+        self,
+        hp: keras_tuner.HyperParameters,
+        model: CharLM,
+        callbacks: Iterable[keras.callbacks.Callback] = (),
+        epochs: int | None = None,
+        initial_epoch: int = 0,
+        verbose: int | str = 0,
+    ) -> keras.callbacks.History:
         """Trains a model within the budget.
 
         Args:
-            hp: what `model` was built from.
-            model: a `CharLM`, as `build` made it or trained before.
-            callbacks: of Keras or a tuner. Every report is an epoch for them.
-            epochs: reports at which to stop, if it is not after the whole budget.
-            initial_epoch: reports that the model has behind it.
-            verbose: taken because a tuner gives it; there is nothing to print.
+            hp: the hyperparameters that `model` was built from.
+            model: a `CharLM` from `build`, new or already trained.
+            callbacks: Keras callbacks, or those of a tuner. Every evaluation is an epoch for them.
+            epochs: number of the evaluation at which to stop; None (default) trains for the whole budget.
+            initial_epoch: number of evaluations that the model has had before.
+            verbose: ignored. A tuner passes it, but nothing is printed.
 
         Returns:
-            A `keras.callbacks.History`, an entry a report: loss, bits_per_character, val_loss,
-            val_bits_per_character, learning_rate, seconds, step. A loss that is no number counts as what guessing
-            gives, the logarithm of the vocabulary's size: a fallback that every model has.
+            A `keras.callbacks.History` with one entry per evaluation: loss, bits_per_character, val_loss,
+            val_bits_per_character, learning_rate, seconds, step. A loss that is not finite counts as the loss of
+            guessing, the logarithm of the vocabulary's size, because every model can fall back to guessing.
         """
         num_evaluations = (self.num_evaluations if epochs is None else epochs) - initial_epoch
         config = self.config(hp)
@@ -160,22 +188,22 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         prune = self.prune and epochs is None
         guessing = math.log(len(self.split.vocabulary))
 
-        budget, told = run.budget(num_evaluations / self.num_evaluations), 0
+        budget, epochs_done = run.budget(num_evaluations / self.num_evaluations), 0
 
         def on_evaluation(evaluation, so_far):
-            nonlocal told
+            nonlocal epochs_done
             logs = dataclasses.asdict(evaluation)
             del logs["tokens"]
             if not math.isfinite(evaluation.val_loss):
                 logs |= {"val_loss": guessing, "val_bits_per_character": guessing / math.log(2)}
-            # A step that takes longer than the time between two evaluations stands for both: the n-th one is at the
-            # same fraction of the budget in every trial.
+            # If one step takes longer than the time between two evaluations, its evaluation counts for both. So the
+            # n-th evaluation is at the same fraction of the budget in every trial.
             due = math.floor(budget.fraction_done(evaluation.step) * num_evaluations)
-            for epoch in range(initial_epoch + told, initial_epoch + due):
+            for epoch in range(initial_epoch + epochs_done, initial_epoch + due):
                 listeners.on_epoch_end(epoch, logs)
                 if epoch + 1 < initial_epoch + num_evaluations:
                     listeners.on_epoch_begin(epoch + 1)
-            told = due
+            epochs_done = due
             if prune and is_behind(history.history["val_loss"], self.curves, self.num_evaluations):
                 model.stop_training = True
 
@@ -189,7 +217,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         )
         if isinstance(ended, NonFiniteError):
             fallback = {"val_loss": guessing, "val_bits_per_character": guessing / math.log(2)}
-            listeners.on_epoch_end(initial_epoch + told, fallback)
+            listeners.on_epoch_end(initial_epoch + epochs_done, fallback)
         elif ended is not None:
             raise ended
         listeners.on_train_end()

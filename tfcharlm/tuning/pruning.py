@@ -1,24 +1,31 @@
-"""Ending a trial early that is behind the others at the same point of its budget."""
+"""Pruning: when to end a trial that is behind the others at the same point of its budget."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-# Fewer curves have no median to speak of; and in the first third of its budget a trial shows its learning rate only.
+# A median of fewer curves says little. And in the first third of its budget, a trial's loss says little more than how
+# high its learning rate is.
 CURVES, FRACTION = 5, 1 / 3
 
 
-def is_behind(losses, curves, num_evaluations):
-    """Whether a trial does worse than half of the others did when they had come as far: the median stopping rule.
+def is_behind(losses: Sequence[float], curves: Sequence[Sequence[float]], num_evaluations: int) -> bool:
+    """Whether a trial is worse than the median of the others at the same evaluation: the median stopping rule.
 
-    Compared is the best loss so far; Vizier takes the mean so far, which a bad beginning spoils. Nothing is said as
-    long as fewer than five others have come as far, or in the first third of the budget.
+    It compares the best losses so far. Vizier compares the means so far, which a bad start spoils. The answer is False
+    in the first third of the budget, and while fewer than five other trials have come this far.
 
     Args:
-        losses: of this trial, one for each evaluation.
-        curves: lists of the same of the others; they may have ended early, too.
-        num_evaluations: how many a whole trial has.
+        losses: the losses of this trial, one for each evaluation so far.
+        curves: the same for each of the other trials. They may have ended early, too.
+        num_evaluations: number of evaluations in a whole trial.
+
+    Returns:
+        True if the trial should end.
 
     Example:
 
+    >>> from tfcharlm.tuning.pruning import is_behind
     >>> others = [[3.0, 2.5], [3.0, 2.4], [3.1, 2.3], [3.3, 2.2], [3.2, 2.1]]
     >>> is_behind([2.0, 2.0], others, num_evaluations=2), is_behind([3.0, 2.4], others, num_evaluations=2)
     (False, True)

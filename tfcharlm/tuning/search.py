@@ -1,4 +1,4 @@
-"""A search from its beginning, or from where it was interrupted, to its end: alone, as a chief, or as a worker."""
+"""Runs a search, or resumes one that was interrupted: in one process, as the chief of workers, or as a worker."""
 
 import contextlib
 import os
@@ -7,7 +7,12 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial
 
 from tfcharlm.atomic_files import lock
 from tfcharlm.tuning.fault_tolerance import SearchTuner, Workers, end_with_chief, make_oracle
@@ -18,52 +23,66 @@ SECONDS_BETWEEN_POLLS = 0.2
 
 
 def search(
-    hypermodel,
-    kind,
-    directory,
-    trials=None,
-    minutes=None,
-    workers=0,
-    seed=0,
-    max_epochs=None,
-    resume=False,
-    worker_command=None,
-    on_trial=lambda trial: None,
-    on_message=warnings.warn,
-):
-    """Searches for the hyperparameters with the smallest `val_loss`; survives the death of every process.
+    hypermodel: keras_tuner.HyperModel,
+    kind: str,
+    directory: Path | str,
+    trials: int | None = None,
+    minutes: float | None = None,
+    workers: int = 0,
+    seed: int = 0,
+    max_epochs: int | None = None,
+    resume: bool = False,
+    worker_command: Sequence[str] | None = None,
+    on_trial: Callable[[Trial], Any] = lambda trial: None,
+    on_message: Callable[[str], Any] = warnings.warn,
+) -> SearchTuner | None:
+    """Searches for the hyperparameters with the smallest `val_loss`. It survives the death of any process.
 
-    One process does everything, or it is the chief of `workers` processes that it starts on this machine. For many
-    machines, the same program is started on each, with a common directory and Keras Tuner's variables:
-    `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT`, the address of the chief, and `KERASTUNER_TUNER_ID`, which is
-    `chief` for one process and `worker0`, `worker1`, ... for the others.
+    This process either runs all trials itself, or is the chief of `workers` processes that it starts on this machine.
+    On several machines, start the same program on each, with a common directory and Keras Tuner's environment
+    variables. `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT` are the address of the chief. `KERASTUNER_TUNER_ID`
+    is `chief` for one process and `worker0`, `worker1`, ... for the others.
 
     Args:
-        hypermodel: see `SearchTuner`.
+        hypermodel: a `keras_tuner.HyperModel`, such as a `CharLMHyperModel`. `SearchTuner` documents what its methods
+            return.
         kind: "random", "hyperband", "bayesian" or "grid".
-        directory: of the search, for its state and the files of its trials.
-        trials: how many in all, with those before an interruption.
-        minutes: how long in all, with the time before an interruption. No trial begins later; those that run go on.
-        workers: number of processes to start; 0 to run the trials in this one.
-        seed: of the draws. A search that goes on has its own.
-        max_epochs: of Hyperband's longest trials.
-        resume: whether to go on with the search that is in the directory, if there is one.
-        worker_command: program and arguments of a worker, which must come to this function with the same arguments;
-            by default those of this process.
-        on_trial: called with each `keras_tuner.engine.trial.Trial` that is over, in order, those from before an
-            interruption first; not in workers.
+        directory: directory of the search, for its state and the files of its trials.
+        trials: total number of trials, including those before an interruption. None (default) is without a limit; a
+            random or Bayesian search then needs `minutes`.
+        minutes: total time, including the time before an interruption. After it no trial starts, and running trials
+            finish. None (default) is without a limit.
+        workers: number of processes to start; 0 (default) runs the trials in this process.
+        seed: seed of the draws. A resumed search keeps its own.
+        max_epochs: number of epochs of Hyperband's longest trials; None (default) takes the one of `make_oracle`.
+        resume: whether to resume the search in the directory, if there is one. False (default) refuses to.
+        worker_command: program and arguments that start a worker. It must call this function with the same arguments.
+            None (default) takes the command of this process.
+        on_trial: called with each finished `keras_tuner.engine.trial.Trial`, in the order in which they finished, those
+            from before an interruption first. Workers do not call it.
         on_message: called with a line about each death, repetition and recovery.
 
     Returns:
-        A `SearchTuner`: its `oracle` has the trials, and in `stopped_because` a line if the search broke off; its
-        `load_model(trial)` gives models. None in a worker.
+        A `SearchTuner`. Its `oracle` has the trials; `oracle.stopped_because` is a line if the search was aborted, else
+        None; `load_model(trial)` gives the model of a trial. A worker returns None.
 
     Raises:
-        ValueError: the search has no end; or the directory has one and `resume` is false, or it is of another kind,
-            cannot be read, or runs at this moment.
+        ValueError: the search would never end; or the directory has a search, and `resume` is False, or the search is
+            of another kind, cannot be read, or is running.
+
+    Example:
+
+    >>> import tempfile
+    >>> from tfcharlm.tuning import CharLMHyperModel, leaderboard, search
+    >>> hypermodel = CharLMHyperModel("to be or not to be\\n" * 100, steps=4, num_evaluations=2, layers=1, units=[4, 8])
+    >>> tuner = search(hypermodel, "random", tempfile.mkdtemp(), trials=1)
+    >>> [row["status"] for row in leaderboard(tuner.oracle.trials.values())]
+    ['COMPLETED']
     """
     if trials is None and minutes is None and kind in ("random", "bayesian"):
-        raise ValueError(f"a {kind} search has no end of its own: give trials or minutes, such as trials=30.")
+        raise ValueError(
+            f"a {kind} search needs trials or minutes, or it would never end; give one, such as trials=30."
+        )
     directory = Path(directory).absolute()
     oracle = make_oracle(kind, directory, trials, seed, max_epochs)
     oracle.on_message, oracle.seconds = on_message, None if minutes is None else 60 * minutes
@@ -75,7 +94,7 @@ def search(
     with lock(directory, "a search"):
         continues = oracle.file.exists() or any(directory.glob("trial_*/trial.json"))
         if continues and not resume:
-            raise ValueError(f"{directory} has a search; go on with it (resume), or choose another name.")
+            raise ValueError(f"{directory} has a search; give resume=True to resume it, or another directory.")
         if continues:
             oracle.reload()
         if role is None and workers == 0:
@@ -83,16 +102,27 @@ def search(
         with _chief(role) as address:
             tuner = SearchTuner(oracle, hypermodel, directory, explore=not continues)
             command = worker_command or [sys.executable, *sys.orig_argv[1:]]
-            crew = Workers(oracle, command, 0 if role else workers, address, directory / "logs")
-            _search_as_chief(tuner, crew, on_trial)
+            local_workers = Workers(oracle, command, 0 if role else workers, address, directory / "logs")
+            _search_as_chief(tuner, local_workers, on_trial)
             return tuner
 
 
-def role_from_environment():
-    """What a launcher, or a chief on this machine, wants this process to be: "chief", a worker's id, or None.
+def role_from_environment() -> str | None:
+    """The role that Keras Tuner's environment variables give this process.
+
+    A launcher sets the variables, or a chief that starts its workers on this machine.
+
+    Returns:
+        "chief", the id of a worker, or None if the variables are not set.
 
     Raises:
-        ValueError: the variables are incomplete.
+        ValueError: only some of the variables are set, or the port is not a number.
+
+    Example:
+
+    >>> from tfcharlm.tuning import role_from_environment
+    >>> print(role_from_environment())
+    None
     """
     given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     if not given:
@@ -109,9 +139,9 @@ def role_from_environment():
 def _search_alone(oracle, hypermodel, directory, explore, on_trial):
     for worker in list(oracle.ongoing_trials):
         oracle.worker_died(worker, "was interrupted")
-    over = _new_ends(oracle, on_trial)
-    over()
-    tuner = SearchTuner(oracle, hypermodel, directory, explore, on_trial_over=over)
+    report_finished = _finished_trials_reporter(oracle, on_trial)
+    report_finished()
+    tuner = SearchTuner(oracle, hypermodel, directory, explore, on_trial_over=report_finished)
     try:
         tuner.search()
     except KeyboardInterrupt:
@@ -120,61 +150,62 @@ def _search_alone(oracle, hypermodel, directory, explore, on_trial):
     return tuner
 
 
-def _search_as_chief(tuner, crew, on_trial):
-    oracle, over, crashed = tuner.oracle, _new_ends(tuner.oracle, on_trial), []
+def _search_as_chief(tuner, local_workers, on_trial):
+    oracle, report_finished, errors = tuner.oracle, _finished_trials_reporter(tuner.oracle, on_trial), []
 
     def serve():
         try:
             tuner.search()
         except Exception as error:
-            crashed.append(error)
+            errors.append(error)
 
-    if crew.workers:
-        # They ended with their chief: nobody else will come for their trials, and the trials are not to blame.
+    if local_workers.workers:
+        # The workers of an interrupted search ended with their chief. They will not come back for their trials, and the
+        # trials are not to blame.
         for worker in list(oracle.ongoing_trials):
             oracle.worker_died(worker, "ended with its chief", counts=False)
-    over()
-    if crew.workers and oracle.is_over():
+    report_finished()
+    if local_workers.workers and oracle.is_over():
         return
-    # Workers on other machines may not have heard that the search is over.
-    stays_until = time.monotonic() + (0 if crew.workers else oracle.leases.seconds)
-    # Keras Tuner's server looks every 20 s whether everybody has left; nobody waits for it.
+    # Workers on other machines may not know yet that the search is over.
+    stays_until = time.monotonic() + (0 if local_workers.workers else oracle.leases.seconds)
+    # Keras Tuner's server checks only every 20 s whether all workers have left. A daemon thread: nothing waits for it.
     threading.Thread(target=serve, daemon=True).start()
     try:
-        while not crashed and not (oracle.is_over() and not oracle.tuner_ids and time.monotonic() > stays_until):
-            crew.poll()
+        while not errors and not (oracle.is_over() and not oracle.tuner_ids and time.monotonic() > stays_until):
+            local_workers.poll()
             oracle.expire()
-            over()
+            report_finished()
             time.sleep(SECONDS_BETWEEN_POLLS)
     finally:
-        crew.stop()
-    over()
-    if crashed:
-        raise OSError(f"the chief cannot serve its workers: {crashed[0]}") from crashed[0]
+        local_workers.stop()
+    report_finished()
+    if errors:
+        raise OSError(f"the chief cannot serve its workers: {errors[0]}") from errors[0]
 
 
-def _new_ends(oracle, on_trial):
-    """A function that calls `on_trial` for the trials that have ended since it was called last; at first, for all."""
-    known = 0
+def _finished_trials_reporter(oracle, on_trial):
+    """A function that calls `on_trial` for every trial that has finished since the last call."""
+    reported = 0
 
-    def look():
-        nonlocal known
-        for trial_id in oracle.end_order[known:]:
-            known += 1
+    def report():
+        nonlocal reported
+        for trial_id in oracle.end_order[reported:]:
+            reported += 1
             on_trial(oracle.trials[trial_id])
 
-    return look
+    return report
 
 
 @contextlib.contextmanager
-def _chief(role):
-    """Makes this process Keras Tuner's chief; yields its address (host, port)."""
+def _chief(role: str | None) -> Iterator[tuple[str, int]]:
+    """Makes this process Keras Tuner's chief and yields its address `(host, port)`."""
     if role:
         yield os.environ[VARIABLES[1]], int(os.environ[VARIABLES[2]])
         return
-    with socket.socket() as free:
-        free.bind((LOCALHOST, 0))
-        port = free.getsockname()[1]
+    with socket.socket() as probe:  # finds a free port
+        probe.bind((LOCALHOST, 0))
+        port = probe.getsockname()[1]
     before = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update(zip(VARIABLES, ("chief", LOCALHOST, str(port)), strict=True))
     try:

@@ -1,4 +1,4 @@
-"""Searches that survive the death of any process and damage to any file: the oracle, its workers, and their files."""
+"""What lets a search survive the death of any process and damage to any file: the oracle, its workers, their files."""
 
 from tfcharlm.tuning.fault_tolerance.oracles import KINDS, make_oracle
 from tfcharlm.tuning.fault_tolerance.trial_files import TrialFiles

@@ -1,52 +1,60 @@
-"""An oracle that loses nothing: what workers and files can do to it, and what it does then."""
+"""FaultTolerantOracle: what happens to a search when workers die, trials raise and files are damaged."""
 
 import contextlib
-import json
 import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from tfcharlm.tuning.fault_tolerance.leases import Leases, parse_claim
 from tfcharlm.tuning.fault_tolerance.outcomes import DIVERGED, last_line, trial_outcome
-from tfcharlm.tuning.fault_tolerance.recovery import recover
+from tfcharlm.tuning.fault_tolerance.saved_state import SavedState
 from tfcharlm.tuning.fault_tolerance.state_file import StateFile
 from tfcharlm.tuning.fault_tolerance.trial_files import TrialFiles
 
 MAX_DEATHS, MAX_FAILURES_IN_A_ROW = 10, 3
 
 
-class FaultTolerantOracle:
-    """Mixin for a `keras_tuner.Oracle`: no trial is lost or run twice, whoever dies, and nothing waits for the dead.
+class FaultTolerantOracle(SavedState):
+    """Mixin for a `keras_tuner.Oracle`: whatever process dies, no trial is lost or run twice, and nothing waits for it.
 
-    - One file, `oracle.json`, has everything, and is on the disk before a worker hears of it.
-    - A worker holds its trial by a lease. When the lease runs out, or the worker's death is known, the trial goes to
-      the next worker that asks; the result of a worker that does not hold the trial is ignored.
-    - A worker that asks when all trials are given out waits: one of them may come back.
-    - A trial that raised is tried once more. After three failed trials in a row, the search is over. A loss that is no
-      number is a result, of a model that diverged, and ends nothing.
-    - Nothing raises: Keras Tuner's lock stays locked when something does under it, and the chief waits for ever.
+    - One file, `oracle.json`, holds the whole state. It is on the disk before a worker learns of a change.
+    - A worker holds its trial by a lease. When the lease runs out, or the worker is known to be dead, the trial goes to
+      the next worker that asks. The result of a worker that does not hold the trial is ignored.
+    - A worker that asks while all trials are taken has to wait, because one of them may be returned.
+    - A trial that raised is tried once more. After three failed trials in a row, the search ends. A loss that is not
+      finite is a result, of a model that diverged; it does not end the search.
+    - No method raises: an error under Keras Tuner's lock would leave it locked, and the chief would wait forever.
 
     Args:
-        directory: of the search.
-        trials: how many there are in all; None for as many as the space and the time allow.
-        clock: seconds that never go back.
-        **kwargs: of the oracle's class.
+        directory: directory of the search.
+        trials: total number of trials; None (default) for as many as the space and the time allow.
+        clock: a function that returns seconds and never goes back.
+        **kwargs: arguments of the oracle's class.
 
     Attributes:
-        stopped_because: one line if the search broke off, else None.
-        seconds: time that the whole search may take, with what it took before it was interrupted. When it is over, no
-            trial begins; those that run go on to their end.
+        stopped_because: one line if the search was aborted, else None.
+        seconds: how long the whole search may take, including the time before an interruption; None is without a limit.
+            After that, no trial starts, and running trials finish.
         on_message: called with a line about every death, repetition and recovery.
     """
 
-    def __init__(self, directory, trials=None, clock=time.monotonic, **kwargs):
+    def __init__(
+        self,
+        directory: Path | str,
+        trials: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             objective=keras_tuner.Objective("val_loss", "min"),
-            max_consecutive_failed_trials=sys.maxsize,  # reaching it raises, see above
+            max_consecutive_failed_trials=sys.maxsize,  # reaching it would raise, see above
             **kwargs,
         )
         self.max_trials = trials
@@ -55,43 +63,40 @@ class FaultTolerantOracle:
         self.file = StateFile(f"{directory}/oracle.json")
         self.leases = Leases(clock=clock)
         self.lock = threading.RLock()
-        self.stopped_because, self.seconds, self.on_message = None, None, warnings.warn
-        # Trials to be given out again, in this order; how many workers died in a trial; which ones raised once.
+        self.stopped_because: str | None = None
+        self.seconds: float | None = None
+        self.on_message = warnings.warn
         self.returned, self.deaths, self.raised = [], {}, []
         self._failures_in_a_row, self._exhausted = 0, False
-        self._clock, self._began, self._earlier = clock, clock(), 0.0
+        self._clock, self._started, self._earlier = clock, clock(), 0.0
 
-    def spent(self):
-        """Seconds of search, over all its interruptions."""
-        return self._earlier + self._clock() - self._began
-
-    def is_ending(self):
-        """Whether no further trial will begin, whatever comes back."""
+    def is_ending(self) -> bool:
+        """Whether no further trial will start, even if one is returned."""
         return bool(self.stopped_because) or (self.seconds is not None and self.spent() >= self.seconds)
 
-    def is_over(self):
-        """Whether no trial runs and none will begin."""
+    def is_over(self) -> bool:
+        """Whether no trial is running and none will start."""
         with self.lock:
-            given_out = self._exhausted or (self.max_trials and len(self.trials) >= self.max_trials)
-            return not self.ongoing_trials and bool(self.is_ending() or (given_out and not self.returned))
+            all_taken = self._exhausted or (self.max_trials and len(self.trials) >= self.max_trials)
+            return not self.ongoing_trials and bool(self.is_ending() or (all_taken and not self.returned))
 
-    def stop(self, reason):
-        """No further trial begins, and the search counts as broken off."""
+    def stop(self, reason: str) -> None:
+        """Aborts the search: no further trial starts."""
         with self.lock:
             self.stopped_because = self.stopped_because or reason
 
-    def create_trial(self, tuner_id):
+    def create_trial(self, tuner_id: str) -> Trial:
         with self._entry():
             self.expire()
             if tuner_id in self.ongoing_trials:
-                self.worker_died(tuner_id, "was started again")
+                self.worker_died(tuner_id, "was restarted")
             self.leases.renew(tuner_id)
             self.tuner_ids.add(tuner_id)
             return self._next_trial(tuner_id)
         return self._no_trial(TrialStatus.STOPPED)
 
-    def get_trial(self, trial_id):
-        """The trial of an id. Of a `claim`, which renews the lease, it is INVALID if the worker holds it no more."""
+    def get_trial(self, trial_id: str) -> Trial:
+        """The trial with this id. A `claim` renews the lease; the trial is INVALID if the worker has lost it."""
         trial_id, worker = parse_claim(trial_id)
         with self.lock:
             if not worker:
@@ -101,14 +106,14 @@ class FaultTolerantOracle:
             self.leases.renew(worker)
             return self.trials[trial_id]
 
-    def update_trial(self, trial_id, metrics, step=0):
+    def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
         with self._entry():
             if self._holds(None, trial_id) and self.objective.name in metrics:
                 return super().update_trial(trial_id, metrics, step)
         return self.get_trial(trial_id)
 
-    def end_trial(self, trial):
-        """Takes a result, if the trial is of this worker (see `claim`) and not over; otherwise does nothing."""
+    def end_trial(self, trial: Trial) -> None:
+        """Accepts a result if the worker holds the trial (see `claim`) and the trial is not over; else ignores it."""
         trial_id, worker = parse_claim(trial.trial_id)
         with self._entry():
             if not self._holds(worker, trial_id):
@@ -121,19 +126,19 @@ class FaultTolerantOracle:
             if status == TrialStatus.INVALID and trial_id not in self.raised:
                 self.raised.append(trial_id)
                 self._give_back(trial_id)
-                self.on_message(f"trial {trial_id} is tried once more: {last_line(message)}")
+                self.on_message(f"trial {trial_id} raised and is tried once more: {last_line(message)}")
                 self.save()
             else:
                 self._end(trial_id, status, message, trial.hyperparameters)
 
-    def expire(self):
-        """Takes the trials of all workers whose lease has run out."""
+    def expire(self) -> None:
+        """Takes the trials away from all workers whose lease has run out."""
         with self._entry():
             for worker in self.leases.expired():
-                self.worker_died(worker, f"was not heard of for {self.leases.seconds} s")
+                self.worker_died(worker, f"was silent for {self.leases.seconds} s")
 
-    def worker_died(self, worker, how="died", counts=True):
-        """Gives a dead worker's trial to the next one that asks; the tenth death in a trial that `counts` fails it."""
+    def worker_died(self, worker: str, how: str = "died", counts: bool = True) -> None:
+        """Hands a dead worker's trial to the next worker; the tenth death that `counts` makes the trial fail."""
         with self._entry():
             self.leases.end(worker)
             self.tuner_ids.discard(worker)
@@ -147,65 +152,26 @@ class FaultTolerantOracle:
                 self._end(trial_id, TrialStatus.FAILED, reason, trial.hyperparameters)
                 return
             self._give_back(trial_id)
-            self.on_message(f"{worker} {how}; trial {trial_id} is given out again.")
+            self.on_message(f"{worker} {how}; trial {trial_id} goes to the next worker.")
             self.save()
-
-    def save(self, fname=None):
-        with self.lock:
-            self.file.save(self.get_state())
-
-    def reload(self):
-        """Goes on where the newest readable state ends. Trials that ran are kept for their workers, with a new lease.
-
-        Raises:
-            ValueError: there is nothing to go on with.
-        """
-        with self.lock:
-            message = recover(self, self.file)
-            if message:
-                self.on_message(message)
-            for worker in self.ongoing_trials:
-                self.leases.renew(worker)
-                self.tuner_ids.add(worker)
-
-    def get_state(self):
-        return super().get_state() | {
-            "kind": self.kind,
-            "trials": {trial_id: trial.get_state() for trial_id, trial in self.trials.items()},
-            "returned": self.returned,
-            "deaths": self.deaths,
-            "raised": self.raised,
-            "spent": self.spent(),
-        }
-
-    def set_state(self, state):
-        state = json.loads(json.dumps(state))  # Keras Tuner puts its objects into the dictionaries that it reads
-        self.trials = {trial_id: Trial.from_state(trial) for trial_id, trial in state["trials"].items()}
-        # Keras Tuner saves a trial's end before it takes the trial from its worker.
-        over = set(state["end_order"])
-        ongoing = {worker: trial_id for worker, trial_id in state["ongoing_trials"].items() if trial_id not in over}
-        super().set_state(state | {"ongoing_trials": ongoing})
-        self.returned = [trial_id for trial_id in state["returned"] if trial_id not in over]
-        self.deaths, self.raised = state["deaths"], state["raised"]
-        self._earlier, self._began = state["spent"], self._clock()
 
     @contextlib.contextmanager
     def _entry(self):
-        """One caller at a time; whatever goes wrong ends the search instead of raising."""
+        """One caller at a time. An error aborts the search instead of being raised."""
         with self.lock:
             try:
                 yield
             except Exception as error:
                 self.stop(f"{type(error).__name__}: {' '.join(str(error).split())}")
-                # From now on nothing reaches Keras Tuner's lock, which may never open again.
+                # So no caller will ever reach Keras Tuner's lock, which may be locked forever.
                 self.ongoing_trials.clear()
                 self.tuner_ids.clear()
 
     def _next_trial(self, tuner_id):
-        """A trial that came back, or a new one, or none: IDLE while there may be one later, else STOPPED."""
+        """A returned trial or a new one. If there is none, a trial that is IDLE if one may follow, else STOPPED."""
         if not self.is_ending():
             if self.returned:
-                return self._begin_again(self.returned.pop(0), tuner_id)
+                return self._restart_trial(self.returned.pop(0), tuner_id)
             trial = super().create_trial(tuner_id)
             if trial.status != TrialStatus.STOPPED:
                 return trial
@@ -220,15 +186,15 @@ class FaultTolerantOracle:
     def _no_trial(self, status, trial_id="none"):
         return Trial(self.get_space(), trial_id=trial_id, status=status)
 
-    def _begin_again(self, trial_id, tuner_id):
-        """Hands out a trial as if it had never run: nothing of what was reported is left."""
+    def _restart_trial(self, trial_id, tuner_id):
+        """Hands out a trial as if it had never run, without the metrics of its earlier run."""
         trial = Trial(self.trials[trial_id].hyperparameters, trial_id=trial_id, status=TrialStatus.RUNNING)
         self.trials[trial_id] = self.ongoing_trials[tuner_id] = trial
         self.save()
         return trial
 
     def _holds(self, worker, trial_id):
-        """Whether the worker, or anybody if it does not say who it is, runs the trial."""
+        """Whether this worker runs the trial; if none is named, whether any worker does."""
         holders = [id_ for id_, trial in self.ongoing_trials.items() if trial.trial_id == trial_id]
         return bool(holders) and (not worker or worker in holders)
 
@@ -237,8 +203,8 @@ class FaultTolerantOracle:
         self.returned.append(trial_id)
 
     def _end(self, trial_id, status, message, hyperparameters):
-        """The trial is over, and on the disk before anybody hears of it."""
-        # The copy that comes back may have new entries; the values that were given out stand.
+        """Ends a trial; its result is on the disk before anybody learns of it."""
+        # The worker's copy may have new entries, but the values that were handed out must stay.
         hyperparameters.values = hyperparameters.values | self.trials[trial_id].hyperparameters.values
         failed = status != TrialStatus.COMPLETED
         super().end_trial(Trial(hyperparameters, trial_id, TrialStatus.FAILED if failed else status, message))

@@ -1,7 +1,10 @@
-"""The four kinds of search: random, Hyperband, Bayesian, grid; each one durable."""
+"""The four kinds of search, each of them fault-tolerant: random, Hyperband, Bayesian and grid."""
 
 import itertools
 import math
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
@@ -10,36 +13,36 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.tuning.fault_tolerance.oracle import FaultTolerantOracle
 
-# So many draws that give nothing new mean that there is nothing new.
+# If this many draws give no new combination, there is none left.
 MAX_REPETITIONS = 200
-# Results that a Gaussian process has before it is asked.
+# The least number of random trials before the Gaussian process chooses.
 MIN_RANDOM = 3
 
 
 class RandomOracle(FaultTolerantOracle, keras_tuner.Oracle):
-    """The defaults first, then values drawn independently; the n-th draw is a function of (seed, n), whoever asks.
+    """The defaults first, then values drawn independently. The n-th draw is a function of `(seed, n)` alone.
 
-    Keras Tuner's own draws the same distribution from a counter that only its state file knows.
+    Keras Tuner's own oracle draws from the same distribution, but with a counter that only its state file knows.
 
     Reference: Bergstra & Bengio (2012), Random search for hyper-parameter optimization.
     """
 
     kind = "random"
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         return new_draw(self)
 
 
 class GridOracle(FaultTolerantOracle, keras_tuner.Oracle):
     """Every combination of values, the defaults first; the last hyperparameter changes fastest.
 
-    A number without a step has ten values, at equal distances or equal ratios. Keras Tuner's own oracle cannot go on
-    after an interruption: it saves neither the order of its trials nor its queue.
+    A range without a step has ten values, with equal distances or, on a logarithmic scale, equal ratios. Keras Tuner's
+    own oracle cannot resume after an interruption: it saves neither the order of its trials nor its queue.
     """
 
     kind = "grid"
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         known = tried(self)
         for values in self._combinations():
             if key(values) not in known:
@@ -53,16 +56,16 @@ class GridOracle(FaultTolerantOracle, keras_tuner.Oracle):
 
 
 class FaultTolerantHyperband(FaultTolerantOracle, HyperbandOracle):
-    """Keras Tuner's Hyperband: many short trials, the best third of which go on with three times the epochs.
+    """Keras Tuner's Hyperband: many short trials; the best third of them continue with three times the epochs.
 
     Reference: Li et al. (2018), Hyperband: a novel bandit-based approach to hyperparameter optimization.
     """
 
     kind = "hyperband"
 
-    def populate_space(self, trial_id):
-        # Keras Tuner begins a bracket's next round when all trials of the last one are completed, and leaves the
-        # bracket as it is if one failed. Here a trial that failed has lost.
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        # Keras Tuner starts the next round of a bracket when all trials of the last round are completed. If one failed,
+        # it never starts it. So a failed trial counts here as one with the worst result.
         failed = [trial for trial in self.trials.values() if trial.status == TrialStatus.FAILED]
         try:
             for trial in failed:
@@ -77,16 +80,16 @@ class FaultTolerantHyperband(FaultTolerantOracle, HyperbandOracle):
 
 
 class FaultTolerantBayesian(FaultTolerantOracle, BayesianOptimizationOracle):
-    """Keras Tuner's Bayesian optimization: a Gaussian process of the results, and its lower confidence bound.
+    """Keras Tuner's Bayesian optimization: it tries where a Gaussian process has the lowest lower confidence bound.
 
-    Where that is lowest at a combination that was tried before, which says nothing new, a random one is tried.
+    If that is a combination that was tried before, which would teach nothing new, a random combination is tried.
 
     Reference: Snoek et al. (2012), Practical Bayesian optimization of machine learning algorithms.
     """
 
     kind = "bayesian"
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         if not self.trials:
             return new_draw(self)
         best = super().populate_space(trial_id)
@@ -95,82 +98,97 @@ class FaultTolerantBayesian(FaultTolerantOracle, BayesianOptimizationOracle):
         return best
 
 
-def make_oracle(kind, directory, trials=None, seed=0, max_epochs=None, **kwargs):
-    """An oracle that minimizes `val_loss`.
+def make_oracle(
+    kind: str,
+    directory: Path | str,
+    trials: int | None = None,
+    seed: int = 0,
+    max_epochs: int | None = None,
+    **kwargs: Any,
+) -> FaultTolerantOracle:
+    """Makes a fault-tolerant oracle that minimizes `val_loss`.
 
     Args:
         kind: "random", "hyperband", "bayesian" or "grid".
-        directory: of the search.
-        trials: how many in all; None for as many as the space (grid, hyperband) and the time allow.
-        seed: of the draws.
-        max_epochs: the longest trial of "hyperband", in epochs; 9 (two rounds of thirds) if it is not given.
-        **kwargs: of `FaultTolerantOracle`.
+        directory: directory of the search.
+        trials: total number of trials; None (default) for as many as the space ("grid", "hyperband") and the time
+            allow.
+        seed: seed of the draws.
+        max_epochs: number of epochs of Hyperband's longest trials; None (default) takes 9, of which Keras Tuner makes
+            rounds of 1, 3 and 9 epochs. The other kinds ignore it.
+        **kwargs: further arguments of `FaultTolerantOracle`.
 
     Returns:
         A `keras_tuner.Oracle`.
 
     Raises:
-        ValueError: there is no such kind, or `trials` is not above 0.
+        ValueError: `kind` is not one of these, or `trials` is not above 0.
         ImportError: scikit-learn, which "bayesian" needs, is missing.
 
     Example:
 
+    >>> from tfcharlm.tuning import make_oracle
+    >>> make_oracle("grid", directory="searches/first").kind
+    'grid'
     >>> make_oracle("genetic", directory="searches/first")
     Traceback (most recent call last):
-    ValueError: the kind of a search must be one of random, hyperband, bayesian, grid; received 'genetic'.
+    ValueError: kind must be one of random, hyperband, bayesian, grid; received 'genetic'.
     """
     if kind not in KINDS:
-        raise ValueError(f"the kind of a search must be one of {', '.join(KINDS)}; received {kind!r}.")
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}; received {kind!r}.")
     if trials is not None:
         trials = POSITIVE_INTEGER.check("trials", trials)
-    # Keras Tuner takes 0 for no seed.
+    # Keras Tuner takes a seed of 0 as if none were given.
     kwargs = {"directory": directory, "trials": trials, "seed": seed % (2**32 - 1) + 1} | kwargs
     if kind == "hyperband":
         kwargs["max_epochs"] = max_epochs or 9
     if kind == "bayesian" and trials is not None:
-        # Keras Tuner's default, three for each hyperparameter, would leave a short search nothing but random draws.
+        # With Keras Tuner's default, three for each hyperparameter, a short search would have random trials only.
         kwargs["num_initial_points"] = max(MIN_RANDOM, trials // 3)
     try:
         return KINDS[kind](**kwargs)
     except ImportError as error:
-        raise ImportError('a Bayesian search needs scikit-learn: pip install "tfcharlm[bayesian]"') from error
+        raise ImportError('a Bayesian search needs scikit-learn; type pip install "tfcharlm[bayesian]"') from error
 
 
-KINDS = {oracle.kind: oracle for oracle in (RandomOracle, FaultTolerantHyperband, FaultTolerantBayesian, GridOracle)}
+KINDS: dict[str, type[FaultTolerantOracle]] = {
+    oracle.kind: oracle for oracle in (RandomOracle, FaultTolerantHyperband, FaultTolerantBayesian, GridOracle)
+}
 
 
-def new_draw(oracle):
-    """The defaults, then the first random combination that has not been given out: a function of (seed, n)."""
+def new_draw(oracle: FaultTolerantOracle) -> dict[str, Any]:
+    """The defaults first, then the first random combination that is new: the n-th is a function of `(seed, n)`."""
     if not oracle.trials:
         return {"status": TrialStatus.RUNNING, "values": defaults(oracle)}
     known, space = tried(oracle), oracle.hyperparameters.space
     for draw in range(len(known) + MAX_REPETITIONS):
-        seed = f"{oracle.seed} {draw}"
-        values = active_values(
-            space, lambda index, seed=seed: space[index].random_sample(f"{seed} {space[index].name}")
-        )
+
+        def sample(index: int, seed: str = f"{oracle.seed} {draw}") -> Any:
+            return space[index].random_sample(f"{seed} {space[index].name}")
+
+        values = active_values(space, sample)
         if key(values) not in known:
             return {"status": TrialStatus.RUNNING, "values": values}
     return {"status": TrialStatus.STOPPED}
 
 
-def defaults(oracle):
-    """What every search tries first: the table then shows what it was worth."""
+def defaults(oracle: FaultTolerantOracle) -> dict[str, Any]:
+    """The combination that every search tries first, so that the leaderboard shows what the search has gained."""
     space = oracle.hyperparameters.space
     return active_values(space, lambda index: space[index].default)
 
 
-def tried(oracle):
-    """The keys of all combinations that have been given out."""
+def tried(oracle: FaultTolerantOracle) -> set[Hashable]:
+    """The keys of all combinations that have been handed out."""
     return {key(trial.hyperparameters.values) for trial in oracle.trials.values()}
 
 
-def key(values):
+def key(values: Mapping[str, Any]) -> Hashable:
     return frozenset(values.items())
 
 
-def active_values(space, value_of):
-    """Values by name, without those of hyperparameters whose condition does not hold."""
+def active_values(space: list, value_of: Callable[[int], Any]) -> dict[str, Any]:
+    """Values by name; hyperparameters whose condition does not hold are left out."""
     hyperparameters = keras_tuner.HyperParameters()
     for index, hp in enumerate(space):
         hyperparameters.merge([hp])
@@ -179,7 +197,7 @@ def active_values(space, value_of):
     return hyperparameters.values
 
 
-def possible_values(hp):
-    """What a hyperparameter can be, its default first."""
+def possible_values(hp: Any) -> list:
+    """The values that a hyperparameter can have, its default first."""
     values = list(hp.values)
     return [hp.default, *sorted(set(values) - {hp.default}, key=values.index)]

@@ -1,38 +1,41 @@
-"""How a trial ended: what its worker says, and what its result says."""
+"""How a trial ended: the status that its worker sent, checked against the result."""
 
 import math
+from typing import Any
 
 from keras_tuner.engine.trial import TrialStatus
 
-# A trial whose loss is no number: for Keras Tuner it failed, but nothing is broken.
+# The status of a trial whose loss is not finite. For Keras Tuner it failed, but nothing is broken.
 DIVERGED = "DIVERGED"
 
 
-def trial_outcome(status, message, metrics, objective):
-    """Judges a trial.
+def trial_outcome(status: str, message: str | None, metrics: Any, objective: str) -> tuple[str, str | None]:
+    """Decides how a trial ended.
 
     Args:
-        status: what its worker says.
-        message: of the error, if there was one.
-        metrics: Keras Tuner's record of what was reported.
+        status: the status that its worker sent.
+        message: the message of the error; None if there was none.
+        metrics: Keras Tuner's record of the results.
         objective: name of the metric to minimize.
 
     Returns:
-        `(status, message)`: COMPLETED; INVALID or FAILED, and why; or DIVERGED.
+        `(status, message)`. The status is COMPLETED, INVALID, FAILED or DIVERGED, and the message says why; it is None
+        for a completed trial.
     """
     if status != TrialStatus.COMPLETED:
         return status, message
     if not metrics.exists(objective):
-        return TrialStatus.INVALID, f"it reported no {objective}"
+        return TrialStatus.INVALID, f"the result has no {objective}"
     value = metrics.get_best_value(objective)
     return (status, None) if math.isfinite(value) else (DIVERGED, f"{objective} is {value}")
 
 
-def last_line(message):
-    """What a traceback says in the end.
+def last_line(message: str | None) -> str:
+    """The last line of a traceback, which names the error.
 
+    >>> from tfcharlm.tuning.fault_tolerance.outcomes import last_line
     >>> last_line("Traceback:\\n  ...\\nValueError: no such corpus\\n")
     'ValueError: no such corpus'
     """
     lines = (message or "").strip().splitlines()
-    return lines[-1].strip() if lines else "nothing was said"
+    return lines[-1].strip() if lines else "no error message"

@@ -1,32 +1,39 @@
-"""Back to the newest state of a search that can be read, and what Keras Tuner's copies know beyond it."""
+"""Recovery of a search: the newest state that can be read, completed from Keras Tuner's own copies of the trials."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
-from tfcharlm.tuning.fault_tolerance.state_file import read_json
+from tfcharlm.tuning.fault_tolerance.state_file import StateFile, read_json
+
+if TYPE_CHECKING:
+    from tfcharlm.tuning.fault_tolerance.saved_state import SavedState
 
 ENDED = ("COMPLETED", "FAILED")
-# More than a trial ever draws: the values of trials that are drawn after a recovery are others than before.
+# More than a trial ever draws, so that the trials drawn after a recovery differ from those drawn before it.
 DRAWS_PER_TRIAL = 1000
 
 
-def recover(oracle, file):
+def recover(oracle: SavedState, file: StateFile) -> str | None:
     """Sets a fresh oracle to the newest state that can be read.
 
-    That is `oracle.json`; else the generation before it; else the fresh state. To the last two come the trials of
-    which `trial_<id>/trial.json`, Keras Tuner's own copy, says that they are over: no finished trial is lost.
+    This is `oracle.json`, else the generation before it, else the fresh state. To the last two are added the trials
+    that are over according to `trial_<id>/trial.json`, Keras Tuner's own copy. So no finished trial is lost.
 
     Args:
-        oracle: a `FaultTolerantOracle` that has not begun.
+        oracle: a `FaultTolerantOracle` that has not started.
         file: its `StateFile`.
 
     Returns:
-        One line on what was damaged and what was recovered; None if nothing was damaged.
+        One line that says what was damaged and what was recovered; None if nothing was damaged.
 
     Raises:
-        ValueError: the search is of another kind, or nothing can be read. No file has been changed.
+        ValueError: the search is of another kind, or nothing can be read. No file is changed then.
     """
     fresh = oracle.get_state()
     for name, state in file.generations():
@@ -40,25 +47,25 @@ def recover(oracle, file):
         return None if newest else f"{file.path.name} was damaged: {_count(oracle)}"
     copies = read_copies(oracle.directory)
     if not copies:
-        raise ValueError(f"nothing of the search in {oracle.directory} can be read; begin one with another name.")
+        raise ValueError(f"no file of the search in {oracle.directory} can be read; start a search with another name.")
     space = copies[max(copies, key=int)]["hyperparameters"]
     seed_state = fresh["seed_state"] + DRAWS_PER_TRIAL * len(copies)
     oracle.set_state(with_copies(fresh | {"hyperparameters": space, "seed_state": seed_state}, copies))
     return f"{file.path.name} and {file.previous.name} were damaged: {_count(oracle)}"
 
 
-def read_copies(directory):
-    """The states of trials by id, from Keras Tuner's copies, as far as they can be read."""
+def read_copies(directory: Path | str) -> dict[str, dict[str, Any]]:
+    """The states of trials by id, from those of Keras Tuner's copies that can be read."""
     states = [read_json(path) for path in Path(directory).glob("trial_*/trial.json")]
     keys = {"trial_id", "status", "hyperparameters"}
     return {state["trial_id"]: state for state in states if state is not None and keys <= state.keys()}
 
 
-def with_copies(state, copies):
-    """The state of an oracle in which the trials are over that are over in a copy.
+def with_copies(state: dict[str, Any], copies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The state of an oracle, with every trial over that is over in a copy.
 
-    A new trial's id is the number of trials. So of those before the last one that is over none may be missing: one
-    that is not over begins again, one whose copy is damaged, too, counts as failed.
+    Keras Tuner gives a new trial the number of trials as its id. So no trial before the last finished one may be
+    missing: a trial that is not over starts again, and a trial whose copy is damaged, too, counts as failed.
     """
     over = {trial_id: copy for trial_id, copy in copies.items() if copy["status"] in ENDED}
     trials, ended, returned = state["trials"] | over, list(state["end_order"]), list(state["returned"])

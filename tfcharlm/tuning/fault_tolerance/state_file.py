@@ -1,22 +1,27 @@
-"""The file in which a search lives: replaced in one step, and the generation before it kept."""
+"""The file that holds the state of a search: it is replaced atomically, and the generation before it is kept."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tfcharlm.atomic_files import replace_file
 
 
 class StateFile:
-    """A JSON object on the disk that a kill at any moment cannot tear.
+    """A JSON object in a file that is always complete, even if the process is killed while writing.
 
-    A new generation is written beside the old one, brought to the disk, and renamed. The old one stays as
-    `<name>.previous`, for damage that comes from elsewhere.
+    A new generation is written to a file beside the old one, flushed to the disk, and renamed. The old generation stays
+    as `<name>.previous`, in case something else damages the file.
 
     Args:
-        path: where the newest generation is.
+        path: path of the newest generation.
 
     Example:
 
+    >>> import os
+    >>> import tempfile
+    >>> from tfcharlm.tuning.fault_tolerance.state_file import StateFile
     >>> file = StateFile(os.path.join(tempfile.mkdtemp(), "state.json"))
     >>> file.save({"trials": 1})
     >>> file.save({"trials": 2})
@@ -24,27 +29,29 @@ class StateFile:
     [('state.json', {'trials': 2}), ('state.json.previous', {'trials': 1})]
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.previous = self.path.with_name(self.path.name + ".previous")
-        self._last = None
+        self._last: str | None = None
 
-    def exists(self):
+    def exists(self) -> bool:
         """Whether there is a generation, readable or not."""
         return self.path.exists() or self.previous.exists()
 
-    def save(self, state):
+    def save(self, state: dict[str, Any]) -> None:
         """Makes `state` the newest generation."""
         text = json.dumps(state)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # From memory: what has become of the file since must not take the place of a generation that can be read.
-        if self._last is not None:
-            replace_file(self.previous, lambda path: path.write_text(self._last, encoding="utf-8"))
+        # The previous generation is written from memory: the file may have been damaged since, and must not replace a
+        # generation that can be read.
+        last = self._last
+        if last is not None:
+            replace_file(self.previous, lambda path: path.write_text(last, encoding="utf-8"))
         replace_file(self.path, lambda path: path.write_text(text, encoding="utf-8"))
         self._last = text
 
-    def generations(self):
-        """What can be read, the newest first, as pairs of a file's name and its object."""
+    def generations(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The generations that can be read, the newest first, as pairs of a file's name and its object."""
         for path in (self.path, self.previous):
             state = read_json(path)
             if state is not None:
@@ -52,8 +59,8 @@ class StateFile:
                 yield path.name, state
 
 
-def read_json(path):
-    """The JSON object in a file; None if the file is missing, torn or holds something else."""
+def read_json(path: Path | str) -> dict[str, Any] | None:
+    """The JSON object in a file; None if the file is missing, incomplete or holds something else."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

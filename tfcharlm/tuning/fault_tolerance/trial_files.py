@@ -1,11 +1,13 @@
-"""The files of a trial: best weights, learning curve, error, and what TensorBoard shows."""
+"""The files of a trial: best weights, learning curve, error message, and the events for TensorBoard."""
 
 import csv
 import itertools
 import math
 import shutil
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,14 +17,24 @@ from tfcharlm.atomic_files import replace_file
 
 
 class TrialFiles:
-    """Where a trial's files are, and how they are written: complete or not at all.
+    """The paths of a trial's files, and the methods that write them: a file is complete or missing.
 
     Args:
-        directory: of the search.
-        trial_id: of the trial.
+        directory: directory of the search.
+        trial_id: id of the trial.
+
+    Example:
+
+    >>> import tempfile
+    >>> from tfcharlm.tuning import TrialFiles
+    >>> files = TrialFiles(tempfile.mkdtemp(), "07")
+    >>> files.clear()
+    >>> files.write_curve({"val_loss": [2.5, 2.25]}, first=0)
+    >>> files.curve.read_text().split()
+    ['epoch,val_loss', '0,2.5', '1,2.25']
     """
 
-    def __init__(self, directory, trial_id):
+    def __init__(self, directory: Path | str, trial_id: str) -> None:
         self.trial_id = trial_id
         self.directory = Path(directory, f"trial_{trial_id}")
         self.weights = self.directory / "best.weights.h5"
@@ -30,25 +42,26 @@ class TrialFiles:
         self.events = Path(directory, "tensorboard", trial_id)
         self._error = self.directory / "error.txt"
 
-    def clear(self):
-        """Removes what an earlier run of the trial has left."""
+    def clear(self) -> None:
+        """Removes the files of an earlier run of the trial, and makes its directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
         for path in (self.weights, self.curve, self._error, *self.directory.glob("partial-*")):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.events, ignore_errors=True)
 
-    def write_error(self, message):
-        """For the chief: Keras Tuner's messages between processes leave a trial's message out."""
+    def write_error(self, message: str) -> None:
+        """Writes the message for the chief, because Keras Tuner does not send it between processes."""
         replace_file(self._error, lambda path: path.write_text(message, encoding="utf-8"))
 
-    def error(self):
+    def error(self) -> str | None:
+        """The message that `write_error` wrote; None if there is none."""
         try:
             return self._error.read_text(encoding="utf-8")
         except (OSError, ValueError):
             return None
 
-    def write_curve(self, history, first):
-        """A row for every value of `{metric: values}`; the first row is of epoch `first`."""
+    def write_curve(self, history: Mapping[str, Sequence[float]], first: int) -> None:
+        """Writes `{metric: values}` as a CSV file with one row per epoch, from epoch `first` on."""
 
         def write(path):
             with path.open("w", newline="", encoding="utf-8") as file:
@@ -59,8 +72,10 @@ class TrialFiles:
 
         replace_file(self.curve, write)
 
-    def write_events(self, hyperparameters, history, first):
-        """The hyperparameters and the curves, for `tensorboard --logdir <search>/tensorboard`."""
+    def write_events(
+        self, hyperparameters: Mapping[str, Any], history: Mapping[str, Sequence[float]], first: int
+    ) -> None:
+        """Writes the hyperparameters and the curves for `tensorboard --logdir <search>/tensorboard`."""
         from tensorboard.plugins.hparams import api  # takes a moment, and only workers need it
 
         writer = tf.summary.create_file_writer(str(self.events))
@@ -73,20 +88,21 @@ class TrialFiles:
 
 
 class SaveBestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the best report so far on the disk, complete at every moment.
+    """Saves the weights of the best evaluation so far. The file is complete at every moment.
 
     Args:
-        path: ends in `.weights.h5`.
-        metric: of the logs of `on_epoch_end`; the smallest is best. A report without it counts as the best.
-        lost: an event; once it is set the trial is another worker's, and so is the file.
+        path: path of the file; it ends in `.weights.h5`.
+        metric: the entry of the logs of `on_epoch_end` to compare; the smallest is best. An evaluation without it
+            counts as the best.
+        lost: an event that is set when the trial, and with it the file, belongs to another worker; None for never.
     """
 
-    def __init__(self, path, metric="val_loss", lost=None):
+    def __init__(self, path: Path | str, metric: str = "val_loss", lost: threading.Event | None = None) -> None:
         super().__init__()
         self.path, self.metric, self.best, self.saved = Path(path), metric, math.inf, False
         self.lost = threading.Event() if lost is None else lost
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self.lost.is_set():
             return
         value = (logs or {}).get(self.metric, -math.inf)
@@ -95,13 +111,13 @@ class SaveBestWeights(keras.callbacks.Callback):
             replace_file(self.path, lambda path: self.model.save_weights(path))
 
 
-def finished_curves(directory, metric="val_loss"):
-    """The values of a metric, report by report, of every trial that has been finished; lists of floats."""
+def finished_curves(directory: Path | str, metric: str = "val_loss") -> list[list[float]]:
+    """The values of a metric for every finished trial: one list for each, with one value per evaluation."""
     curves = []
     for path in sorted(Path(directory).glob(f"trial_*/{LEARNING_CURVE}")):
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 curves.append([float(row[metric]) for row in csv.DictReader(file)])
         except (OSError, KeyError, ValueError):
-            continue  # a trial that is run again has just removed its curve
+            continue  # the trial is being run again, and its curve was just removed
     return curves

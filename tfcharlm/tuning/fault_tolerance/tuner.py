@@ -1,4 +1,4 @@
-"""Runs the trials of a search: builds, trains, keeps what is worth keeping."""
+"""SearchTuner: it runs the trials of a search. It builds a model, trains it, and writes the files of the trial."""
 
 import contextlib
 import math
@@ -7,41 +7,52 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import keras_tuner
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from tfcharlm.tuning.fault_tolerance.connection import Connection
+from tfcharlm.tuning.fault_tolerance.oracle import FaultTolerantOracle
 from tfcharlm.tuning.fault_tolerance.trial_files import SaveBestWeights, TrialFiles, finished_curves
 from tfcharlm.tuning.fault_tolerance.workers import is_supervised
 
-# TensorFlow keeps some graphs for ever, among them those in which a function has a gradient of its own
-# (tf.custom_gradient): about 30 MB a trial.
+# TensorFlow never frees some graphs, among them those with a tf.custom_gradient: about 30 MB per trial.
 TRIALS_PER_PROCESS = 10
 
 
 class SearchTuner(keras_tuner.Tuner):
-    """A `keras_tuner.Tuner` of durable oracles.
+    """A `keras_tuner.Tuner` for fault-tolerant oracles.
 
-    Of a trial stay, in `trial_<id>/`: `best.weights.h5`, `learning_curve.csv`; and in `tensorboard/<id>/` its curves
-    and hyperparameters. Each is complete or missing, and a trial that is run again replaces them.
+    A trial leaves `best.weights.h5` and `learning_curve.csv` in `trial_<id>/`, and its curves and hyperparameters in
+    `tensorboard/<id>/`. Each file is complete or missing. A trial that is run again replaces them.
 
     Args:
         oracle: a `FaultTolerantOracle`.
-        hypermodel: a `keras_tuner.HyperModel`. `build(hp)` returns a built model; `fit(hp, model, callbacks=...)` a
-            `History` with `val_loss`, or a dictionary, or the loss as a number. For Hyperband `fit` gets
-            `epochs` and `initial_epoch` as well. If it has an attribute `curves`, that is set before each trial to the
-            `val_loss` values of every finished one.
-        directory: of the search.
-        explore: whether `build` is called to find the hyperparameters; not for a search that goes on.
+        hypermodel: a `keras_tuner.HyperModel`. `build(hp)` returns a built model. `fit(hp, model, callbacks=...)`
+            returns a `History` or a dictionary with `val_loss`, or the loss as a number. For Hyperband, `fit` also gets
+            `epochs` and `initial_epoch`. If the hypermodel has an attribute `curves`, it is set before each trial to
+            the `val_loss` values of every finished trial.
+        directory: directory of the search.
+        explore: whether to call `build` to find the hyperparameters. A resumed search knows them.
         on_trial_over: called without arguments after each trial.
     """
 
-    def __init__(self, oracle, hypermodel, directory, explore=True, on_trial_over=lambda: None):
+    oracle: Any  # the oracle itself, or a worker's `Connection` to it
+
+    def __init__(
+        self,
+        oracle: FaultTolerantOracle,
+        hypermodel: keras_tuner.HyperModel,
+        directory: Path | str,
+        explore: bool = True,
+        on_trial_over: Callable[[], Any] = lambda: None,
+    ) -> None:
         directory = Path(directory).absolute()
-        # If there is such a file, Keras Tuner takes itself for reloaded and looks for no hyperparameters.
+        # If this file exists, Keras Tuner believes that it was reloaded and does not look for hyperparameters.
         Path(directory, f"{os.environ.get('KERASTUNER_TUNER_ID', 'tuner0')}.json").unlink(missing_ok=True)
         super().__init__(
             oracle=oracle,
@@ -54,25 +65,25 @@ class SearchTuner(keras_tuner.Tuner):
         if self.is_worker:
             self.oracle = Connection(self.oracle, self.tuner_id)
 
-    def pre_create_trial(self):
-        """Ends a worker that has run many trials, if somebody starts another in its place."""
+    def pre_create_trial(self) -> None:
+        """Ends a worker that has run many trials, if `Workers` will start it again."""
         if self._trials >= TRIALS_PER_PROCESS and is_supervised():
             sys.exit()
 
-    def run_trial(self, trial):
+    def run_trial(self, trial: Trial) -> keras.callbacks.History | dict[str, float]:
         """Trains the model of a trial, writes its files, and returns its `History`."""
         self._trials += 1
         try:
             return self._train(trial)
         except Exception:
-            # Keras Tuner would print it all; `on_trial_end` keeps it in a file.
+            # Keras Tuner would print the whole traceback; `on_trial_end` writes it to a file instead.
             trial.message = traceback.format_exc()
             return {self.oracle.objective.name: math.inf}
 
     def _train(self, trial):
         files = TrialFiles(self.project_dir, trial.trial_id)
         files.clear()
-        keras.utils.clear_session()  # collects the garbage, too
+        keras.utils.clear_session()  # it also collects garbage
         if hasattr(self.hypermodel, "curves"):
             self.hypermodel.curves = finished_curves(self.project_dir)
         values = trial.hyperparameters.values
@@ -87,7 +98,7 @@ class SearchTuner(keras_tuner.Tuner):
                 load_weights(model, TrialFiles(self.project_dir, values["tuner/trial_id"]).weights)
             result = self.hypermodel.fit(trial.hyperparameters, model, **arguments)
             if lost.is_set():
-                # The chief does not take this result.
+                # The chief would ignore this result.
                 return {self.oracle.objective.name: math.inf}
             history = as_history(result)
             if not saver.saved:
@@ -97,21 +108,21 @@ class SearchTuner(keras_tuner.Tuner):
             files.write_curve(history.history, first)
         return history
 
-    def on_trial_end(self, trial):
+    def on_trial_end(self, trial: Trial) -> None:
         if trial.message:
             trial.status = TrialStatus.INVALID
             TrialFiles(self.project_dir, trial.trial_id).write_error(trial.message)
         super().on_trial_end(trial)
         self.on_trial_over()
 
-    def load_model(self, trial):
-        """The model of a trial with the best weights that it had."""
+    def load_model(self, trial: Trial) -> keras.Model:
+        """Builds the model of a trial and loads its best weights."""
         model = self.hypermodel.build(trial.hyperparameters)
         load_weights(model, TrialFiles(self.project_dir, trial.trial_id).weights)
         return model
 
-    def save(self):
-        """The oracle's state is all there is; Keras Tuner's tuner has none."""
+    def save(self) -> None:
+        """Saves the oracle's state; the tuner has none of its own."""
         if not self.is_worker:
             self.oracle.save()
 
@@ -119,38 +130,42 @@ class SearchTuner(keras_tuner.Tuner):
         return self.oracle.alive(trial_id) if self.is_worker else contextlib.nullcontext(threading.Event())
 
 
-def load_weights(model, path):
-    """What `SaveBestWeights` saved, into a model whose optimizer has not begun."""
+def load_weights(model: keras.Model, path: Path | str) -> None:
+    """Loads what `SaveBestWeights` saved into a model whose optimizer has no variables yet."""
     with warnings.catch_warnings():
-        # Keras says that it leaves the optimizer's state out, for which there is no place yet.
+        # Keras warns that it skips the optimizer's state, because the optimizer has no variables yet.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         model.load_weights(path)
 
 
 class StopOnEvent(keras.callbacks.Callback):
-    """Ends a training when an event is set."""
+    """Stops training when an event is set."""
 
-    def __init__(self, event):
+    def __init__(self, event: threading.Event) -> None:
         super().__init__()
         self.event = event
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if self.event.is_set():
             self.model.stop_training = True
 
     on_epoch_end = on_train_batch_end
 
 
-def as_history(result, objective="val_loss"):
-    """What `fit` returned as a `History` of floats, in which a loss that is no number is infinite.
+def as_history(result: Any, objective: str = "val_loss") -> keras.callbacks.History:
+    """Makes a `History` of floats from what `fit` returned. A loss that is not finite becomes infinite.
 
+    Raises:
+        ValueError: the result has no `val_loss`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfcharlm.tuning.fault_tolerance.tuner import as_history
     >>> as_history({"val_loss": np.float32(1.5), "words": 3}).history
     {'val_loss': [1.5], 'words': [3.0]}
     >>> as_history(float("nan")).history
     {'val_loss': [inf]}
-
-    Raises:
-        ValueError: there is no `val_loss`.
     """
     curves = getattr(result, "history", result)
     if not isinstance(curves, dict):
