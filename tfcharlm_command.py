@@ -21,7 +21,7 @@ def main() -> None:
     # matrices are a tenth faster with it on AVX2, too (benchmarks/results/training_step.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
-        with _quiet_standard_error():
+        with _quiet_standard_error(), _no_matplotlib():
             from tfcharlm import cli, configure_threads
     except KeyboardInterrupt:
         sys.exit(130)
@@ -48,6 +48,22 @@ def _quiet_standard_error() -> Iterator[None]:
         finally:
             os.dup2(original, 2)
             os.close(original)
+
+
+@contextlib.contextmanager
+def _no_matplotlib() -> Iterator[None]:
+    """Hides matplotlib while Keras is imported, which would import it for galleries that nobody asked for.
+
+    That takes a third of a second. Whatever draws something later imports it as usual.
+    """
+    if "matplotlib" in sys.modules:
+        yield
+        return
+    sys.modules["matplotlib"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["matplotlib"]
 
 
 if __name__ == "__main__":

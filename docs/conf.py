@@ -40,6 +40,7 @@ napoleon_custom_sections = [("Call arguments", "params_style")]
 # Links from these pages to other files of the repository are relative, so that they work there as well.
 settings = configparser.ConfigParser()
 settings.read(Path(__file__).parent.parent / "setup.cfg")
+LINK_OUT = re.compile(r"(?<!!)(\[[^]]*\]\()\.\./")  # Not a picture: the site has a copy of that.
 REPOSITORY = f"{settings['metadata']['url']}/blob/main/"
 
 MATHS = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
@@ -61,7 +62,7 @@ def setup(app):
 
 def link_to_repository(app, docname, source):
     """Turns links out of the documentation into links to the repository."""
-    source[0] = source[0].replace("](../", f"]({REPOSITORY}")
+    source[0] = LINK_OUT.sub(rf"\1{REPOSITORY}", source[0])
 
 
 def to_restructured_text(app, what, name, obj, options, lines):

@@ -45,7 +45,10 @@ def sample(
     novelty: str | None,
     errors: str,
 ) -> None:
-    """Generate text with MODEL: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION."""
+    """Generate text with MODEL: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION.
+
+    Without such a directory, names is the small model that comes with the package.
+    """
     with one_line_errors():
         POSITIVE_INTEGER.check("--count", count)
         if prompt != prompt.encode("utf-8", "ignore").decode():

@@ -7,7 +7,7 @@ $$ [\partial x_t; \cdot; \partial h_{t-1}] = A \, \partial z_t, \qquad
    \partial A = \sum_t [x_t; 1; h_{t-1}] \, \partial z_t^\top $$
 
 Four things make it fast on a CPU. The loop works on columns. Products over several steps work on rows. A step has one
-matrix product. What a step saves for the backward pass is never stacked. `docs/architecture.md` has the measurements.
+matrix product. What a step saves for the backward pass is never stacked. docs/design-notes.md has the measurements.
 """
 
 from typing import NamedTuple
