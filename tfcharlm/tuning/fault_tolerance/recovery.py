@@ -1,25 +1,34 @@
 """Recovery of a search: the newest state that can be read, completed from Keras Tuner's own copies of the trials."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
 from tfcharlm.tuning.fault_tolerance.state_file import StateFile, read_json
 
-if TYPE_CHECKING:
-    from tfcharlm.tuning.fault_tolerance.saved_state import SavedState
-
 ENDED = ("COMPLETED", "FAILED")
 # More than a trial ever draws, so that the trials drawn after a recovery differ from those drawn before it.
 DRAWS_PER_TRIAL = 1000
 
 
-def recover(oracle: SavedState, file: StateFile) -> str | None:
+class RecoverableOracle(Protocol):
+    """What a recovery needs of an oracle: the kind of its search, its directory, and its state."""
+
+    kind: str
+    directory: Path | str
+    end_order: list[str]
+
+    def get_state(self) -> dict[str, Any]:
+        """The state as plain data."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over a state."""
+
+
+def recover(oracle: RecoverableOracle, file: StateFile) -> str | None:
     """Sets a fresh oracle to the newest state that can be read.
 
     This is `oracle.json`, else the generation before it, else the fresh state. To the last two are added the trials
