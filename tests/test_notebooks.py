@@ -1,4 +1,4 @@
-"""The notebooks: what is committed is a whole run in order, and a short run of each still holds every assertion."""
+"""The notebooks: what is committed is a whole run in order, and in a short run of each every assertion still holds."""
 
 import re
 import runpy

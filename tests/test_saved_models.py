@@ -1,4 +1,4 @@
-"""The models that are committed: what their page says of them, and that they work as they lie there."""
+"""The committed models: they are what their page says, and they work as they are."""
 
 import dataclasses
 import json
@@ -11,9 +11,8 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm.cli.train import train
-from tfcharlm.training.config import BUDGETS, Corpus, TrainingConfig
-from tfcharlm.training.sizing import SUGGESTED
-from tfcharlm.text import load_corpus
+from tfcharlm.text import TextSplit, load_corpus, stream_dataset
+from tfcharlm.training import BUDGETS, SUGGESTED, TrainingConfig
 
 MODELS = Path(__file__).parents[1] / "saved_models"
 PAGE = (MODELS / "README.md").read_text()
@@ -32,7 +31,7 @@ def committed(request):
     return given, MODELS / given["name"] / "1"
 
 
-def test_the_page_names_the_models_that_there_are():
+def test_the_page_names_the_committed_models():
     assert {parameters_of(shlex.split(command))["name"] for command in COMMANDS} == {"shakespeare", "names"}
 
 
@@ -46,7 +45,7 @@ def test_a_committed_model_is_what_its_command_makes(committed):
             assert kept[name] == (budget | given).get(name, default), name
     assert f"`{given['name']}/1`: {kept['val_loss']:.4f} nats" in PAGE
     inspection = tfcharlm.inspect_model(directory)
-    assert inspection.clean, (inspection.differences, inspection.foreign)
+    assert inspection.is_plain_export, (inspection.differences, inspection.disallowed)
     files = [path for path in directory.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 6_000_000
     # Nor does anything say where it was made.
@@ -76,11 +75,10 @@ def test_a_committed_model_has_the_loss_that_its_page_says(committed):
     given, directory = committed
     kept = json.loads((directory / "assets.extra" / "training.json").read_text())
     model = tfcharlm.load_model(directory)
-    corpus = Corpus.split(load_corpus(given["corpus"]), validation_fraction=given["validation_fraction"])
-    assert model.vocabulary == corpus.vocabulary
-    ids = corpus.validation_ids
+    split = TextSplit.from_text(load_corpus(given["corpus"]), validation_fraction=given["validation_fraction"])
+    assert model.vocabulary == split.vocabulary
     chunk = {name: kept[name] for name in ("batch_size", "sequence_length")}
-    data = tfcharlm.text.stream_dataset(ids, **chunk, drop_remainder=False)
+    data = stream_dataset(split.validation_ids, **chunk, drop_remainder=False)
     model.compile()
     loss = model.evaluate(data, return_dict=True, verbose=0)["loss"]
     # Another processor adds in another order.

@@ -1,6 +1,6 @@
 """NaN and infinities put into a training, wherever they can come from: none may be left in what the training keeps.
 
-A faulty step must leave every variable as it was, bit by bit, and the run go on as if the batch had never come.
+A faulty step must leave every variable as it was, bit by bit, and the run continue as if the batch had never come.
 """
 
 import itertools
@@ -14,7 +14,8 @@ import pytest
 import tensorflow as tf
 
 import tfcharlm
-from tfcharlm.model.guard import Guard, NonFiniteError, with_guard
+from tfcharlm import Guard, NonFiniteError
+from tfcharlm.model.guard import with_guard
 from tfcharlm.text import Vocabulary
 
 VOCABULARY = Vocabulary("abcdefghijk")
@@ -95,7 +96,7 @@ def everything(model):
 
 
 def restore(model, arrays):
-    """All but metrics, which begin anew with an epoch, and of which some are made by the first."""
+    """All but metrics, which start again with an epoch, and of which some are made by the first."""
     for variable, array in zip(changing(model), arrays, strict=False):
         variable.assign(array)
 
@@ -135,9 +136,9 @@ class Faults(keras.callbacks.Callback):
         own = copies(among[self.rng.integers(len(among))])
         copy = own[self.rng.integers(len(own))]
         good = copy.numpy()
-        nonfinite_flags, place = good.copy(), self.rng.integers(good.size)
-        nonfinite_flags.flat[-1 if kind == "unused weight" else place] = value
-        copy.assign(nonfinite_flags)
+        bad, place = good.copy(), self.rng.integers(good.size)
+        bad.flat[-1 if kind == "unused weight" else place] = value
+        copy.assign(bad)
         self.undo = lambda: copy.assign(good)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -182,7 +183,7 @@ def test_faulty_steps_leave_no_trace(rng):
     check_a_run_with_faults(rng, metrics=["accuracy"])
 
 
-def test_faulty_steps_leave_no_trace_under_a_strategy(rng):
+def test_faulty_steps_leave_no_trace_under_a_strategy(rng, small_graphs):
     check_a_run_with_faults(rng, tf.distribute.OneDeviceStrategy("CPU:0"))
 
 
@@ -215,7 +216,7 @@ def test_stop_ends_at_the_very_step(rng, small):
 
 
 def test_a_limit_in_a_row_ends_with_the_last_good_state(rng, small):
-    """Also when the row goes on from one epoch to the next; steps are numbered through."""
+    """Also when the row continues from one epoch to the next; steps are numbered through."""
     poison, said, data = Poison(np.inf, [1, 2, 5, 6, 8, 9, 10]), [], dataset(*make_data(rng, 9))
     guard = Guard(limit=3, on_skip=said.append)
     with pytest.raises(NonFiniteError, match=r"^step 11, the last of 3 in a row: .*lower learning_rate"):
@@ -277,7 +278,7 @@ def test_a_state_that_would_spoil_the_next_step(rng):
 
 
 @pytest.mark.parametrize("arguments", [{"steps_per_execution": 4}, {"run_eagerly": True}])
-def test_other_ways_to_run_a_step(rng, arguments):
+def test_other_ways_to_run_a_step(rng, arguments, small_graphs):
     """Of four steps at a time the last one skipped is told, and all count."""
     data, said = make_data(rng, 5), []
     data[3][2:4, 0, 0] = np.nan
@@ -295,7 +296,7 @@ def test_other_ways_to_run_a_step(rng, arguments):
         model.fit(dataset(*data), verbose=0, callbacks=[Guard(limit=4, on_skip=said.append)])
 
 
-def test_a_schedule_that_is_no_number(rng):
+def test_a_schedule_that_is_no_number(rng, small_graphs):
     class Broken(keras.optimizers.schedules.LearningRateSchedule):
         def __call__(self, step):
             return tf.where(step == 2, np.nan, 0.01)
@@ -306,7 +307,7 @@ def test_a_schedule_that_is_no_number(rng):
         model.fit(dataset(*make_data(rng, 5)), verbose=0, callbacks=[Guard("stop")])
 
 
-def test_an_optimizer_that_scales_the_loss_finds_its_scale(rng):
+def test_an_optimizer_that_scales_the_loss_finds_its_scale(rng, small_graphs):
     """Its overflows are no faults and are not told; a loss that is no number is, and changes nothing."""
     model = tfcharlm.CharLM(VOCABULARY, [tfcharlm.RNNCell(9, dtype="mixed_float16")], 4, dtype="mixed_float16")
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.05), initial_scale=2.0**30))

@@ -1,0 +1,126 @@
+"""`inspect_model` and `tfcharlm inspect`: what a directory is, told without loading it."""
+
+import os
+import shutil
+
+import pytest
+from helpers.exported_directories import FIELD, GRAPH, changed, seal, sparse
+from helpers.foreign_models import save_foreign_model
+
+import tfcharlm
+from tfcharlm.artefact import inspect_model
+
+
+@pytest.fixture
+def inspect(command):
+    """`tfcharlm inspect PATH`: (exit status, standard output, standard error)."""
+    return lambda path: command("inspect", path)
+
+
+def test_inspect_says_what_a_model_is(exported, inspect, model):
+    status, output, error = inspect(exported.parent)
+    assert (status, error) == (0, "")
+    for line in (
+        f"{exported}: a model of tfcharlm {tfcharlm.__version__}",
+        f"Vocabulary: {len(model.vocabulary)} tokens, level char, fingerprint {model.vocabulary.fingerprint}",
+        "  generate(max_length int32 (), prompts string (None,), seed int64 (None,), temperature float32 (), "
+        "top_k int32 (), top_p float32 ()) -> text string (None,)",
+        "Files: every checksum is the one that was exported",
+    ):
+        assert line in output.splitlines()
+    assert "all of them needed by a tfcharlm model" in output
+
+
+def test_inspect_names_what_is_wrong_and_foreign(directory, inspect, graph):
+    graph.meta_graphs[0].graph_def.library.function[3].node_def.add(name="x\x1b[31m", op="WriteFile")
+    (directory / GRAPH).write_bytes(graph.SerializeToString())
+    where = graph.meta_graphs[0].graph_def.library.function[3].signature.name
+    status, output, _ = inspect(directory)
+    assert status == 1 and "'saved_model.pb' has" in output
+    assert f"  WriteFile, x\\x1b[31m in function {where}\n" in output
+    seal(directory)
+    status, output, _ = inspect(directory)
+    assert status == 1 and "every checksum is the one that was exported" in output and "WriteFile, " in output
+
+
+def test_inspect_sees_another_graph_beside(directory, inspect):
+    (directory / "saved_model.cpb").write_bytes(b"")
+    seal(directory)
+    status, output, _ = inspect(directory)
+    assert status == 1 and "'saved_model.cpb' is a graph beside saved_model.pb" in output
+
+
+def test_inspect_works_with_any_saved_model(tmp_path, inspect):
+    status, output, _ = inspect(save_foreign_model(tmp_path))
+    assert status == 1
+    assert "a SavedModel, but not a readable tfcharlm model" in output
+    assert "  serving_default(x float32 (None, 3)) -> output_0 float32 (None, 3)\n" in output
+
+
+def signature(name):
+    return lambda graph: graph.meta_graphs[0].signature_def[name]
+
+
+SIGNATURES = {
+    "no step": (lambda g: g.meta_graphs[0].signature_def.pop("step"), "it has no signature 'step'"),
+    "no default": (
+        lambda g: g.meta_graphs[0].signature_def.pop("serving_default"), "it has no signature 'serving_default'"),
+    "one more": (
+        lambda g: signature("more")(g).CopyFrom(signature("score")(g)), "its signature 'more' is not one of an export"),
+    "no text": (lambda g: signature("generate")(g).outputs.pop("text"), "signature 'generate' must"),
+    "an input more": (
+        lambda g: signature("score")(g).inputs["x"].CopyFrom(signature("score")(g).inputs["texts"]),
+        "signature 'score' must take texts string and give bits_per_character float64, log_probability float64, "
+        "tokens int32; it takes texts string, x string and gives"),
+    "another type": (lambda g: signature("step")(g).inputs["tokens"].__setattr__("dtype", 9), "takes state_0 float32"),
+    "a type that is none": (
+        lambda g: signature("step")(g).inputs["tokens"].__setattr__("dtype", 999), "tokens type 999"),
+    "a state missing": (lambda g: signature("step")(g).inputs.pop("state_2"), "signature 'step' must take state_0"),
+    "a state more": (
+        lambda g: signature("step")(g).outputs["state_3"].CopyFrom(signature("step")(g).outputs["state_2"]),
+        "signature 'step' must"),
+    "another graph": (lambda g: g.meta_graphs.add().CopyFrom(g.meta_graphs[0]), "one graph with the tag 'serve'"),
+    "another tag": (lambda g: g.meta_graphs[0].meta_info_def.tags.append("gpu"), "one graph with the tag 'serve'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIGNATURES)
+def test_other_signatures_than_those_of_an_export_are_differences(directory, graph, case):
+    spoil, message = SIGNATURES[case]
+    spoil(graph)
+    (directory / GRAPH).write_bytes(graph.SerializeToString())
+    seal(directory)
+    differences = inspect_model(directory).differences
+    assert differences and all(message in difference for difference in differences), differences
+
+
+def test_inspect_says_that_the_weights_do_not_fit(directory, inspect):
+    changed(*FIELD, "units", to=999)(directory)
+    seal(directory)
+    status, output, _ = inspect(directory)
+    assert status == 1 and "must be float32 (3, 3996)" in output
+    shutil.rmtree(directory / "variables")
+    seal(directory)
+    status, output, _ = inspect(directory)
+    assert status == 1 and "it has no variables/variables.index" in output
+
+
+BAD = {
+    "absent": lambda path: None,
+    "a file": lambda path: path.write_text("x"),
+    "empty": lambda path: path.mkdir(),
+    "no message": lambda path: (path.mkdir(), (path / GRAPH).write_bytes(b"\xff" * 99)),
+    "no graph": lambda path: (path.mkdir(), (path / GRAPH).write_bytes(b"")),
+    "a link": lambda path: (path.mkdir(), (path / GRAPH).symlink_to("/dev/zero")),
+    "a FIFO": lambda path: (path.mkdir(), os.mkfifo(path / GRAPH)),
+    "a folder": lambda path: (path / GRAPH).mkdir(parents=True),
+    "too large": lambda path: (path.mkdir(), sparse(GRAPH, 2**29 + 1)(path)),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_inspect_refuses_in_one_line(tmp_path, inspect, case):
+    BAD[case](tmp_path / "model")
+    status, output, error = inspect(tmp_path / "model")
+    assert (status, output) == (2, "")
+    assert error.startswith("tfcharlm: ") and error.count("\n") == 1 and str(tmp_path) in error

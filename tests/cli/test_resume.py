@@ -1,0 +1,114 @@
+"""`tfcharlm train --resume`: an interrupted run ends as if it had not been interrupted."""
+
+import itertools
+import json
+import signal
+import subprocess
+import types
+
+import numpy as np
+import rich.progress
+from helpers.command_line import BARN, COMMAND, SMALL
+from helpers.processes import environment
+
+import tfcharlm
+from tfcharlm import cli
+from tfcharlm.text import TextSplit
+from tfcharlm.training import run as training_run
+from tfcharlm.training import suggest_config
+
+
+def test_an_interruption_keeps_the_best_model_so_far(barn, tmp_path):
+    command = [
+        *COMMAND,
+        "train",
+        "barn.txt",
+        "--epochs",
+        "200",
+        "--name",
+        "barn",
+        *SMALL,
+    ]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(PYTHONUNBUFFERED="1"),
+    )  # fmt: skip
+    for line in process.stdout:
+        if "validation" in line or "Interrupted" in line:
+            process.send_signal(signal.SIGINT)  # and once more while the model is being saved
+        if "Interrupted" in line:
+            break
+    output, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "")
+    assert "Model: saved_models/barn/1" in output
+    model = tfcharlm.load_model(tmp_path / "saved_models" / "barn")
+    logits, _ = model.step(model.vocabulary.encode("the")[None], model.initial_state(1))
+    assert np.isfinite(logits).all()
+    assert not list((tmp_path / "saved_models" / "barn").glob("*partial*"))
+
+
+def test_a_run_resumes_where_it_was_interrupted(command, barn, monkeypatch, tmp_path, light_exports):
+    """And nowhere else; a run that is finished is not run again."""
+    run = ["train", "barn.txt", *SMALL, "--steps", 12, "--checkpoint-seconds", 1e-6]
+    status, output, _ = command(*run, "--name", "whole", "--resume")
+    assert status == 0 and "There is no checkpoint in saved_models/whole/checkpoints; the run starts" in output
+    print_evaluation, numbers = cli.train._print_evaluation, []
+
+    def interrupt(console, evaluation, number, *others):
+        numbers.append(number)
+        if len(numbers) == 7:
+            raise KeyboardInterrupt
+        print_evaluation(console, evaluation, number, *others)
+
+    monkeypatch.setattr(cli.train, "_print_evaluation", interrupt)
+    status, output, _ = command(*run, "--name", "barn")
+    assert status == 130 and "Saved at step 6; the same command with --resume continues from there." in output
+    for options, message in (
+        ([], "saved at step 6; type --resume"),
+        (["--resume", "--units", 17], "--units was 16 and"),
+    ):
+        status, _, error = command(*run, "--name", "barn", *options)
+        assert status == 2 and message in error and error.count("\n") == 1
+    status, output, _ = command(*run, "--name", "barn", "--resume")
+    assert status == 0 and "saved_models/barn/checkpoints: the run resumes after step 6." in output
+    assert numbers == [*range(1, 8), *range(7, 13)]
+    versions = [tmp_path / "saved_models" / name for name in ("whole/1", "barn/2")]
+    for one, other in zip(*map(light_exports, versions), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert command(*run, "--name", "barn", "--resume")[:2] == (0, "The run is finished. Model: saved_models/barn/2\n")
+    barn.write_text(BARN[::-1])
+    status, _, error = command(*run, "--name", "barn", "--resume")
+    assert status == 2 and "corpus_sha256 was" in error
+
+
+def test_minutes_choose_a_size_and_a_resumed_run_keeps_it(command, barn, monkeypatch, tmp_path, light_exports):
+    """On a machine that is found to be faster when the run resumes, by a clock that advances by 50 ms at every look."""
+    clock = itertools.count(1000.0, 0.05)
+    monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    update, calls = rich.progress.Progress.update, []
+
+    def interrupt(*arguments, **named):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        update(*arguments, **named)
+
+    monkeypatch.setattr(rich.progress.Progress, "update", interrupt)
+    given = ["--layers", 2, "--weight-drop", 0.25, "--level", "word"]
+    command_line = ["train", "barn.txt", "--minutes", 0.1, "--name", "barn", "--checkpoint-seconds", 1e-6, *given]
+    outputs = []
+    for speed, options, expected in [(1e7, [], 130), (5e12, ["--resume"], 0)]:
+        monkeypatch.setattr(training_run, "measured_speed", lambda speed=speed: speed)
+        status, output, _ = command(*command_line, *options)
+        assert status == expected
+        outputs.append(output)
+    assert "the run resumes after step" in outputs[1]
+    split = TextSplit.from_text(BARN, level="word")
+    sizes = {"tokens": len(split.train_ids), "vocabulary_size": len(split.vocabulary), "layers": 2}
+    sizes["characters"] = split.train_characters
+    suggested = suggest_config(6, 1e7, **sizes) | {"weight_drop": 0.25}
+    assert suggested["dropout"] != suggest_config(6, 5e12, **sizes)["dropout"]
+    for output in outputs:
+        assert f"Chosen to suit the time: --units {suggested['units']} " in output
+    training = json.loads((tmp_path / "saved_models/barn/2/assets.extra/training.json").read_text())
+    assert suggested.items() <= training.items() and training["layers"] == 2

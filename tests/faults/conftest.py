@@ -1,0 +1,32 @@
+"""The command line, as far as it reads a text."""
+
+import pytest
+
+from tfcharlm import cli
+from tfcharlm.text import load_corpus
+
+
+class StopError(ValueError):
+    """As far as a test needs it."""
+
+
+@pytest.fixture
+def reads(command, monkeypatch):
+    """Runs `tfcharlm train` or `tune` until the text is read: (text or None, the line of the error)."""
+    read = []
+
+    def read_and_stop(*arguments, **named):
+        read.append(load_corpus(*arguments, **named))
+        raise StopError("read")
+
+    monkeypatch.setattr(cli.train, "load_corpus", read_and_stop)
+    monkeypatch.setattr(cli.tune, "load_corpus", read_and_stop)
+
+    def run(program, *arguments):
+        read.clear()
+        status, output, error = command(program, "--steps", 1, "--name", "model", *arguments)
+        assert (status, output, error.count("\n")) == (2, "", 1)
+        assert error.startswith("tfcharlm: ") and "Traceback" not in error
+        return (read[0] if read else None), error
+
+    return run

@@ -1,0 +1,116 @@
+"""Scores, probabilities of the next token and beams: against NumPy and against enumeration."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.letters import (
+    FEW_LETTERS,
+    PROMPTS,
+    VOCABULARY,
+    check_a_beam_of_full_width_is_an_exhaustive_search,
+    check_scores_are_those_of_the_reference,
+)
+
+import tfcharlm
+from tfcharlm.text import Vocabulary
+
+
+def test_scores_are_those_of_the_reference(rng, model, signatures):
+    check_scores_are_those_of_the_reference(rng, model, signatures["score"])
+
+
+def test_the_probabilities_of_all_strings_add_up_to_one(few_letters):
+    strings = ["".join(letters) for letters in itertools.product(FEW_LETTERS.tokens, repeat=4)]
+    np.testing.assert_allclose(np.exp(few_letters.score(strings)["log_probability"]).sum(), 1, atol=1e-5)
+    total = np.exp(few_letters.text_graph().score(tf.constant(strings))["log_probability"].numpy()).sum()
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+def test_what_comes_next_is_what_a_longer_text_costs(model):
+    for prompt in PROMPTS:
+        probabilities = model.next_token_probabilities(prompt)
+        assert list(probabilities.values()) == sorted(probabilities.values(), reverse=True)
+        longer = model.score([prompt + token for token in probabilities])["log_probability"]
+        expected = np.exp(longer - model.score(prompt)["log_probability"])
+        np.testing.assert_allclose(list(probabilities.values()), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("level", ["byte", "word"])
+def test_bytes_and_words_are_scored_by_character(level):
+    text = "to bé, or not\n"
+    keras.utils.set_random_seed(4)
+    model = tfcharlm.CharLM(Vocabulary.from_text(text, level), [tfcharlm.RNNCell(3)])
+    result, signature = model.score(text), model.text_graph().score(tf.constant([text]))
+    assert result["tokens"] == len(model.vocabulary.encode(text))
+    np.testing.assert_allclose(result["bits_per_character"], -result["log_probability"] / np.log(2) / len(text))
+    np.testing.assert_allclose(signature["bits_per_character"][0], result["bits_per_character"], rtol=1e-6)
+
+
+def test_without_a_newline_the_first_token_is_given():
+    keras.utils.set_random_seed(4)
+    model = tfcharlm.CharLM(Vocabulary("ab"), [tfcharlm.RNNCell(3)])
+    strings = ["a" + "".join(rest) for rest in itertools.product("ab", repeat=3)]
+    scores, signature = model.score(strings), model.text_graph().score(tf.constant(strings))
+    np.testing.assert_allclose(np.exp(scores["log_probability"]).sum(), 1, rtol=1e-5)
+    np.testing.assert_allclose(signature["log_probability"], scores["log_probability"], rtol=1e-5)
+    assert set(scores["tokens"]) == set(signature["tokens"].numpy()) == {3}
+    assert model.text_graph().score(tf.constant(["", "a"]))["tokens"].numpy().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("prompt", ["", "ab", "b\n"])
+def test_a_beam_of_full_width_is_an_exhaustive_search(few_letters, prompt):
+    check_a_beam_of_full_width_is_an_exhaustive_search(few_letters, prompt)
+
+
+def test_a_beam_of_one_is_greedy(model):
+    ((text, score),) = model.beam_search("ab", max_length=30, beams=1)
+    assert text == model.generate("ab", max_length=30, temperature=0.0)
+    expected = model.score(text)["log_probability"] - model.score("ab")["log_probability"]
+    np.testing.assert_allclose(score, expected, atol=1e-4)
+    (alone,) = model.beam_search("ab", max_length=0)
+    assert alone == ("ab", 0.0)
+
+
+def test_beams_and_scores_name_what_is_wrong(model):
+    with pytest.raises(ValueError, match="beams must be a whole number from 1 up"):
+        model.beam_search("ab", beams=0)
+    with pytest.raises(ValueError, match=r"character 'x' .*position 1"):
+        model.score(["a", "ax"])
+    with pytest.raises(ValueError, match=r"prompt: character 'x'"):
+        model.next_token_probabilities("x")
+
+
+def test_a_large_vocabulary_leaves_fewer_rows():
+    """What is held at once is bounded, whatever the vocabulary."""
+    words = Vocabulary.from_text(" ".join(f"w{i}" for i in range(40_000)) + "\n", "word")
+    model = tfcharlm.CharLM(words, [tfcharlm.RNNCell(2)], embedding_dim=2)
+    texts = tf.constant([b","] * 500)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="texts must be at most 419 per call; received"):
+        model.text_graph().score(texts)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="tokens must be at most 419 per call"):
+        model.text_graph().step(tf.zeros((1, 420), tf.int32), *model.initial_state(1))
+    text = " w7" * 900 + "\n"
+    np.testing.assert_allclose(
+        model.text_graph().score(tf.constant([text]))["log_probability"][0], model.score(text)["log_probability"],
+        rtol=1e-5)  # fmt: skip
+
+
+def test_a_cell_may_learn_its_first_state():
+    """The states before a text are read when it is, not when the graph was made."""
+
+    class Cell(keras.layers.SimpleRNNCell):
+        def build(self, shape):
+            super().build(shape)
+            self.first = self.add_weight(shape=(1, self.units), name="first")
+
+        def get_initial_state(self, batch_size=None):
+            return [tf.repeat(tf.convert_to_tensor(self.first), 1 if batch_size is None else batch_size, axis=0)]
+
+    model = tfcharlm.CharLM(VOCABULARY, [Cell(3)])
+    for value in (0.0, 5.0):
+        model.recurrent[0].cell.first.assign(tf.fill((1, 3), value))
+        expected = model.score("a")["log_probability"]
+        np.testing.assert_allclose(np.log(model.next_token_probabilities("")["a"]), expected, rtol=1e-5)

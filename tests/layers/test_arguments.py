@@ -1,0 +1,121 @@
+"""Arguments, configuration and initial weights of the cells, which are those of Keras's; what is refused."""
+
+import inspect
+import runpy
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from helpers.cells import BATCH, CELLS, INPUT, KERAS_CELLS, NUM_STATES, UNITS, assert_close
+from helpers.processes import environment
+
+import tfcharlm
+from tfcharlm.layers import BaseRecurrentCell
+
+kinds = pytest.mark.parametrize("kind", CELLS)
+
+UNUSUAL = {
+    "activation": "relu",
+    "use_bias": True,
+    "kernel_initializer": "he_normal",
+    "recurrent_initializer": "glorot_normal",
+    "bias_initializer": "ones",
+    "kernel_regularizer": keras.regularizers.L2(0.01),
+    "recurrent_regularizer": keras.regularizers.L1(0.02),
+    "bias_regularizer": keras.regularizers.L1L2(0.03, 0.04),
+    "kernel_constraint": keras.constraints.MaxNorm(0.5),
+    "recurrent_constraint": keras.constraints.NonNeg(),
+    "bias_constraint": keras.constraints.UnitNorm(),
+}
+
+
+@kinds
+def test_arguments_are_those_of_the_keras_cell(rng, kind):
+    arguments = UNUSUAL | (
+        {"recurrent_activation": "hard_sigmoid", "unit_forget_bias": False} if kind == "lstm" else {}
+    )
+    not_yet = {"dropout", "recurrent_dropout", "seed", "implementation"}
+    ours, theirs = CELLS[kind](UNITS, **arguments), KERAS_CELLS[kind](UNITS, **arguments)
+    config = ours.get_config()
+    expected = {k: v for k, v in theirs.get_config().items() if k not in not_yet | {"name"}}
+    assert {k: v for k, v in config.items() if k not in ("name", "cap_input_gate")} == expected
+    again = CELLS[kind].from_config(config)
+    assert again.get_config() == config
+    for cell in (ours, theirs, again):
+        cell.build((None, INPUT))
+    for w_ours, w_theirs, w_again in zip(ours.weights, theirs.weights, again.weights, strict=True):
+        assert w_ours.name == w_theirs.name
+        w_theirs.assign(rng.normal(size=w_theirs.shape))
+        w_ours.assign(w_theirs)
+        w_again.assign(w_theirs)
+        np.testing.assert_array_equal(w_ours.constraint(w_ours.value), w_theirs.constraint(w_theirs.value))
+    np.testing.assert_allclose(sum(again.losses), sum(theirs.losses), rtol=1e-6)
+    x, states = (
+        rng.normal(size=(BATCH, INPUT)),
+        [rng.normal(size=(BATCH, UNITS)) for _ in range(NUM_STATES[kind])],
+    )
+    np.testing.assert_allclose(again(x, states)[0], theirs(x, states)[0], rtol=1e-5, atol=1e-5)
+
+
+@kinds
+def test_arguments_are_in_the_order_of_the_keras_cell(kind):
+    ours, theirs = (list(inspect.signature(cell).parameters) for cell in (CELLS[kind], KERAS_CELLS[kind]))
+    # What Keras does not have is given by name.
+    ours = [name for name in ours if name != "cap_input_gate"]
+    assert ours[-1] == "kwargs"
+    assert ours[:-1] == theirs[: len(ours) - 1] and len(ours) > 7
+
+
+@kinds
+def test_initial_weights_follow_the_initializers(rng, kind):
+    initializers = {
+        "kernel_initializer": keras.initializers.GlorotUniform(seed=3),
+        "recurrent_initializer": keras.initializers.Orthogonal(seed=5),
+    }
+    cells = [cell(UNITS, **initializers) for cell in (CELLS[kind], KERAS_CELLS[kind])]
+    for cell in cells:
+        cell.build((None, INPUT))
+    assert_close(cells[0].get_weights(), cells[1].get_weights(), 0)
+    bare = CELLS[kind](UNITS, use_bias=False)
+    bare.build((None, INPUT))
+    assert len(bare.weights) == 2
+    assert all(np.all(state == 0) and state.shape == (4, UNITS) for state in bare.get_initial_state(batch_size=4))
+
+
+@kinds
+@pytest.mark.parametrize("units", [0, -3, 2.5, "many", True, None])
+def test_units_that_are_no_size_are_refused(kind, units):
+    with pytest.raises(ValueError, match=r"units must be a whole number from 1 up, such as .*Cell\(256\); received"):
+        CELLS[kind](units)
+
+
+def test_a_model_of_our_layers_survives_saving(rng, tmp_path):
+    model = keras.Sequential([keras.Input((None, INPUT)), tfcharlm.RNN([tfcharlm.RNNCell(4), tfcharlm.LSTMCell(6)])])
+    model.save(tmp_path / "model.keras")
+    x = rng.normal(size=(BATCH, 5, INPUT))
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(again.layers[0], tfcharlm.RNN)
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_our_wrapper_takes_the_arguments_of_the_stock_one():
+    assert inspect.signature(tfcharlm.RNN) == inspect.signature(keras.layers.RNN)
+
+
+REFUSED = "The Keras backend must be tensorflow; received 'jax'. Type export KERAS_BACKEND=tensorflow"
+
+
+def test_another_backend_is_refused_at_import(monkeypatch):
+    """Other backends are not installed here: Keras is made to say that it runs on one."""
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(ImportError, match=REFUSED):
+        runpy.run_path(inspect.getfile(BaseRecurrentCell))
+
+
+@pytest.mark.slow
+def test_nothing_of_the_package_is_imported_on_another_backend():
+    program = "import keras; keras.config.backend = lambda: 'jax'; import tfcharlm"
+    result = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert result.returncode == 1 and f"ImportError: {REFUSED}" in result.stderr

@@ -1,0 +1,206 @@
+"""Files and directories are complete or absent, and one process at a time has a directory.
+
+What a kill at any call leaves is tested with checkpoints, in tests/faults.
+"""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.processes import environment
+
+from tfcharlm.atomic_files import (
+    lock,
+    new_directory,
+    partial_path,
+    remove_directory,
+    replace_directory,
+    replace_file,
+    write_file,
+)
+
+
+class Interrupted(BaseException):
+    """What no `except Exception` catches."""
+
+
+def tree(directory):
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
+
+
+def test_a_file_is_new_or_an_error(tmp_path):
+    write_file(tmp_path / "a", b"to be")
+    with pytest.raises(FileExistsError):
+        write_file(tmp_path / "a", b"or not")
+    assert (tmp_path / "a").read_bytes() == b"to be"
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, Interrupted])
+def test_a_file_that_is_not_finished_leaves_the_old_one(tmp_path, old, error):
+    path = tmp_path / "model.weights.h5"
+    if old is not None:
+        path.write_bytes(old)
+
+    def write(partial):
+        assert partial.suffix == ".h5" and partial.parent == tmp_path and partial != path
+        partial.write_bytes(b"ne")
+        raise error
+
+    with pytest.raises(error):
+        replace_file(path, write)
+    assert tree(tmp_path) == ([] if old is None else [path.name])
+    assert old is None or path.read_bytes() == old
+    replace_file(path, lambda partial: partial.write_bytes(b"new"))
+    assert path.read_bytes() == b"new" and tree(tmp_path) == [path.name]
+
+
+def test_a_file_that_nobody_wrote_is_an_error_and_leaves_the_old_one(tmp_path):
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(FileNotFoundError):
+        replace_file(tmp_path / "a", lambda partial: None)
+    assert tree(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_a_directory_of_files_replaces_another(tmp_path):
+    for content in (b"1", b"22"):
+        replace_directory(tmp_path / "run", {"a": content, "b": content[::-1]})
+        assert tree(tmp_path) == ["run", "run/a", "run/b"] and (tmp_path / "run" / "a").read_bytes() == content
+    with pytest.raises(FileNotFoundError):
+        replace_directory(tmp_path / "run", {"c": b"3", "no/such": b"4"})
+    assert tree(tmp_path) == ["run", "run/a", "run/b"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, Interrupted])
+def test_after_an_exception_nothing_is_left_of_a_new_directory(tmp_path, error):
+    """Nor of the parents that were made for it."""
+    with pytest.raises(error), new_directory(tmp_path / "models" / "plays" / "1") as partial:
+        (partial / "part").mkdir()
+        (partial / "part" / "file").write_text("half")
+        raise error
+    assert tree(tmp_path) == []
+
+
+def test_parents_that_others_use_stay(tmp_path):
+    """Those that were there before, and those into which another process has written meanwhile."""
+    (tmp_path / "models").mkdir()
+    with pytest.raises(OSError), new_directory(tmp_path / "models" / "plays" / "sub" / "1"):
+        (tmp_path / "models" / "plays" / "2").mkdir()
+        raise OSError
+    assert tree(tmp_path) == ["models", "models/plays", "models/plays/2"]
+
+
+def test_a_new_directory_appears_at_once(tmp_path):
+    target = tmp_path / "models" / "1"
+    with new_directory(target) as partial:
+        assert partial.parent == target.parent and not target.exists()
+        (partial / "file").write_text("whole")
+    assert tree(tmp_path) == ["models", "models/1", "models/1/file"]
+
+
+def test_a_directory_that_came_meanwhile_is_not_replaced(tmp_path):
+    target = tmp_path / "models" / "1"
+    with pytest.raises(OSError), new_directory(target) as partial:
+        (partial / "file").write_text("mine")
+        target.mkdir()
+        (target / "file").write_text("theirs")
+    assert tree(tmp_path) == ["models", "models/1", "models/1/file"]
+    assert (target / "file").read_text() == "theirs"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_permissions_are_those_of_the_umask(tmp_path, mask):
+    """A server that runs as another user can read a model, unless the umask says otherwise."""
+    before = os.umask(mask)
+    try:
+        with new_directory(tmp_path / "model"):
+            pass
+        write_file(tmp_path / "file", b"")
+        replace_directory(tmp_path / "run", {"a": b""})
+        replace_file(tmp_path / "state", lambda path: path.write_bytes(b""))
+    finally:
+        os.umask(before)
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in tree(tmp_path)}
+    folder, file = 0o777 & ~mask, 0o666 & ~mask
+    assert modes == {"model": folder, "run": folder, "file": file, "state": file, "run/a": file}
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "link", "nothing"])
+def test_whatever_has_the_name_of_a_directory_is_removed(tmp_path, kind):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    path = tmp_path / "run"
+    if kind == "directory":
+        replace_directory(path, {"a": b"1"})
+    elif kind == "file":
+        path.touch()
+    elif kind == "link":
+        path.symlink_to(outside)
+    remove_directory(path)
+    assert tree(tmp_path) == ["outside", "outside/file"]
+
+
+# -- one process at a time
+
+# It has the directory for as long as its input is open.
+HOLDER = """
+import sys
+from tfcharlm.atomic_files import lock, partial_path
+from pathlib import Path
+with lock(sys.argv[1], "a search"):
+    partial_path(Path(sys.argv[1], "state.json")).write_text("half")
+    partial_path(Path(sys.argv[1], "run")).mkdir()
+    print("has it", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_kept_out_and_what_a_killed_one_left_is_removed(tmp_path):
+    directory = tmp_path / "search"
+    command = [sys.executable, "-W", "error", "-c", HOLDER, str(directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as holder:
+        assert holder.stdout.readline() == b"has it\n"
+        with pytest.raises(ValueError) as error, lock(directory, "a search"):
+            pass
+        assert str(error.value) == f"a search is running in {directory}; wait for its end, or stop it first."
+        assert len(tree(directory)) == 3, "its partial files are its own"
+        holder.kill()
+    # Of a killed process the lock is free, and what it was writing is nobody's.
+    (directory / "kept").touch()
+    with lock(directory, "a search"):
+        assert tree(directory) == ["kept", "lock"]
+
+
+def test_a_lock_is_released_after_an_exception_and_may_be_taken_again(tmp_path):
+    directory = tmp_path / "new" / "run"
+    with pytest.raises(KeyError), lock(directory, "a run"):
+        raise KeyError
+    # The same process is kept out as well.
+    with (
+        lock(str(directory), "a run"),
+        pytest.raises(ValueError, match="a run is running in"),
+        lock(directory, "a run"),
+    ):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system cannot open a file without following links")
+def test_a_symbolic_link_in_the_place_of_the_lock_does_not_empty_its_target(tmp_path):
+    directory, target = tmp_path / "run", tmp_path / "precious"
+    directory.mkdir()
+    target.write_text("precious")
+    (directory / "lock").symlink_to(target)
+    with pytest.raises(OSError), lock(directory, "a run"):
+        pass
+    assert target.read_text() == "precious"
+
+
+def test_names_of_partial_files_are_new_each_time():
+    paths = {partial_path(Path("models", "1")) for _ in range(100)}
+    assert len(paths) == 100 and {path.parent for path in paths} == {Path("models")}
+    assert all(path.name.startswith("partial-") and path.name.endswith("-1") for path in paths)

@@ -1,0 +1,222 @@
+"""Oracles lose no trial and run none twice, whoever dies and whatever message is the last one."""
+
+import itertools
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.oracles import CELLS, RATES, Clock, assert_complete, begin, ended, play, values_of
+
+from tfcharlm.tuning import make_oracle
+from tfcharlm.tuning.fault_tolerance import KINDS
+from tfcharlm.tuning.fault_tolerance.leases import claim
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k == "bayesian")) for k in KINDS])
+def test_a_chief_that_is_killed_after_every_message_loses_nothing(tmp_path, kind):
+    directory, trials = tmp_path / "search", 9 if kind == "bayesian" else 11
+    kwargs = {"num_initial_points": 8} if kind == "bayesian" else {}
+    oracle = begin(directory, kind, trials, **kwargs)
+    oracle = play(oracle, between=lambda killed: begin(directory, kind, trials, reload=True, **kwargs))
+    assert_complete(oracle, trials)
+    if kind != "hyperband":  # whose later rounds have the values of earlier ones
+        assert len({tuple(sorted(values.items())) for values in values_of(oracle)}) == trials
+    if kind != "bayesian":  # which begins its search for the best point elsewhere
+        assert values_of(oracle) == values_of(play(begin(tmp_path / "whole", kind, trials)))
+
+
+def test_a_grid_is_the_product_without_what_is_inactive(tmp_path):
+    oracle = play(begin(tmp_path / "search", "grid", trials=None))
+    units = range(2, 7, 2)
+    product = [dict(zip(("cell", "rate", "units"), row)) for row in itertools.product(CELLS, RATES, units)]  # noqa: B905
+    expected = [row for row in product if row["cell"] != "gru"]
+    expected += [row | {"reset": reset} for row in product if row["cell"] == "gru" for reset in range(1, 6)]
+    assert_complete(oracle, len(expected))
+    assert values_of(oracle) == expected
+
+
+def test_random_values_do_not_depend_on_who_asks(tmp_path):
+    one = play(begin(tmp_path / "one"), workers=["tuner0"])
+    five = play(begin(tmp_path / "five"), workers=[f"worker{number}" for number in range(5)])
+    assert values_of(one) == values_of(five)
+
+
+def test_an_exhausted_space_ends_the_search(tmp_path):
+    oracle = make_oracle("random", tmp_path / "search", trials=50)
+    oracle._set_project_dir(str(tmp_path), "search")
+    space = oracle.get_space()
+    space.Choice("rate", RATES)
+    space.Fixed("units", 2)
+    oracle.update_space(space)
+    assert_complete(play(oracle), 3)
+
+
+def test_a_search_of_another_kind_is_named(tmp_path):
+    begin(tmp_path / "search", "grid")
+    with pytest.raises(ValueError, match="is of kind grid, not random"):
+        begin(tmp_path / "search", "random", reload=True)
+
+
+def test_a_silent_worker_loses_its_trial_and_a_living_one_does_not(tmp_path):
+    clock = Clock()
+    oracle = begin(tmp_path / "search", clock=clock)
+    silent, living = oracle.create_trial("worker0"), oracle.create_trial("worker1")
+    for now in clock.ticks(31):
+        oracle.expire()
+        if now % 5 == 0:
+            assert oracle.get_trial(claim(living.trial_id, "worker1")).status == "RUNNING"
+    assert list(oracle.ongoing_trials) == ["worker1"]
+    # The silent one comes back: it hears that the trial is not its own, and its result does not count.
+    assert oracle.get_trial(claim(silent.trial_id, "worker0")).status == "INVALID"
+    oracle.end_trial(ended(silent, "worker0", value=0.1))
+    assert oracle.end_order == []
+    again = oracle.create_trial("worker2")
+    assert (again.trial_id, again.hyperparameters.values) == (silent.trial_id, silent.hyperparameters.values)
+    oracle.end_trial(ended(silent, "worker0", value=0.1))
+    assert oracle.end_order == []
+    oracle.end_trial(ended(again, "worker2", value=0.2))
+    assert oracle.trials[silent.trial_id].score == pytest.approx(0.2)
+
+
+def test_a_chief_that_stood_still_blames_nobody(tmp_path):
+    clock = Clock()
+    oracle = begin(tmp_path / "search", clock=clock)
+    oracle.create_trial("worker0")
+    clock.now += 3600
+    oracle.expire()
+    assert list(oracle.ongoing_trials) == ["worker0"]
+
+
+def test_a_worker_that_was_started_again_gets_its_trial_at_once(tmp_path):
+    oracle = begin(tmp_path / "search")
+    trial = oracle.create_trial("worker0")
+    oracle.trials[trial.trial_id].metrics.update("val_loss", 0.1)
+    again = oracle.create_trial("worker0")
+    assert again.trial_id == trial.trial_id and not again.metrics.exists("val_loss")
+    assert oracle.deaths == {trial.trial_id: 1}
+
+
+def test_a_result_counts_once(tmp_path):
+    directory = tmp_path / "search"
+    oracle = begin(directory)
+    trial = oracle.create_trial("worker0")
+    for value in (0.3, 0.1):
+        oracle.end_trial(ended(trial, "worker0", value=value))
+    oracle = begin(directory, reload=True)
+    oracle.end_trial(ended(trial, "worker0", value=0.1))
+    assert oracle.end_order == [trial.trial_id] and oracle.get_best_trials()[0].score == pytest.approx(0.3)
+
+
+def test_the_last_workers_wait_for_a_trial_that_may_come_back(tmp_path):
+    oracle = begin(tmp_path / "search", trials=1)
+    trial = oracle.create_trial("worker0")
+    assert oracle.create_trial("worker1").status == "IDLE"
+    assert not oracle.is_over()
+    oracle.worker_died("worker0")
+    again = oracle.create_trial("worker1")
+    assert (again.status, again.trial_id) == ("RUNNING", trial.trial_id)
+    oracle.end_trial(ended(again, "worker1"))
+    assert oracle.create_trial("worker1").status == "STOPPED"
+    assert_complete(oracle, 1)
+
+
+def test_a_trial_that_raises_is_tried_once_more(tmp_path):
+    messages = []
+    oracle = begin(tmp_path / "search", trials=2, messages=messages)
+    trial = oracle.create_trial("worker0")
+    oracle.end_trial(ended(trial, "worker0", "INVALID", message="Traceback\nOSError: the disk is away\n"))
+    assert messages == [f"trial {trial.trial_id} raised and is tried once more: OSError: the disk is away"]
+    assert_complete(play(oracle), 2)
+
+
+def test_three_failed_trials_in_a_row_end_the_search(tmp_path):
+    directory = tmp_path / "search"
+    oracle = begin(directory)
+    oracle.end_trial(ended(oracle.create_trial("worker0"), "worker0"))
+    other = oracle.create_trial("worker1")
+    for _ in range(2 * 3):
+        trial = oracle.create_trial("worker0")
+        # The message does not go over the wire, but through a file.
+        Path(directory, f"trial_{trial.trial_id}", "error.txt").write_text("Traceback\nValueError: no corpus")
+        oracle.end_trial(ended(trial, "worker0", "INVALID"))
+    assert oracle.create_trial("worker0").status == "STOPPED"
+    assert oracle.stopped_because == "3 trials in a row failed, the last one with: ValueError: no corpus"
+    assert not oracle.is_over()
+    oracle.end_trial(ended(other, "worker1"))
+    assert oracle.create_trial("worker1").status == "STOPPED"
+    assert oracle.is_over() and not oracle.tuner_ids
+    # Somebody has looked after the cause: the search goes on.
+    assert len(play(begin(directory, reload=True)).end_order) == 7
+
+
+# Keras Tuner takes the minimum of losses that are all NaN.
+@pytest.mark.filterwarnings("ignore:All-NaN axis encountered:RuntimeWarning")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_trials_that_diverge_end_nothing(tmp_path, value):
+    oracle = begin(tmp_path / "search", "hyperband", trials=None, max_epochs=9)
+    for number in itertools.count():
+        trial = oracle.create_trial("worker0")
+        if trial.status == "STOPPED":
+            break
+        oracle.end_trial(ended(trial, "worker0", value=value if number < 4 else None))
+    assert oracle.stopped_because is None
+    statuses = [trial.status for trial in oracle.trials.values()]
+    assert statuses == 4 * ["FAILED"] + (len(statuses) - 4) * ["COMPLETED"]
+    # A bracket with failed trials continues to its last round.
+    assert [oracle.trials[info].hyperparameters["tuner/round"] for info in oracle.start_order].count(2) > 0
+
+
+def test_a_trial_in_which_ten_workers_die_fails(tmp_path):
+    oracle = begin(tmp_path / "search", trials=1)
+    for _ in range(10):
+        assert oracle.create_trial("worker0").status == "RUNNING"
+        oracle.worker_died("worker0")
+    assert [trial.status for trial in oracle.trials.values()] == ["FAILED"]
+    assert "10 workers died" in next(iter(oracle.trials.values())).message
+    assert oracle.create_trial("worker0").status == "STOPPED" and oracle.is_over()
+
+
+def test_an_interruption_is_no_death(tmp_path):
+    oracle = begin(tmp_path / "search", trials=1)
+    for _ in range(20):
+        oracle.create_trial("worker0")
+        oracle.worker_died("worker0", counts=False)
+    assert_complete(play(oracle), 1)
+
+
+def test_when_the_time_is_up_running_trials_continue_and_none_starts(tmp_path):
+    clock, directory = Clock(), tmp_path / "search"
+    oracle = begin(directory, trials=None, clock=clock)
+    oracle.seconds = 60
+    clock.now += 40
+    trial = oracle.create_trial("worker0")
+    # The time before an interruption counts, the time between does not.
+    clock.now += 1000
+    oracle = begin(directory, trials=None, reload=True, clock=clock)
+    oracle.seconds = 60
+    assert oracle.create_trial("worker1").status == "RUNNING"
+    clock.now += 21
+    assert oracle.create_trial("worker2").status == "STOPPED" and not oracle.is_over()
+    oracle.end_trial(ended(trial, "worker0"))
+    oracle.worker_died("worker1")
+    assert oracle.end_order == [trial.trial_id] and oracle.is_over()
+
+
+def test_whatever_raises_ends_the_search_and_locks_nobody_out(tmp_path, monkeypatch):
+    oracle = begin(tmp_path / "search")
+    trial = oracle.create_trial("worker0")
+    monkeypatch.setattr(oracle, "populate_space", lambda trial_id: 1 / 0)
+    thread = threading.Thread(target=oracle.create_trial, args=["worker1"], name="server", daemon=True)
+    thread.start()
+    thread.join()
+    statuses = []
+    thread = threading.Thread(
+        target=lambda: (oracle.end_trial(ended(trial, "worker0")), statuses.append(oracle.create_trial("x").status)),
+        name="another",
+        daemon=True,
+    )
+    thread.start()
+    thread.join(timeout=20)
+    assert statuses == ["STOPPED"] and oracle.is_over()
+    assert oracle.stopped_because == "ZeroDivisionError: division by zero"

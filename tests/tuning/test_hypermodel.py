@@ -1,0 +1,147 @@
+"""CharLMHyperModel: the space, the budget of a trial, and the tuners of Keras Tuner as they are."""
+
+import types
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+from helpers.barnyard import TEXT
+from helpers.trials import SMALL
+
+import tfcharlm
+from tfcharlm.text import stream_dataset
+from tfcharlm.training import TrainingConfig
+from tfcharlm.tuning import SEARCHED, CharLMHyperModel
+from tfcharlm.tuning.hypermodel import VALIDATION_SHAPE
+
+TUNERS = {
+    "random": lambda *given, **named: keras_tuner.RandomSearch(*given, max_trials=3, **named),
+    "hyperband": lambda *given, **named: keras_tuner.Hyperband(*given, max_epochs=3, factor=3, **named),
+    "bayesian": lambda *given, **named: keras_tuner.BayesianOptimization(
+        *given, max_trials=4, num_initial_points=2, **named
+    ),
+    "grid": lambda *given, **named: keras_tuner.GridSearch(*given, **named),
+}
+
+
+# Keras Tuner loads weights into models without an optimizer; and scikit-learn fits a process to very few results.
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer:UserWarning")
+@pytest.mark.filterwarnings("ignore:The optimal value found for dimension:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("tuner", TUNERS)
+def test_the_tuners_of_keras_tuner_as_they_are(tuner, tmp_path):
+    """The model that is said to be the best has the loss that is said to be the lowest."""
+    hypermodel = CharLMHyperModel(TEXT, steps=12, num_evaluations=3, prune=False, **SMALL | {"units": [3, 5, 8]})
+    search = TUNERS[tuner](hypermodel, "val_loss", seed=1, directory=tmp_path)
+    search.search(verbose=0)
+    trials = list(search.oracle.trials.values())
+    assert len(trials) >= 3 and {trial.status for trial in trials} == {"COMPLETED"}, [t.message for t in trials]
+    assert {trial.hyperparameters["units"] for trial in trials} <= {3, 5, 8}
+    (best,) = search.get_best_models()
+    some = stream_dataset(hypermodel.split.validation_ids, **VALIDATION_SHAPE, drop_remainder=False)
+    loss = best.evaluate(some, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(min(trial.score for trial in trials), rel=1e-5)
+
+
+def test_a_trial_is_a_run_of_its_configuration():
+    """And the same losses again."""
+    hypermodel = CharLMHyperModel(TEXT, steps=12, num_evaluations=3, seed=5, **SMALL | {"units": 6})
+    hp = keras_tuner.HyperParameters()
+    config = hypermodel.config(hp)
+    assert config == TrainingConfig(steps=12, seed=5, units=6, **SMALL)
+    history = hypermodel.fit(hp, hypermodel.build(hp)).history
+    again = hypermodel.fit(hp, hypermodel.build(hp)).history
+    assert history["val_loss"] == again["val_loss"] and history["step"] == [4, 8, 12]
+    assert history["learning_rate"][-1] < history["learning_rate"][0]
+
+
+@pytest.mark.slow
+def test_a_part_of_the_budget_is_the_same_share_of_everything():
+    hypermodel = CharLMHyperModel(TEXT, steps=12, num_evaluations=3, seed=5, **SMALL | {"units": 6})
+    hp = keras_tuner.HyperParameters()
+    model = hypermodel.build(hp)
+    first = hypermodel.fit(hp, model, epochs=1)
+    later = hypermodel.fit(hp, model, epochs=3, initial_epoch=1)
+    assert (first.epoch, first.history["step"], later.epoch, later.history["step"]) == ([0], [4], [1, 2], [4, 8])
+    assert later.history["learning_rate"][-1] < first.history["learning_rate"][-1] * 2
+
+
+def test_the_space_holds_the_defaults_and_what_the_user_fixes():
+    hp = keras_tuner.HyperParameters()
+    long = TEXT * 20
+    assert CharLMHyperModel(long, steps=5).config(hp) == TrainingConfig(steps=5)
+    assert {p.name for p in hp.space} == set(SEARCHED)
+    regularized = CharLMHyperModel(long, steps=5, weight_drop=[0.25, 0.5], skip_connections=[True], layers=2)
+    config = regularized.config(hp := keras_tuner.HyperParameters())
+    assert (config.weight_drop, config.skip_connections) == (0.25, True) and "weight_drop" in hp
+    both = CharLMHyperModel(long, steps=5, cap_input_gate=[True, False], cell="lstm")
+    assert both.config(keras_tuner.HyperParameters()).cap_input_gate is False, "a boolean, the default"
+    hp = keras_tuner.HyperParameters()
+    hypermodel = CharLMHyperModel(long, minutes=0.5, level="byte", units=17, learning_rate=[0.5, 0.25], cell=["rnn"])
+    config = hypermodel.config(hp)
+    assert (config.units, config.learning_rate, config.cell, config.level) == (17, 0.5, "rnn", "byte")
+    assert {p.name for p in hp.space if isinstance(p, keras_tuner.engine.hyperparameters.Fixed)} == {"units", "cell"}
+    values = [hp.space[i].random_sample(seed) for i in range(len(hp.space)) for seed in range(3)]
+    assert all(value is not None for value in values)
+    small = CharLMHyperModel(TEXT, steps=5)
+    assert max(small.choices["batch_size"]) * max(small.choices["sequence_length"]) < len(small.split.train_ids)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "line"),
+    [
+        ({"unit": 5}, TypeError, "a choice must be one of cell, units, .*; received unit"),
+        ({"units": [5, 0]}, ValueError, "units must be a whole number from 1 to .* received 0"),
+        ({"units": []}, ValueError, r"units must be a value or a list of values; received \[\]"),
+        ({"cell": "gru"}, ValueError, "cell must be one of lstm, rnn; received 'gru'"),
+        ({"minutes": 1}, ValueError, "give either minutes or steps for a trial, .* received minutes=1, steps=5"),
+        ({"num_evaluations": 0}, ValueError, "num_evaluations must be a whole number from 1 up; received 0"),
+        (
+            {"cap_input_gate": [True, False]},
+            ValueError,
+            r"cap_input_gate needs .*cell=\"lstm\".*; received cell=\['lstm', 'rnn'\]",
+        ),
+        ({"batch_size": 2000}, ValueError, "1,691 tokens to train on, too few for batch_size=2000 with .* give"),
+    ],
+)
+def test_what_cannot_be_searched(wrong, error, line):
+    with pytest.raises(error, match=line):
+        CharLMHyperModel(TEXT, **{"steps": 5} | wrong)
+
+
+def test_a_diverged_trial_is_worse_than_guessing_and_no_failure():
+    hypermodel = CharLMHyperModel(TEXT, steps=6, num_evaluations=2, **SMALL | {"units": 4})
+    hp = keras_tuner.HyperParameters()
+    model = hypermodel.build(hp)
+    model.head.bias.assign(np.full(model.head.bias.shape, np.nan))
+    with pytest.warns(UserWarning, match="weight .*head/bias is not finite"):
+        history = hypermodel.fit(hp, model).history
+    assert history["val_loss"] == [pytest.approx(np.log(len(hypermodel.split.vocabulary)))]
+
+
+# With steps of one second, too, in the slow tests: the same rule, without its special case.
+@pytest.mark.parametrize("seconds_a_step", [pytest.param(1, marks=pytest.mark.slow), 4])
+def test_evaluations_cost_nothing_of_a_budget_of_minutes(monkeypatch, seconds_a_step):
+    """By a clock that only steps and evaluations move. Steps longer than the time between reports stand for several."""
+    clock = types.SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    hypermodel = CharLMHyperModel(TEXT, minutes=0.2, num_evaluations=4, prune=False, **SMALL | {"units": 3})
+    hp = keras_tuner.HyperParameters()
+    model, evaluate = hypermodel.build(hp), tfcharlm.CharLM.evaluate
+
+    class Slow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            clock.now += seconds_a_step
+
+    def slow_evaluate(*arguments, **named):
+        clock.now += 100
+        return evaluate(*arguments, **named)
+
+    monkeypatch.setattr(tfcharlm.CharLM, "evaluate", slow_evaluate)
+    seen = []
+    ends = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    history = hypermodel.fit(hp, model, callbacks=[Slow(), ends]).history
+    expected = {1: [4, 7, 10, 13], 4: [2, 3, 4, 4]}[seconds_a_step]
+    assert seen == [0, 1, 2, 3]
+    assert history["step"] == pytest.approx(expected, abs=1) and history["seconds"][-1] <= 12 + seconds_a_step
