@@ -1,4 +1,4 @@
-r"""From logits to the next id, as pure tensor functions.
+r"""From logits to the next id: temperature, top-k, top-p (`sample`), and the noise, as pure tensor functions.
 
 The noise does not come from a generator with a state. It is a function of (seed, position): `uniform` is the block
 cipher Threefry-2x32 of Salmon et al. (2011), with the seed as the key and the position as the counter. So the noise of
@@ -115,7 +115,8 @@ def truncate_logits(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf
 class Sampling(NamedTuple):
     """How the next token is drawn: numbers in Python, scalar tensors in a graph.
 
-    A new sampling rule needs a field here, its bounds in `BOUNDS`, and its effect in `sample`.
+    A new sampling rule needs a field here, its bounds in `BOUNDS`, their explanation in `MEANINGS`, and its effect in
+    `sample`.
 
     Args:
         temperature: float32. 0 takes the most likely token every time. 1 (default) samples from the distribution of the
