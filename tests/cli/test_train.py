@@ -52,7 +52,7 @@ def test_train_learns_and_leaves_a_model_with_its_curve(trained):
     assert [int(row["tokens"]) for row in rows] == [int(row["step"]) * 4 * 16 for row in rows]
     assert (extra / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     training = json.loads((extra / "training.json").read_text())
-    assert (training["corpus"], training["epochs"], training["units"]) == ("barn.txt", 12, 16)
+    assert (training["corpus"], training["epochs"], training["units"]) == ("barn.txt", 4, 16)
     assert f"{training['val_loss']:.4f} nats" in output.stdout
     assert sorted(path.name for path in directory.parent.iterdir()) == ["1", "checkpoints"]
 
@@ -161,7 +161,7 @@ def test_a_run_that_has_not_saved_yet_keeps_its_directory(command, barn, tmp_pat
 )
 def test_every_kind_of_model_is_trained_and_sampled(command, tmp_path, settings, without_samples):
     (tmp_path / "barn [old].txt").write_text(BARN)
-    status, output, _ = command("train", "barn [old].txt", "--name", "barn", "--epochs", 1, *SMALL, *settings)
+    status, output, _ = command("train", "barn [old].txt", "--name", "barn", "--steps", 2, *SMALL, *settings)
     assert status == 0 and output.startswith("barn [old].txt: ")
     status, output, _ = command("sample", "saved_models/barn", "--prompt", "the old", "--length", 20, "--seed", 1)
     model = tfcharlm.load_model("saved_models/barn")
@@ -180,7 +180,7 @@ def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(
         return export_saved_model(*arguments)
 
     monkeypatch.setattr(cli.train, "export_saved_model", export)
-    status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
+    status, output, _ = command("train", "barn.txt", "--name", "barn", "--steps", 2, *SMALL)
     assert status == 0 and 'type pip install "tfcharlm[plots]"\n' in output
     assert "Model: saved_models/barn/10\n" in output
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -200,7 +200,7 @@ def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(com
         return export(model, directory, records)
 
     monkeypatch.setattr(cli.train, "export_saved_model", fail_once)
-    status, output, _ = command("train", "barn.txt", "--name", "barn", "--epochs", 1, *SMALL)
+    status, output, _ = command("train", "barn.txt", "--name", "barn", "--steps", 2, *SMALL)
     assert status == 1 and "saved_models/barn cannot be written to (No space left on device)." in output
     assert f"Model: {directories[1]}\n" in output and directories[1].parent.name == "barn"
     assert light_exports(directories[1])[0].shape[1] == 64, "the embedding"

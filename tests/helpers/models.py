@@ -21,6 +21,12 @@ def make_model(dtype="float64", **arguments):
     return tfcharlm.CharLM(VOCABULARY, cells, embedding_dim=EMBEDDING, dtype=dtype, **arguments)
 
 
+def compile_model(model, optimizer):
+    """Compiles a model and builds its optimizer: `fit` would do it in its first step, and trace that step twice."""
+    model.compile(optimizer)
+    model.optimizer.build(model.trainable_variables)
+
+
 def make_pair(rng):
     """A model and the reference's parameters with the same numbers."""
     parameters = reference.random_parameters(rng, SIZE, EMBEDDING, LAYERS, scale=0.7)
@@ -49,7 +55,7 @@ def check_fit_is_truncated_backpropagation(rng, model, parameters, chunks=50):
 
     seen = []
     record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: seen.append(float(logs["loss"])))
-    model.compile(keras.optimizers.SGD(0.5, global_clipnorm=0.25))
+    compile_model(model, keras.optimizers.SGD(0.5, global_clipnorm=0.25))
     data = tf.data.Dataset.from_tensor_slices(({"tokens": tokens, "start": start}, targets))
     model.fit(data, verbose=0, callbacks=[record])
     running_means = np.cumsum(losses) / np.arange(1, chunks + 1)
@@ -65,7 +71,7 @@ def check_padding_changes_nothing(rng, model):
     tokens, targets = rng.integers(SIZE, size=(2, BATCH, TIME))
     initial = model.get_weights()
     # One training function for all, and an optimizer that keeps nothing between two fits.
-    model.compile(keras.optimizers.SGD(1.0))
+    compile_model(model, keras.optimizers.SGD(1.0))
     outcomes = []
     for garbage in (0, 7, -5, 10**6):
         x, y = np.where(padding, garbage, tokens), np.where(weights == 0, garbage, targets)

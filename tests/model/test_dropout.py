@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.models import EMBEDDING, LAYERS, SIZE, TIME, VOCABULARY, make_model
+from helpers.models import EMBEDDING, LAYERS, SIZE, TIME, VOCABULARY, compile_model, make_model
 from helpers.reference_layers import flat
 
 import tfcharlm
@@ -114,7 +114,7 @@ def test_dropout_of_keras_cells_is_drawn_again_for_every_batch(rng, monkeypatch,
     """Batches of other sizes and shards of unequal lengths: masks of an earlier one would not fit."""
     monkeypatch.setattr(shards, "shard_count", lambda rows: 2)
     model = tfcharlm.CharLM(VOCABULARY, [cell(4, dropout=0.5, recurrent_dropout=0.5)])
-    model.compile(keras.optimizers.Adam(0.01))
+    compile_model(model, keras.optimizers.Adam(0.01))
     for batch in (3, 5):
         model.fit(stream_dataset(rng.integers(SIZE, size=200), batch, 8), verbose=0)
     tokens = tf.constant(rng.integers(SIZE, size=(3, TIME)))

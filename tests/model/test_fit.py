@@ -12,6 +12,7 @@ from helpers.models import (
     TIME,
     VOCABULARY,
     check_fit_is_truncated_backpropagation,
+    compile_model,
     make_model,
 )
 from helpers.reference_layers import flat
@@ -88,7 +89,7 @@ def test_validation_in_between_does_not_disturb_training(rng, small_graphs):
     for validation in (None, stream_dataset(ids[:90], batch_size=3, sequence_length=4)):
         keras.utils.set_random_seed(1)
         model = tfcharlm.CharLM(VOCABULARY, [tfcharlm.LSTMCell(5)], EMBEDDING)
-        model.compile(keras.optimizers.Adam(0.01))
+        compile_model(model, keras.optimizers.Adam(0.01))
         # Epochs of five batches end in the middle of an epoch of the data set, where a disturbed state would show.
         model.fit(data.repeat(), epochs=4, steps_per_epoch=5, validation_data=validation, verbose=0)
         final.append(model.get_weights())
@@ -99,7 +100,7 @@ def test_validation_in_between_does_not_disturb_training(rng, small_graphs):
 def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_path, small_graphs):
     ids = rng.integers(SIZE, size=200)
     model = make_model("float32")
-    model.compile(keras.optimizers.Adam(0.01))
+    compile_model(model, keras.optimizers.Adam(0.01))
     model.fit(stream_dataset(ids, batch_size=3, sequence_length=8), verbose=0)
     assert len(model.weights) == len(make_model().weights)
     model.fit(stream_dataset(ids, batch_size=5, sequence_length=4), verbose=0)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.models import BATCH, SIZE, TIME, VOCABULARY, make_model
+from helpers.models import BATCH, SIZE, TIME, VOCABULARY, compile_model, make_model
 
 import tfcharlm
 from tfcharlm import reference
@@ -42,7 +42,7 @@ def test_mixed_bfloat16_keeps_loss_and_logits_in_float32(rng, small_graphs):
     exact = make_model("float32")
     exact.set_weights(model.get_weights())
     np.testing.assert_allclose(model(tokens), exact(tokens), atol=0.02)
-    model.compile(keras.optimizers.Adam(0.01))
+    compile_model(model, keras.optimizers.Adam(0.01))
     ids = np.tile(np.arange(SIZE), 40)
     history = model.fit(stream_dataset(ids, 4, 8), epochs=3, verbose=0).history["loss"]
     assert history[-1] < history[0]

@@ -9,15 +9,24 @@ from hypothesis import strategies as st
 import tfcharlm
 from tfcharlm.text import Vocabulary, stream_dataset
 
-
-@settings(max_examples=15, deadline=None)
-@given(
+DOCUMENTS = given(
     sizes=st.lists(st.integers(2, 30), min_size=1, max_size=9),
     rows=st.integers(1, 5),
     length=st.integers(1, 7),
     seed=st.none() | st.integers(0, 2**40),
 )
+
+
+@settings(max_examples=8, deadline=None)
+@DOCUMENTS
 def test_every_document_is_read_once_from_its_start(sizes, rows, length, seed):
+    check_every_document_is_read_once_from_its_start(sizes, rows, length, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@DOCUMENTS
+def test_many_documents_are_read_once_from_their_starts(sizes, rows, length, seed):
     check_every_document_is_read_once_from_its_start(sizes, rows, length, seed)
 
 

@@ -11,14 +11,23 @@ from hypothesis import strategies as st
 import tfcharlm
 from tfcharlm.text import Vocabulary, line_dataset
 
-
-@settings(max_examples=15, deadline=None)
-@given(
+LINES = given(
     lines=st.lists(st.text("abc", max_size=25), min_size=1, max_size=40),
     rows=st.integers(1, 9),
     seed=st.none() | st.integers(0, 2**40),
 )
+
+
+@settings(max_examples=8, deadline=None)
+@LINES
 def test_every_line_is_a_row_with_its_end(lines, rows, seed):
+    check_every_line_is_a_row_with_its_end(lines, rows, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@LINES
+def test_many_lines_are_rows_with_their_ends(lines, rows, seed):
     check_every_line_is_a_row_with_its_end(lines, rows, seed)
 
 

@@ -27,9 +27,7 @@ def _text(length):
     return np.arange(length, dtype=np.int32) + 100
 
 
-@settings(max_examples=15, deadline=None)
-@given(shape=SHAPES, epochs=st.integers(1, 3), seed=st.none() | st.integers(0, 2**40))
-def test_stream_is_a_cut_of_the_text(shape, epochs, seed):
+def check_a_stream_is_a_cut_of_the_text(shape, epochs, seed):
     rows, length, more = shape
     ids = _text(rows * length + 1 + more)
     dataset = stream_dataset(ids, rows, length, seed=seed, epochs=epochs)
@@ -49,6 +47,22 @@ def test_stream_is_a_cut_of_the_text(shape, epochs, seed):
             np.testing.assert_array_equal(targets[window, row].ravel(), stretch[1:])
         assert len(np.unique(tokens[window])) == tokens[window].size
         assert start[window].tolist() == [[step == 0] * rows for step in range(steps)]
+
+
+STREAMS = given(shape=SHAPES, epochs=st.integers(1, 3), seed=st.none() | st.integers(0, 2**40))
+
+
+@settings(max_examples=8, deadline=None)
+@STREAMS
+def test_a_stream_is_a_cut_of_the_text(shape, epochs, seed):
+    check_a_stream_is_a_cut_of_the_text(shape, epochs, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@STREAMS
+def test_many_streams_are_cuts_of_their_texts(shape, epochs, seed):
+    check_a_stream_is_a_cut_of_the_text(shape, epochs, seed)
 
 
 def test_resets_are_drawn_and_change_no_text():
@@ -91,9 +105,7 @@ def test_resets_are_drawn_and_change_no_text():
     assert not np.any(plain & ~reset) and np.mean(reset & ~plain) == pytest.approx(0.2, abs=0.05)
 
 
-@settings(max_examples=15, deadline=None)
-@given(shape=SHAPES, epochs=st.integers(1, 2))
-def test_evaluation_has_every_target_once(shape, epochs):
+def check_an_evaluation_has_every_target_once(shape, epochs):
     rows, length, more = shape
     ids = _text(2 + more)
     dataset = stream_dataset(ids, rows, length, epochs=epochs, drop_remainder=False)
@@ -117,6 +129,22 @@ def test_evaluation_has_every_target_once(shape, epochs):
         assert seen == ids[1:].tolist()
         assert weights[window].sum() == len(ids) - 1
         assert start[window].tolist() == [[step == 0] * rows for step in range(steps)]
+
+
+EVALUATIONS = given(shape=SHAPES, epochs=st.integers(1, 2))
+
+
+@settings(max_examples=8, deadline=None)
+@EVALUATIONS
+def test_an_evaluation_has_every_target_once(shape, epochs):
+    check_an_evaluation_has_every_target_once(shape, epochs)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@EVALUATIONS
+def test_many_evaluations_have_every_target_once(shape, epochs):
+    check_an_evaluation_has_every_target_once(shape, epochs)
 
 
 def test_shapes_and_types_are_static():
