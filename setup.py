@@ -18,7 +18,8 @@ class BuildWithModel(build_py):
     def run(self):
         super().run()
         if not self.editable_mode:
-            shutil.copytree(HERE / MODEL, Path(self.build_lib, "tfcharlm", "pretrained", MODEL.name), dirs_exist_ok=True)
+            target = Path(self.build_lib, "tfcharlm", "pretrained", MODEL.name)
+            shutil.copytree(HERE / MODEL, target, dirs_exist_ok=True)
 
 
 def long_description():

@@ -47,18 +47,18 @@ def short_turns_and_two_shards(monkeypatch):
     """Loops of fused kernels with two steps in a turn, for smaller graphs; compiled, rows in two shards."""
     import tensorflow as tf
 
-    from tfcharlm.kernels import sequence, shards
+    from tfcharlm.kernels import fused_kernel, shards
 
-    monkeypatch.setattr(sequence, "STEPS_PER_TURN", 2)
+    monkeypatch.setattr(fused_kernel, "STEPS_PER_TURN", 2)
     monkeypatch.setattr(shards, "shard_count", lambda rows: 1 if tf.executing_eagerly() else 2)
 
 
 @pytest.fixture
 def small_graphs(monkeypatch):
     """The smallest graphs of fused kernels, for tests of what is around them: a step in a turn, a shard in a batch."""
-    from tfcharlm.kernels import sequence, shards
+    from tfcharlm.kernels import fused_kernel, shards
 
-    monkeypatch.setattr(sequence, "STEPS_PER_TURN", 1)
+    monkeypatch.setattr(fused_kernel, "STEPS_PER_TURN", 1)
     monkeypatch.setattr(shards, "shard_count", lambda rows: 1)
 
 

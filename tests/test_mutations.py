@@ -16,7 +16,7 @@ from tfcharlm import reference
 from tfcharlm.analysis.novelty import _Index
 from tfcharlm.generation import TextGraph, TextStreamer, beams
 from tfcharlm.generation.loop import TokenLoop
-from tfcharlm.kernels import lstm_step, precision, recurrences, rnn_step, sequence, shards
+from tfcharlm.kernels import fused_kernel, lstm_step, precision, recurrences, rnn_step, shards
 from tfcharlm.layers import RNN
 from tfcharlm.model import CharLM
 from tfcharlm.model.carried_state import CarriedState
@@ -44,7 +44,7 @@ def precision_check(rng):
 def fused_check(rng):
     """Two turns of the loop and a single step after them, a mask with holes, states from before."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sequence, "STEPS_PER_TURN", 2)
+        patch.setattr(fused_kernel, "STEPS_PER_TURN", 2)
         fused.check_fused_kernel_loop_and_numpy(fused.CompiledLoops(), "lstm", 3, 5, "holes", False, 5)
 
 
@@ -131,13 +131,13 @@ MUTANTS = {
         recurrences._lstm_forward, "z_if, z_g, z_o =", "z_if, z_o, z_g =", [fused_check],
     ),
     "fused kernel: masked steps have gradients": (
-        sequence.backward, "tf.where(sequence.is_real[t], d_z, tf.zeros_like(d_z))", "d_z", [fused_check],
+        fused_kernel.backward, "tf.where(sequence.is_real[t], d_z, tf.zeros_like(d_z))", "d_z", [fused_check],
     ),
     "fused kernel: masked steps stop the state's gradient": (
-        sequence.backward, "tf.where(sequence.is_real[t], new, old)", "tf.where(sequence.is_real[t], new, 0 * old)",
+        fused_kernel.backward, "tf.where(sequence.is_real[t], new, old)", "tf.where(sequence.is_real[t], new, 0 * old)",
         [fused_check],
     ),
-    "fused kernel: gradient of one turn only": (sequence.backward, "d_matrix +=", "d_matrix =", [fused_check]),
+    "fused kernel: gradient of one turn only": (fused_kernel.backward, "d_matrix +=", "d_matrix =", [fused_check]),
     "shards: a row lost": (shards.map_shards, "rows * k // count for", "rows * k // count - 1 for", [shard_check]),
     "gates swapped in NumPy": (reference_lstm._gates, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [lstm_check]),
     "no forget path back": (reference_lstm._step_backward, "d_c * f\n", "d_c\n", [finite_difference_check]),

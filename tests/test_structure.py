@@ -171,7 +171,7 @@ def test_the_table_catches_what_it_should(place, source):
 @pytest.mark.parametrize(
     ("place", "source"),
     [
-        ("kernels.fused", "from tfcharlm.kernels import sequence"),
+        ("kernels.batch_major", "from tfcharlm.kernels import fused_kernel"),
         ("layers.rnn", "from tfcharlm.kernels import lstm_step"),
         ("text.files", "from tfcharlm.atomic_files import anything"),
         ("__init__", "from tfcharlm import text"),

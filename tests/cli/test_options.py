@@ -9,7 +9,7 @@ from helpers.command_line import parsed
 from tfcharlm import cli
 from tfcharlm.checks import Bounds
 from tfcharlm.cli.errors import FLAGS, WORDS, UserError, one_line_errors
-from tfcharlm.cli.options import as_options
+from tfcharlm.cli.shared import as_options
 from tfcharlm.training import BUDGETS, OPTIONS, SUGGESTED, TUNABLE, TrainingConfig
 from tfcharlm.tuning import SEARCHED
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import tfcharlm
-from tfcharlm.kernels import sequence, shards
+from tfcharlm.kernels import fused_kernel, shards
 
 kinds = pytest.mark.parametrize("kind", CELLS)
 
@@ -21,7 +21,7 @@ def compiled():
     """The fused kernel in two shards, with short turns of its loop: the graphs are smaller, and the turns more."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "shard_count", lambda rows: 2)
-        patch.setattr(sequence, "STEPS_PER_TURN", 3)
+        patch.setattr(fused_kernel, "STEPS_PER_TURN", 3)
         yield CompiledLoops()
 
 
@@ -66,7 +66,7 @@ def test_static_shapes_eager_compiled_and_under_xla_agree(
     rng, monkeypatch, kind, length, steps_per_turn, use_bias, count
 ):
     """Two turns of the loop and a step after them, or one turn alone; compiled, in so many shards."""
-    monkeypatch.setattr(sequence, "STEPS_PER_TURN", steps_per_turn)
+    monkeypatch.setattr(fused_kernel, "STEPS_PER_TURN", steps_per_turn)
     layer, batch = make_layer(kind, use_bias=use_bias), 7
     layer.set_weights([rng.normal(size=w.shape) for w in layer.weights])
     x, d_outputs = (tf.constant(rng.normal(size=(batch, length, size))) for size in (INPUT, UNITS))

@@ -11,7 +11,7 @@ from tfcharlm.analysis import novelty_report
 from tfcharlm.artefact import Inspection, inspect_model
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.cli.errors import one_line_errors
-from tfcharlm.cli.options import errors_option
+from tfcharlm.cli.shared import errors_option
 from tfcharlm.model import load_model
 from tfcharlm.text import UnknownTokenError, load_corpus
 

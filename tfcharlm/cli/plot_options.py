@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tfcharlm.cli.options import errors_option
+from tfcharlm.cli.shared import errors_option
 
 # How many tokens a picture shows by default.
 SHOWN_IN_TEXT, SHOWN_IN_HEAT_MAP = 2000, 120

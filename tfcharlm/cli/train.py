@@ -24,8 +24,8 @@ from tfcharlm.artefact import (
 )
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
-from tfcharlm.cli.options import as_options, check_writable, config_option, config_options, errors_option
 from tfcharlm.cli.run_directory import RunDirectory
+from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
 from tfcharlm.cli.training_records import training_records
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.model import Guard, Replicas

@@ -17,8 +17,8 @@ from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, TRAINING, export_saved_model, next_version
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
-from tfcharlm.cli.options import as_options, check_writable, config_option, errors_option, searched_options
 from tfcharlm.cli.search_settings import check_settings
+from tfcharlm.cli.shared import as_options, check_writable, config_option, errors_option, searched_options
 from tfcharlm.cli.trial_table import TrialTable
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.text import load_corpus

@@ -1,6 +1,6 @@
 """The recurrent mathematics in TensorFlow: pure functions of (weights, input, state). This room does not know Keras."""
 
-from tfcharlm.kernels.fused import run_recurrence
+from tfcharlm.kernels.batch_major import run_recurrence
 from tfcharlm.kernels.precision import MatMul, at_least_float32, at_least_float32_dtype
 from tfcharlm.kernels.recurrences import CAPPED_LSTM, LSTM, RNN, Recurrence
 from tfcharlm.kernels.shards import available_cores, configure_threads, map_shards

@@ -13,7 +13,7 @@ from tfcharlm.layers import RNN
 from tfcharlm.model.arguments import check_options, checked_cells, checked_vocabulary
 from tfcharlm.model.dropout import SequenceDropout
 from tfcharlm.model.network import RecurrentNetwork
-from tfcharlm.model.streaming import StreamModel
+from tfcharlm.model.training_step import StreamModel
 from tfcharlm.text import Vocabulary
 
 

@@ -122,6 +122,10 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
         options["callbacks"] = with_guard(options.get("callbacks"))
         # A callback that saves and resumes runs, such as `Checkpoint`, calls Keras's `fit` itself, perhaps repeatedly.
         driver = next((callback for callback in options["callbacks"] if hasattr(callback, "run_fit")), None)
+        # Otherwise its variables would be made while the first step is traced, which is then traced twice.
+        if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
+            with self.replicas.scope():
+                self.optimizer.build(self.trainable_variables)
         with unless_updated(self):
             if driver is None:
                 return super().fit(**options)

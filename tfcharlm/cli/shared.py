@@ -1,4 +1,6 @@
-"""Options that several commands share. The options of a training configuration are made from its fields."""
+"""Options that several commands share. Those of a training configuration are made from the fields of
+`tfcharlm/training/config.py`: a new one is added there.
+"""
 
 import contextlib
 import os

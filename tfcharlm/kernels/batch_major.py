@@ -1,10 +1,13 @@
-"""Fused kernels as layers call them: batch-major tensors in and out, weights as the cells hold them."""
+"""Fused kernels as layers call them: batch-major tensors in and out, weights as the cells hold them.
+
+The loop and its backward pass are in `fused_kernel.py`, the equations of the cells in `recurrences.py`.
+"""
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfcharlm.kernels import sequence
+from tfcharlm.kernels import fused_kernel
 from tfcharlm.kernels.precision import at_least_float32_dtype
 from tfcharlm.kernels.recurrences import Recurrence
 from tfcharlm.kernels.shards import map_shards
@@ -68,14 +71,14 @@ def run_recurrence(
 
     def run_shard(inputs, states, mask):
         is_real = None if mask is None else tf.transpose(mask)[:, None]
-        shard = sequence.Sequence(recurrence, inputs, is_real, dtype, needs_input_gradient)
+        shard = fused_kernel.Sequence(recurrence, inputs, is_real, dtype, needs_input_gradient)
         states = tuple(
             tf.transpose(
                 tf.ensure_shape(tf.cast(state, at_least_float32_dtype(dtype)), (None, recurrent_kernel.shape[0]))
             )
             for state in states
         )
-        outputs, final_states = sequence.run(shard, matrix, states, save_for_backward)
+        outputs, final_states = fused_kernel.run(shard, matrix, states, save_for_backward)
         return outputs, tuple(map(tf.transpose, final_states))
 
     return map_shards(run_shard, inputs, tuple(states), mask)

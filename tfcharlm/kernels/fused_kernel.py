@@ -1,4 +1,4 @@
-r"""A recurrence over a whole sequence, with the backward pass written by hand.
+r"""The fused kernel: a recurrence over a whole sequence, with the backward pass written by hand.
 
 Each row of the batch is a column here. One matrix A holds everything that a step multiplies:
 
