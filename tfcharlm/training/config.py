@@ -1,7 +1,7 @@
 """The configuration of a run: every option with its default, its bounds, its meaning and what a search tries.
 
-A new option is one field here. The command line, the searches, the checks and the documentation follow from it. An
-option of `CharLM` also needs a line in `artefact/config_schema.py`.
+A new option is one field here, and the code that uses it. The options of the command line, the searches, the checks and
+the help texts follow from the field. An option of `CharLM` also needs a line in `artefact/config_schema.py`.
 """
 
 import dataclasses
