@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
         "train",
         "barn.txt",
         "--epochs",
-        "12",
+        "4",
         "--name",
         "barn",
         *SMALL,

@@ -133,7 +133,7 @@ def test_other_callbacks_continue_as_if_nothing_had_happened(tmp_path, subject, 
     plain, expected = subject.fit(*callbacks, **options), seen()
     steps, epochs = expected[-1]["ended"], expected[-1]["epoch"]
     assert 2 < epochs < 9 and expected[2], "it stops early"
-    # In the middle of an epoch, at its end, and at the end of the run.
+    # At the end of an epoch, in the middle of one, and at the end of the run.
     for interval, place in ((1, 4), (3, 7), (2, steps)):
         directory = tmp_path / f"{interval} {place}"
         callbacks, _ = watchers(directory)

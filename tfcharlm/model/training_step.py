@@ -144,6 +144,16 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
         self.optimizer.build(self.trainable_variables)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Trains on one batch: the whole update, or nothing of it if a number is not finite.
+
+        With several replicas, the steps of `replicated_steps.py` run in its place.
+
+        Args:
+            data: `({"tokens": int (B, T), "start": bool (B,)}, targets int (B, T)[, weights (B, T)])`.
+
+        Returns:
+            The metrics so far, by name.
+        """
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         gradients, result, final_states = self._gradients(data, mean_loss)
