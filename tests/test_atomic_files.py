@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.processes import environment
 
+from tfcharlm import atomic_files
 from tfcharlm.atomic_files import (
     lock,
     new_directory,
@@ -149,9 +150,10 @@ def test_whatever_has_the_name_of_a_directory_is_removed(tmp_path, kind):
 
 # It has the directory for as long as its input is open.
 HOLDER = """
-import sys
-from tfcharlm.atomic_files import lock, partial_path
+import runpy, sys
 from pathlib import Path
+# The module alone: the package takes seconds to import.
+lock, partial_path = map(runpy.run_path(sys.argv[2]).get, ("lock", "partial_path"))
 with lock(sys.argv[1], "a search"):
     partial_path(Path(sys.argv[1], "state.json")).write_text("half")
     partial_path(Path(sys.argv[1], "run")).mkdir()
@@ -162,7 +164,7 @@ with lock(sys.argv[1], "a search"):
 
 def test_a_second_process_is_kept_out_and_what_a_killed_one_left_is_removed(tmp_path):
     directory = tmp_path / "search"
-    command = [sys.executable, "-W", "error", "-c", HOLDER, str(directory)]
+    command = [sys.executable, "-W", "error", "-c", HOLDER, str(directory), atomic_files.__file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as holder:
         assert holder.stdout.readline() == b"has it\n"
         with pytest.raises(ValueError) as error, lock(directory, "a search"):

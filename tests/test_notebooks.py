@@ -40,11 +40,8 @@ def test_what_is_committed_was_executed_in_order(name):
     assert sum("assert" in cell.source for cell in cells) >= 5, "nothing holds the text to its claims"
 
 
-# A minute and more each; most of it is graphs that are made once, of a long run as of a short one.
-SLOW = ("2_lstm", "3_words", "4_names", "5_shakespeare")
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in NAMES])
+@pytest.mark.slow  # up to a minute each: most of it is making graphs, in a short run as in a long one
+@pytest.mark.parametrize("name", NAMES)
 def test_a_short_run_holds_every_assertion(name, monkeypatch):
     monkeypatch.setenv("TFCHARLM_QUICK", "1")
     notebook = read(name)

@@ -24,19 +24,22 @@ def parameters_of(arguments):
     return {name: value for name, value in train.make_context("train", arguments).params.items() if value is not None}
 
 
-@pytest.fixture(scope="module", params=COMMANDS, ids=lambda command: shlex.split(command)[0])
-def committed(request):
-    """(the settings that were typed, the directory)."""
-    given = parameters_of(shlex.split(request.param))
-    return given, MODELS / given["name"] / "1"
+def committed(slow=()):
+    """For a test with `(given, directory)`: the settings that were typed, and the directory of their model."""
+    models = []
+    for command in COMMANDS:
+        given = parameters_of(shlex.split(command))
+        marks = [pytest.mark.slow] * (given["name"] in slow)
+        models.append(pytest.param(given, MODELS / given["name"] / "1", marks=marks, id=given["name"]))
+    return pytest.mark.parametrize(("given", "directory"), models)
 
 
 def test_the_page_names_the_committed_models():
     assert {parameters_of(shlex.split(command))["name"] for command in COMMANDS} == {"shakespeare", "names"}
 
 
-def test_a_committed_model_is_what_its_command_makes(committed):
-    given, directory = committed
+@committed()
+def test_a_committed_model_is_what_its_command_makes(given, directory):
     kept = json.loads((directory / "assets.extra" / "training.json").read_text())
     assert not kept["interrupted"]
     budget = dict.fromkeys(BUDGETS) | {name: given[name] for name in BUDGETS if name in given}
@@ -52,9 +55,9 @@ def test_a_committed_model_is_what_its_command_makes(committed):
     assert not any(re.search(rb"/(home|root|Users|tmp|work)/", path.read_bytes()) for path in files)
 
 
-def test_a_committed_model_writes(committed):
+@committed(slow=["shakespeare"])
+def test_a_committed_model_writes(given, directory):
     """The same with this package and without it."""
-    _, directory = committed
     model = tfcharlm.load_model(directory)
     prompts = ["a", "jo"]
     generate = tf.saved_model.load(str(directory)).signatures["generate"]
@@ -71,8 +74,8 @@ def test_a_committed_model_writes(committed):
 
 
 @pytest.mark.slow
-def test_a_committed_model_has_the_loss_that_its_page_says(committed):
-    given, directory = committed
+@committed()
+def test_a_committed_model_has_the_loss_that_its_page_says(given, directory):
     kept = json.loads((directory / "assets.extra" / "training.json").read_text())
     model = tfcharlm.load_model(directory)
     split = TextSplit.from_text(load_corpus(given["corpus"]), validation_fraction=given["validation_fraction"])

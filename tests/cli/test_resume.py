@@ -49,7 +49,7 @@ def test_an_interruption_keeps_the_best_model_so_far(barn, tmp_path):
 
 def test_a_run_resumes_where_it_was_interrupted(command, barn, monkeypatch, tmp_path, light_exports):
     """And nowhere else; a run that is finished is not run again."""
-    run = ["train", "barn.txt", *SMALL, "--steps", 12, "--checkpoint-seconds", 1e-6]
+    run = ["train", "barn.txt", *SMALL, "--cell", "rnn", "--steps", 12, "--checkpoint-seconds", 1e-6]
     status, output, _ = command(*run, "--name", "whole", "--resume")
     assert status == 0 and "There is no checkpoint in saved_models/whole/checkpoints; the run starts" in output
     print_evaluation, numbers = cli.train._print_evaluation, []
@@ -94,7 +94,7 @@ def test_minutes_choose_a_size_and_a_resumed_run_keeps_it(command, barn, monkeyp
         update(*arguments, **named)
 
     monkeypatch.setattr(rich.progress.Progress, "update", interrupt)
-    given = ["--layers", 2, "--weight-drop", 0.25, "--level", "word"]
+    given = ["--cell", "rnn", "--layers", 2, "--weight-drop", 0.25, "--level", "word"]
     command_line = ["train", "barn.txt", "--minutes", 0.1, "--name", "barn", "--checkpoint-seconds", 1e-6, *given]
     outputs = []
     for speed, options, expected in [(1e7, [], 130), (5e12, ["--resume"], 0)]:
@@ -104,7 +104,7 @@ def test_minutes_choose_a_size_and_a_resumed_run_keeps_it(command, barn, monkeyp
         outputs.append(output)
     assert "the run resumes after step" in outputs[1]
     split = TextSplit.from_text(BARN, level="word")
-    sizes = {"tokens": len(split.train_ids), "vocabulary_size": len(split.vocabulary), "layers": 2}
+    sizes = {"tokens": len(split.train_ids), "vocabulary_size": len(split.vocabulary), "layers": 2, "cell": "rnn"}
     sizes["characters"] = split.train_characters
     suggested = suggest_config(6, 1e7, **sizes) | {"weight_drop": 0.25}
     assert suggested["dropout"] != suggest_config(6, 5e12, **sizes)["dropout"]

@@ -24,24 +24,16 @@ from tfcharlm.atomic_files import lock
 def trained(tmp_path_factory):
     """`saved_models/barn/1` and what training printed, in a process as it is typed."""
     folder = tmp_path_factory.mktemp("trained")
-    (folder / "barn.txt").write_text(BARN)
-    command = [
-        *COMMAND,
-        "train",
-        "barn.txt",
-        "--epochs",
-        "4",
-        "--name",
-        "barn",
-        *SMALL,
-    ]
+    (folder / "barn [old].txt").write_text(BARN)
+    settings = ["--level", "byte", "--cell", "rnn", "--layers", "2"]
+    command = [*COMMAND, "train", "barn [old].txt", "--epochs", "4", "--name", "barn", *SMALL, *settings]
     output = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, env=environment())
     return folder / "saved_models" / "barn" / "1", output
 
 
 def test_train_learns_and_leaves_a_model_with_its_curve(trained):
     directory, output = trained
-    assert output.stderr == ""
+    assert output.stderr == "" and output.stdout.startswith("barn [old].txt: ")
     assert "holds out the last" in output.stdout and "\n    | " in output.stdout
     assert str(directory.relative_to(directory.parents[2])) in output.stdout
     extra = directory / "assets.extra"
@@ -52,7 +44,7 @@ def test_train_learns_and_leaves_a_model_with_its_curve(trained):
     assert [int(row["tokens"]) for row in rows] == [int(row["step"]) * 4 * 16 for row in rows]
     assert (extra / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     training = json.loads((extra / "training.json").read_text())
-    assert (training["corpus"], training["epochs"], training["units"]) == ("barn.txt", 4, 16)
+    assert (training["corpus"], training["epochs"], training["units"]) == ("barn [old].txt", 4, 16)
     assert f"{training['val_loss']:.4f} nats" in output.stdout
     assert sorted(path.name for path in directory.parent.iterdir()) == ["1", "checkpoints"]
 
@@ -155,10 +147,9 @@ def test_a_run_that_has_not_saved_yet_keeps_its_directory(command, barn, tmp_pat
         assert (directory / "lock").exists()
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [["--level", "byte", "--cell", "rnn", "--layers", "2"], pytest.param(["--level", "word"], marks=pytest.mark.slow)],
-)
+# Training, exporting and sampling have quick tests of their own.
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [["--level", "byte", "--cell", "rnn", "--layers", "2"], ["--level", "word"]])
 def test_every_kind_of_model_is_trained_and_sampled(command, tmp_path, settings, without_samples):
     (tmp_path / "barn [old].txt").write_text(BARN)
     status, output, _ = command("train", "barn [old].txt", "--name", "barn", "--steps", 2, *SMALL, *settings)

@@ -153,8 +153,8 @@ SUBJECTS = {
 }
 
 
-# Averages are also in test_kills.py; sums of gradients are further variables of the optimizer, as a scale is.
-SLOW = {"averages of the weights", "sums of gradients"}
+# Averages are in test_kills.py, too; sums of gradients and a scale are variables of the optimizer like others.
+SLOW = {"averages of the weights", "sums of gradients", "a scaled loss"}
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in SLOW)) for kind in SUBJECTS])
@@ -177,7 +177,7 @@ def test_a_new_process_makes_its_metrics_at_the_first_step(tmp_path):
     """And counts the batches of an epoch as the one that died did."""
 
     def process():
-        return Subject(metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2)])
+        return Subject(tfcharlm.RNNCell(5), metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2)])
 
     def fit(subject, *callbacks, **options):
         return subject.fit(*callbacks, Batches(), epochs=2, validation_data=subject.data.take(3), **options)

@@ -17,12 +17,17 @@ def bytes_of(batch):
     return b"".join(np.asarray(part).tobytes() for part in tf.nest.flatten(batch))
 
 
+@pytest.mark.parametrize("some", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["some", "all"])
 @pytest.mark.parametrize("kind", DATA)
-def test_a_data_set_begins_at_any_batch(kind):
+def test_a_data_set_starts_at_any_batch(kind, some, rng):
+    """At its ends and at some batches between them, or at all; each place is a graph to be made."""
     data = DATA[kind](3)
     whole = list(map(bytes_of, data))
     assert len(whole) == len(data) >= 9 and len(set(whole)) > len(whole) // 2
-    for place in range(len(whole) + 1):
+    places = range(len(whole) + 1)
+    if some:
+        places = [0, *rng.choice(places[1:-1], 2, replace=False), len(whole) - 1, len(whole)]
+    for place in map(int, places):
         rest = data.source.starting_at(place)
         assert len(rest) == len(whole) - place and list(map(bytes_of, rest)) == whole[place:]
 

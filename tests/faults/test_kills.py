@@ -97,7 +97,7 @@ def program():
 
 
 def test_a_few_kills(tmp_path, program, rng):
-    arguments = {"cell": "lstm", "policy": "mixed_bfloat16", "steps": 50}
+    arguments = {"cell": "rnn", "policy": "float32", "steps": 50}
     whole = Run(program, tmp_path / "whole", **arguments).to_the_end()
     killed = Run(program, tmp_path / "killed", **arguments)
     kills = killed.kill_after(rng.uniform(0, 0.3))

@@ -85,7 +85,7 @@ class Subject:
             if round(spent * self.training.config.steps) == dies_after:
                 raise Killed
 
-        with contextlib.suppress(Killed), mock.patch("tfcharlm.training.run.NUM_EVALUATIONS", 5):
+        with contextlib.suppress(Killed), mock.patch("tfcharlm.training.run.NUM_EVALUATIONS", 3):
             return digests_of(self.training, silent(directory, steps), die)
 
 

@@ -13,7 +13,9 @@ from tfcharlm.training import TrainingConfig, TrainingRun, averaged_weights
 
 def test_averages_of_the_weights_are_evaluated_and_kept():
     """The average by hand at every evaluation; and training is the same as without averages."""
-    config = TrainingConfig(steps=9, units=8, batch_size=4, sequence_length=16, ema_momentum=0.75, learning_rate=0.02)
+    config = TrainingConfig(
+        steps=9, cell="rnn", units=8, batch_size=4, sequence_length=16, ema_momentum=0.75, learning_rate=0.02
+    )
     runs = [TrainingRun(SPLIT, dataclasses.replace(config, ema_momentum=momentum)) for momentum in (0.0, 0.75)]
     seen, measured = [], []
 
@@ -45,7 +47,7 @@ def test_evaluations_do_not_mix_training_with_validation():
     """A model that hardly learns has the same training loss throughout, on a text whose end is unlike its start."""
     rng = np.random.default_rng(0)
     text = "".join(rng.choice(list("abcdefghij"), size=9000)) + "z" * 1000
-    config = TrainingConfig(epochs=1, units=8, batch_size=4, sequence_length=16, learning_rate=1e-9)
+    config = TrainingConfig(epochs=1, cell="rnn", units=8, batch_size=4, sequence_length=16, learning_rate=1e-9)
     history = TrainingRun(TextSplit.from_text(text), config).train().history
     assert all(evaluation.loss == pytest.approx(np.log(10), abs=0.2) for evaluation in history)
     assert all(evaluation.val_loss > 4 for evaluation in history)
@@ -53,7 +55,7 @@ def test_evaluations_do_not_mix_training_with_validation():
 
 def test_averages_of_no_update_are_no_weights():
     """Every step is skipped: the weights stay, in `fit` and in evaluations."""
-    config = TrainingConfig(steps=3, units=8, batch_size=4, sequence_length=16, ema_momentum=0.75)
+    config = TrainingConfig(steps=3, cell="rnn", units=8, batch_size=4, sequence_length=16, ema_momentum=0.75)
     run = TrainingRun(SPLIT, config)
     weights = run.model.get_weights()
     weights[0][0] = np.nan
@@ -69,7 +71,7 @@ def test_averages_of_no_update_are_no_weights():
 
 def test_averages_are_kept_of_a_run_that_is_interrupted_before_its_first_evaluation():
     """By hand, from the weights after each of five updates."""
-    config = TrainingConfig(steps=500, units=8, batch_size=4, sequence_length=16, ema_momentum=0.75)
+    config = TrainingConfig(steps=500, cell="rnn", units=8, batch_size=4, sequence_length=16, ema_momentum=0.75)
     run, seen = TrainingRun(SPLIT, config), []
 
     def look(batch, logs):

@@ -16,7 +16,7 @@ def test_the_schedule_is_fitted_to_the_minutes(monkeypatch):
     """By a clock that advances by 50 ms at every look."""
     clock = itertools.count(1000.0, 0.05)
     monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
-    config = TrainingConfig(minutes=0.5, units=8, batch_size=4, sequence_length=16)
+    config = TrainingConfig(minutes=0.5, cell="rnn", units=8, batch_size=4, sequence_length=16)
     history = TrainingRun(SPLIT, config).train().history
     assert [round(evaluation.seconds / 10, 1) for evaluation in history] == [1, 2, 3]
     expected = [learning_rate_at(config.learning_rate, evaluation.seconds / 30) for evaluation in history]
