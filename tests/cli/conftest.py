@@ -59,4 +59,5 @@ def light_exports(monkeypatch, without_samples):
         return directory
 
     monkeypatch.setattr(cli.train, "export_saved_model", export)
+    monkeypatch.setattr(cli.tune, "export_saved_model", export)
     return lambda directory: list(np.load(directory / "weights.npz").values())

@@ -1,12 +1,15 @@
 """`tfcharlm train --resume`: an interrupted run ends as if it had not been interrupted."""
 
+import functools
 import itertools
 import json
+import os
 import signal
 import subprocess
 import types
 
 import numpy as np
+import pytest
 import rich.progress
 from helpers.command_line import BARN, COMMAND, SMALL
 from helpers.processes import environment
@@ -18,7 +21,31 @@ from tfcharlm.training import run as training_run
 from tfcharlm.training import suggest_config
 
 
-def test_an_interruption_keeps_the_best_model_so_far(barn, tmp_path):
+def test_an_interruption_keeps_the_best_model_so_far(command, barn, monkeypatch, tmp_path, without_samples):
+    """By real signals: one after the first evaluation, and one more while the model is being saved."""
+    print_evaluation, export = cli.train._print_evaluation, cli.train.export_saved_model
+
+    def interrupt_then(function, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return function(*arguments)
+
+    monkeypatch.setattr(cli.train, "_print_evaluation", functools.partial(interrupt_then, print_evaluation))
+    monkeypatch.setattr(cli.train, "export_saved_model", functools.partial(interrupt_then, export))
+    status, output, error = command("train", "barn.txt", "--epochs", 200, "--name", "barn", "--cell", "rnn", *SMALL)
+    assert (status, error) == (130, "")
+    assert "Interrupted; saving the best model so far." in output and "Model: saved_models/barn/1\n" in output
+    check_interrupted(tmp_path / "saved_models" / "barn")
+
+
+def check_interrupted(directory):
+    model = tfcharlm.load_model(directory)
+    logits, _ = model.step(model.vocabulary.encode("the")[None], model.initial_state(1))
+    assert np.isfinite(logits).all()
+    assert not list(directory.glob("*partial*"))
+
+
+@pytest.mark.slow
+def test_an_interruption_of_a_process_keeps_the_best_model_so_far(barn, tmp_path):
     command = [
         *COMMAND,
         "train",
@@ -41,10 +68,7 @@ def test_an_interruption_keeps_the_best_model_so_far(barn, tmp_path):
     output, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (130, "")
     assert "Model: saved_models/barn/1" in output
-    model = tfcharlm.load_model(tmp_path / "saved_models" / "barn")
-    logits, _ = model.step(model.vocabulary.encode("the")[None], model.initial_state(1))
-    assert np.isfinite(logits).all()
-    assert not list((tmp_path / "saved_models" / "barn").glob("*partial*"))
+    check_interrupted(tmp_path / "saved_models" / "barn")
 
 
 def test_a_run_resumes_where_it_was_interrupted(command, barn, monkeypatch, tmp_path, light_exports):

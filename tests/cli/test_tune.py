@@ -33,7 +33,7 @@ def tune(command, tmp_path):
     return lambda *arguments: command(*TUNE, *arguments)
 
 
-def test_a_trial_of_minutes_is_trained_again_with_as_many_updates(command, tmp_path):
+def test_a_trial_of_minutes_is_trained_again_with_as_many_updates(command, tmp_path, light_exports):
     (tmp_path / "barn.txt").write_text(TEXT)
     fixed = [argument if argument != "--steps" else "--minutes" for argument in TUNE if argument != "6"]
     fixed.insert(fixed.index("--minutes") + 1, "0.02")

@@ -27,6 +27,8 @@ def test_weight_decay_is_of_matrices_alone():
     for decay in (0.0, 0.5):
         run = TrainingRun(SPLIT, dataclasses.replace(config, weight_decay=decay))
         before = run.model.get_weights()
+        # One step does not need a graph.
+        run.model.compile(run.model.optimizer, run_eagerly=True)
         run.model.fit(run.train_data, steps_per_epoch=1, verbose=0)
         after.append(run.model.get_weights())
     for variable, start, plain, decayed in zip(run.model.variables, before, *after, strict=True):
