@@ -183,6 +183,7 @@ def test_faulty_steps_leave_no_trace(rng):
     check_a_run_with_faults(rng, metrics=["accuracy"])
 
 
+@pytest.mark.slow
 def test_faulty_steps_leave_no_trace_under_a_strategy(rng, small_graphs):
     check_a_run_with_faults(rng, tf.distribute.OneDeviceStrategy("CPU:0"))
 

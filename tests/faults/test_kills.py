@@ -96,6 +96,7 @@ def program():
         process.stdin.close()
 
 
+@pytest.mark.slow
 def test_a_kill_in_a_save(tmp_path, program, rng):
     """Before one of its calls, or in the middle of a write. Every call and random moments are in the slow tests."""
     arguments = {"cell": "rnn", "policy": "float32", "steps": 50}

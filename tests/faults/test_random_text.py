@@ -87,7 +87,7 @@ def random_bytes(draw, count):
     return [DRAWS[name](draw) for name, _ in zip(sorted(DRAWS) * count, range(count), strict=False)]
 
 
-@pytest.fixture(params=[2_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.fixture(params=[500, pytest.param(100_000, marks=pytest.mark.slow)])
 def strings(request, rng):
     return random_bytes(random.Random(int(rng.integers(2**32))), request.param)
 

@@ -53,6 +53,7 @@ def from_saved_model_cli(directory, tmp_path, prompts, seeds, temperature=1.0, t
     return [text.decode() for text in np.load(tmp_path / "text.npy", allow_pickle=True)]
 
 
+@pytest.mark.slow
 def test_saved_model_cli_generates_the_same_text(model, directory, tmp_path):
     prompts, seeds, sampling = PROMPTS * 2, list(range(7, 7 + 2 * len(PROMPTS))), {"temperature": 0.7, "top_k": 4}
     texts = from_saved_model_cli(directory, tmp_path, prompts, seeds, **sampling)
@@ -151,6 +152,7 @@ print(warm, again, count())
 """
 
 
+@pytest.mark.slow
 def test_a_prompt_of_a_new_length_is_not_compiled_again(tmp_path):
     """XLA writes down every module that it compiles: none for a new length, one more for tiles of other rows."""
     output = run_python(WARM, tmp_path, variables={"XLA_FLAGS": f"--xla_dump_to={tmp_path}"})

@@ -39,7 +39,7 @@ def cases(draw, all_graphs):
     return kind, batch, length, mask, backwards, draw(st.integers(0, 2**32 - 1))
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(case=cases(all_graphs=False))
 @example(case=("lstm", 4, 16, "holes", True, 7))
 @example(case=("rnn", 1, 1, "a row of nothing", False, 11))

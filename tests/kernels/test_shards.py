@@ -29,6 +29,7 @@ except RuntimeError as error:
 """
 
 
+@pytest.mark.slow
 def test_threads_are_set_before_the_first_operation_only():
     counts, message = run_python(THREADS).splitlines()
     assert counts == "[1, 1, 2, 3, 3] 1"

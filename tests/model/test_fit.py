@@ -119,6 +119,7 @@ def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_pat
     assert make_model().from_config(config).get_config() == config and options.items() <= config.items()
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_model_that_is_gone(rng, small_graphs):
     """A process that trains one model after another does not keep their graphs, as Keras and TensorFlow would."""
     data = stream_dataset(rng.integers(SIZE, size=200), 3, 8)

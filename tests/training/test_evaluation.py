@@ -11,6 +11,7 @@ from tfcharlm.text import TextSplit
 from tfcharlm.training import TrainingConfig, TrainingRun, averaged_weights
 
 
+@pytest.mark.slow
 def test_averages_of_the_weights_are_evaluated_and_kept():
     """The average by hand at every evaluation; and training is the same as without averages."""
     config = TrainingConfig(

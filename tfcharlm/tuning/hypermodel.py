@@ -67,7 +67,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
     >>> text = "to be or not to be\\n" * 100
     >>> hypermodel = tfcharlm.CharLMHyperModel(text, steps=20, num_evaluations=2, layers=1, units=[4, 8])
     >>> directory = tempfile.mkdtemp()
-    >>> tuner = keras_tuner.RandomSearch(hypermodel, "val_loss", max_trials=2, seed=1, directory=directory)
+    >>> tuner = keras_tuner.RandomSearch(hypermodel, "val_loss", max_trials=1, seed=1, directory=directory)
     >>> tuner.search(verbose=0)
     >>> tuner.get_best_hyperparameters()[0]["layers"]
     1
