@@ -105,6 +105,7 @@ def test_a_run_resumes_where_it_was_interrupted(command, barn, monkeypatch, tmp_
     assert status == 2 and "corpus_sha256 was" in error
 
 
+@pytest.mark.slow
 def test_minutes_choose_a_size_and_a_resumed_run_keeps_it(command, barn, monkeypatch, tmp_path, light_exports):
     """On a machine that is found to be faster when the run resumes, by a clock that advances by 50 ms at every look."""
     clock = itertools.count(1000.0, 0.05)

@@ -33,6 +33,7 @@ def tune(command, tmp_path):
     return lambda *arguments: command(*TUNE, *arguments)
 
 
+@pytest.mark.slow
 def test_a_trial_of_minutes_is_trained_again_with_as_many_updates(command, tmp_path, light_exports):
     (tmp_path / "barn.txt").write_text(TEXT)
     fixed = [argument if argument != "--steps" else "--minutes" for argument in TUNE if argument != "6"]
@@ -139,6 +140,7 @@ def test_a_role_needs_three_variables(missing, tune, tmp_path, monkeypatch):
     assert error.count("\n") == 1 and not (tmp_path / "saved_models").exists()
 
 
+@pytest.mark.slow
 def test_a_search_in_which_all_diverges_has_no_model(tune, tmp_path, monkeypatch, recwarn):
     monkeypatch.setattr("tfcharlm.training.build.log_frequencies", lambda counts: np.full(len(counts), np.nan))
     status, _, error = tune("--trials", "1")

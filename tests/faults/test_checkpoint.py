@@ -174,6 +174,7 @@ class Batches(keras.callbacks.Callback):
         self.model.optimizer.learning_rate.assign(0.01 * (1 + batch) / self.params["steps"])
 
 
+@pytest.mark.slow
 def test_a_new_process_makes_its_metrics_at_the_first_step(tmp_path):
     """And counts the batches of an epoch as the one that died did."""
 
