@@ -65,7 +65,7 @@ def bytes_of(array):
 
 
 class Subject:
-    """A run that begins anew as often as a test wants, traced once."""
+    """A run that can be started again as often as a test needs, traced only once."""
 
     def __init__(self):
         config = TrainingConfig(steps=30, cell="lstm", **SMALL)
@@ -193,7 +193,7 @@ class Run:
         return [(name, int(step[0]) if step else None) for name, *step in lines]
 
     def assert_no_more_than_an_interval_lost(self):
-        """Every process goes on with a step of the last interval, and leaves none out."""
+        """Every process continues at a step of the last interval, and skips none."""
         last = 0
         for (before, _), (name, step) in itertools.pairwise(self.notes()):
             if name == "step":

@@ -99,7 +99,7 @@ def mirrored(kind, directory):
 
 
 def survive(death, directory):
-    """A worker that saves its run and goes on with it; worker 1 dies after so many steps, if not 0."""
+    """A worker that saves its run and resumes it. Worker 1 dies after the given number of steps, unless that is 0."""
     tfcharlm.configure_threads(cores=1)
     strategy = strategy_from_environment()
     model = make_model(strategy, layers=2, dropout=0.3)
