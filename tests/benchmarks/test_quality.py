@@ -205,7 +205,7 @@ def test_what_fails_does_not_end_a_sitting_and_what_is_killed_keeps_the_rest(tmp
 
 
 def recipe():
-    """The figures of a whole run do not come from a run of the ablation."""
+    """The settings of a run with every ingredient: each differs from its value when the ingredient is left out."""
     return dataclasses.asdict(TrainingConfig(minutes=10)) | {
         "units": 480, "dropout": 0.13, "input_dropout": 0.07, "weight_drop": 0.25, "weight_decay": 0.01,
         "state_reset_probability": 0.02, "random_start": True, "unigram_output_bias": True,
