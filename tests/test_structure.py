@@ -41,9 +41,9 @@ MAY_IMPORT = {
     "analysis": ({"checks", "kernels", "layers"}, {"keras", "numpy", "tensorflow"}),
     "artefact": (
         {"atomic_files", "checks", "generation", "layers", "text"},
-        {"google", "keras", "numpy", "onnx", "tensorflow"},
+        {"google", "google_crc32c", "keras", "numpy", "onnx", "tensorflow"},
     ),
-    "model": ({"artefact", "checks", "generation", "kernels", "layers", "text"}, {"keras", "tensorflow"}),
+    "model": ({"artefact", "checks", "generation", "kernels", "layers", "text"}, {"keras", "numpy", "tensorflow"}),
     "training": (
         {"checkpoint", "checks", "kernels", "layers", "model", "text"},
         {"keras", "numpy", "tensorflow"},

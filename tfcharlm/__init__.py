@@ -4,11 +4,11 @@ from importlib.metadata import version
 
 from tfcharlm import testing, text
 from tfcharlm.analysis import novelty_report
-from tfcharlm.artefact import export_litert, export_onnx, inspect_model
+from tfcharlm.artefact import export_litert, export_onnx
 from tfcharlm.checkpoint import Checkpoint
 from tfcharlm.kernels import configure_threads
 from tfcharlm.layers import RNN, LSTMCell, RNNCell
-from tfcharlm.model import CharLM, Guard, NonFiniteError, load_model
+from tfcharlm.model import CharLM, Guard, NonFiniteError, inspect_model, load_model
 from tfcharlm.tuning import CharLMHyperModel
 
 __version__ = version("tfcharlm")

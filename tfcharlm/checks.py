@@ -91,6 +91,46 @@ def plain_number(value: object) -> int | float | None:
         return None
 
 
+def one_line(text: object, limit: int = 300) -> str:
+    """A message in one line, so that the content of a file or an argument cannot flood a terminal.
+
+    Args:
+        text: a string or an exception.
+        limit: the most characters. Of a longer message the middle is left out. 300 by default, four lines of a
+            terminal.
+
+    Returns:
+        The text with single spaces and without line breaks.
+
+    Example:
+
+    >>> from tfcharlm.checks import one_line
+    >>> one_line("to be,\\n  or not to be", limit=16)
+    'to be, ... to be'
+    """
+    # Only the ends are shown, so only they are looked at.
+    text = str(text)
+    ends = text if len(text) <= 4 * limit else f"{text[: 2 * limit]} {text[-2 * limit :]}"
+    line = " ".join(ends.split())
+    if len(line) <= limit and ends is text:
+        return line
+    end = (limit - 5) // 2
+    return f"{line[: limit - 5 - end].rstrip()} ... {line[-end:].lstrip()}"
+
+
+def about(subject: object, message: object, limit: int = 300) -> str:
+    """`<subject> <message>` in one line, of which a long subject, such as a path, gives way first.
+
+    Example:
+
+    >>> from tfcharlm.checks import about
+    >>> about("saved_models/" + "very/" * 20 + "deep", "is not a model.", limit=40)
+    'saved_mode ... very/deep is not a model.'
+    """
+    message = one_line(message, limit * 3 // 4)
+    return f"{one_line(subject, limit - 1 - len(message))} {message}"
+
+
 POSITIVE_INTEGER = Bounds(low=1, whole=True)
 POSITIVE = Bounds(above=0)
 FRACTION = Bounds(low=0, below=1)

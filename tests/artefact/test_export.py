@@ -12,7 +12,8 @@ from helpers.exported_models import ALL_MODELS, MODELS
 from helpers.graphs import needed_operations
 
 import tfcharlm
-from tfcharlm.artefact import export, inspect_model
+from tfcharlm import inspect_model
+from tfcharlm.artefact import export
 from tfcharlm.artefact.graph_operations import ALLOWED
 
 # Of these, all but the graph is also in test_config_schema.py; the operations of the graph are in the slow test of all.
@@ -40,7 +41,7 @@ def shared_cells():
 
 # Cells of models that `load_model` cannot rebuild, by the reason why.
 UNKNOWN = {
-    r"cells\[0\] must be one of .*keras.layers.GRUCell.*stranger>Cell": lambda: [RegisteredCell(3)],
+    r"cells\[0\] must be one of .*keras.GRUCell.*stranger>Cell": lambda: [RegisteredCell(3)],
     r"cells\[1\].config.cells\[0\] must be one of .*stranger>Cell": lambda: [
         tfcharlm.RNNCell(2), keras.layers.StackedRNNCells([RegisteredCell(3)])],
     r"activation must be one of .*glu": lambda: [tfcharlm.RNNCell(4, activation=keras.activations.glu)],

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import tracemalloc
 
 import pytest
 from helpers.exported_directories import FIELD, GRAPH, changed, seal, sparse
 from helpers.foreign_models import save_foreign_model
 
 import tfcharlm
-from tfcharlm.artefact import inspect_model
+from tfcharlm import inspect_model
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_inspect_says_what_a_model_is(exported, inspect, model):
         f"Vocabulary: {len(model.vocabulary)} tokens, level char, fingerprint {model.vocabulary.fingerprint}",
         "  generate(max_length int32 (), prompts string (None,), seed int64 (None,), temperature float32 (), "
         "top_k int32 (), top_p float32 ()) -> text string (None,)",
-        "Files: every checksum is the one that was exported",
+        "Files: as an export writes them",
     ):
         assert line in output.splitlines()
     assert "all of them needed by a tfcharlm model" in output
@@ -33,21 +34,21 @@ def test_inspect_says_what_a_model_is(exported, inspect, model):
 
 def test_inspect_names_what_is_wrong_and_foreign(directory, inspect, graph):
     graph.meta_graphs[0].graph_def.library.function[3].node_def.add(name="x\x1b[31m", op="WriteFile")
-    (directory / GRAPH).write_bytes(graph.SerializeToString())
+    (directory / GRAPH).write_bytes(graph.SerializeToString(deterministic=True))
     where = graph.meta_graphs[0].graph_def.library.function[3].signature.name
     status, output, _ = inspect(directory)
     assert status == 1 and "'saved_model.pb' has" in output
     assert f"  WriteFile, x\\x1b[31m in function {where}\n" in output
     seal(directory)
     status, output, _ = inspect(directory)
-    assert status == 1 and "every checksum is the one that was exported" in output and "WriteFile, " in output
+    assert status == 1 and "Files: as an export writes them" in output and "WriteFile, " in output
 
 
 def test_inspect_sees_another_graph_beside(directory, inspect):
     (directory / "saved_model.cpb").write_bytes(b"")
     seal(directory)
     status, output, _ = inspect(directory)
-    assert status == 1 and "'saved_model.cpb' is a graph beside saved_model.pb" in output
+    assert status == 1 and "'saved_model.cpb' is not a file of an export" in output
 
 
 def test_inspect_works_with_any_saved_model(tmp_path, inspect):
@@ -79,7 +80,7 @@ SIGNATURES = {
     "a state more": (
         lambda g: signature("step")(g).outputs["state_3"].CopyFrom(signature("step")(g).outputs["state_2"]),
         "signature 'step' must"),
-    "another graph": (lambda g: g.meta_graphs.add().CopyFrom(g.meta_graphs[0]), "one graph with the tag 'serve'"),
+    "another graph": (lambda g: g.meta_graphs.add().meta_info_def.tags.append("gpu"), "one graph with the tag 'serve'"),
     "another tag": (lambda g: g.meta_graphs[0].meta_info_def.tags.append("gpu"), "one graph with the tag 'serve'"),
 }  # fmt: skip
 
@@ -88,7 +89,7 @@ SIGNATURES = {
 def test_other_signatures_than_those_of_an_export_are_differences(directory, graph, case):
     spoil, message = SIGNATURES[case]
     spoil(graph)
-    (directory / GRAPH).write_bytes(graph.SerializeToString())
+    (directory / GRAPH).write_bytes(graph.SerializeToString(deterministic=True))
     seal(directory)
     differences = inspect_model(directory).differences
     assert differences and all(message in difference for difference in differences), differences
@@ -124,3 +125,27 @@ def test_inspect_refuses_in_one_line(tmp_path, inspect, case):
     status, output, error = inspect(tmp_path / "model")
     assert (status, output) == (2, "")
     assert error.startswith("tfcharlm: ") and error.count("\n") == 1 and str(tmp_path) in error
+
+
+def test_a_report_of_a_thousand_things_names_ten(directory, inspect, graph):
+    functions = graph.meta_graphs[0].graph_def.library.function
+    for i in range(1000):
+        functions[i % len(functions)].node_def.add(name=f"{i}" * 1000, op="WriteFile")
+    (directory / GRAPH).write_bytes(graph.SerializeToString(deterministic=True))
+    seal(directory)
+    status, output, _ = inspect(directory)
+    assert status == 1 and output.count("  WriteFile, ") == 10 and "  and 990 more\n" in output
+    assert "; 1,000 disallowed" in output
+    assert max(map(len, output.splitlines())) <= 302
+
+
+def test_a_message_of_many_parts_is_refused_before_they_are_made(directory, proto):
+    """Two bytes make a node of a hundred: 6 MB would be 300 MB of nodes."""
+    (directory / GRAPH).write_bytes(proto.SerializeToString(deterministic=True) + b"\x12\x04\x12\x02\x0a\x00" * 10**6)
+    seal(directory)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="it has more than 190,276 fields"):
+        inspect_model(directory)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50 * 2**20

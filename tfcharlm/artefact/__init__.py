@@ -1,11 +1,11 @@
 """A model becomes a directory or a file. A directory becomes data again, and is never run.
 
-`export_saved_model` writes a directory that TensorFlow runs without this package. `read` and `inspect_model` look at
-such a directory, whoever wrote it. `export_litert` and `export_onnx` write one step of a model for small runtimes.
+`export_saved_model` writes a directory that TensorFlow runs without this package. `read` and `inspect_directory` look
+at such a directory, whoever wrote it. `export_litert` and `export_onnx` write one step of a model for small runtimes.
 """
 
-from tfcharlm.artefact.export import export_saved_model
-from tfcharlm.artefact.inspection import Inspection, inspect_model
+from tfcharlm.artefact.export import export_saved_model, exported_graph
+from tfcharlm.artefact.inspection import Inspection, inspect_directory
 from tfcharlm.artefact.layout import (
     EXTRA,
     LEARNING_CURVE,
@@ -14,6 +14,7 @@ from tfcharlm.artefact.layout import (
     check_no_pattern,
     latest_version,
     next_version,
+    weight_specs,
 )
 from tfcharlm.artefact.litert import export_litert
 from tfcharlm.artefact.onnx_step import export_onnx
@@ -31,8 +32,10 @@ __all__ = [
     "export_litert",
     "export_onnx",
     "export_saved_model",
-    "inspect_model",
+    "exported_graph",
+    "inspect_directory",
     "latest_version",
     "next_version",
     "read",
+    "weight_specs",
 ]

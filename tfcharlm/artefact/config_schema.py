@@ -2,22 +2,36 @@
 
 A configuration is data from a stranger. No part of it reaches `keras.saving.deserialize_keras_object`, which finds
 classes by module path and calls registered ones. A class is taken from the tables below or not at all.
-A parser is a function `(value, where)`. It returns the object that a value describes, or raises a ValueError that
-names `where`, the path of the value.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 
 from tfcharlm import layers
+from tfcharlm.artefact.parsers import (
+    Parser,
+    anything,
+    axes,
+    fields,
+    list_of,
+    listed,
+    number,
+    one_of,
+    optional,
+    parse_name,
+    refuse,
+    shape,
+    whole,
+)
 from tfcharlm.checks import FRACTION, SEED, Bounds
 from tfcharlm.text import Vocabulary
 
 MAX_SIZE, MAX_BYTES = 2**16, 2**24
-Parser = Callable[[Any, str], Any]
+# Real models have one to four cells. Each takes a hundredth of a second to make, and a second to trace.
+MAX_CELLS = 32
 
 
 def parse(config: Any) -> dict[str, Any]:
@@ -36,67 +50,6 @@ def parse(config: Any) -> dict[str, Any]:
     return CONFIG(config, "config")
 
 
-def refuse(where: str, expected: object, value: object) -> NoReturn:
-    raise ValueError(f"{where} must be {expected}; received {value!r:.80}")
-
-
-def number(bounds: Bounds) -> Parser:
-    def parser(value, where):
-        if value not in bounds:
-            refuse(where, bounds, value)
-        return value
-
-    return parser
-
-
-def whole(low: int, high: int) -> Parser:
-    return number(Bounds(low=low, high=high, whole=True))
-
-
-def one_of(*values: Any) -> Parser:
-    def parser(value, where):
-        if type(value) not in map(type, values) or value not in values:
-            refuse(where, "one of " + ", ".join(map(str, values)), value)
-        return value
-
-    return parser
-
-
-def parse_name(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_SIZE or not value.isprintable() or "/" in value:
-        refuse(where, "a name without a slash", value)
-    return value
-
-
-def optional(parser: Parser) -> Parser:
-    return lambda value, where: None if value is None else parser(value, where)
-
-
-def list_of(parser: Parser, most: int) -> Parser:
-    def parse_all(value, where):
-        if not isinstance(value, list) or not 1 <= len(value) <= most:
-            refuse(where, f"a list of 1 to {most:,}", value)
-        return [parser(element, f"{where}[{i}]") for i, element in enumerate(value)]
-
-    return parse_all
-
-
-def fields(parsers: Mapping[str, Parser], required: Collection[str] | None = None) -> Parser:
-    """A parser of a dictionary with no other keys than these. All are required, unless `required` lists some."""
-
-    def parser(value, where):
-        if not isinstance(value, dict):
-            refuse(where, "an object", value)
-        unknown = sorted(value.keys() - parsers.keys())
-        missing = sorted(set(parsers if required is None else required) - value.keys())
-        if unknown or missing:
-            what = f"the unknown key {unknown[0]!r:.60}" if unknown else f"no key {missing[0]!r}"
-            raise ValueError(f"{where} has {what}")
-        return {key: parsers[key](element, f"{where}.{key}") for key, element in value.items()}
-
-    return parser
-
-
 def instance_of(table: Mapping[tuple[str, str], tuple]) -> Parser:
     """A parser of an object that Keras serialized.
 
@@ -110,8 +63,8 @@ def instance_of(table: Mapping[tuple[str, str], tuple]) -> Parser:
         module, name = envelope["module"], envelope["class_name"]
         registered = f"tfcharlm>{name}" if module.startswith("tfcharlm.") else None
         if (module, name) not in table or envelope["registered_name"] != registered:
-            known = ", ".join(f"{module}.{name}" for module, name in table)
-            refuse(where, f"one of {known}", f"{module}.{name}, registered as {envelope['registered_name']}")
+            received = f"{module}.{name}, registered as {envelope['registered_name']}"
+            refuse(where, listed([f"{module.partition('.')[0]}.{name}" for module, name in table]), received)
         build, parsers, *required = table[module, name]
         arguments = fields(parsers, required)(envelope["config"], f"{where}.config")
         try:
@@ -137,13 +90,13 @@ def keras_classes(package: ModuleType, arguments: Mapping[str, Mapping[str, Pars
             for name, parsers in arguments.items()}  # fmt: skip
 
 
-def axes(value: Any, where: str) -> int | list[int]:
-    axis = whole(-4, 4)
-    return list_of(axis, 4)(value, where) if isinstance(value, list) else axis(value, where)
-
-
-def anything(value: Any, where: str) -> Any:
-    return value
+def cells(value: Any, where: str) -> list[keras.layers.Layer]:
+    # Counted before the first one is made.
+    inner = [element["config"].get("cells") for element in value if isinstance(element, dict)
+             and isinstance(element.get("config"), dict)] if isinstance(value, list) else []  # fmt: skip
+    if sum(len(cells) if isinstance(cells, list) else 1 for cells in inner) > MAX_CELLS:
+        refuse(where, f"at most {MAX_CELLS} cells in all", value)
+    return list_of(instance_of(CELLS | STACK), MAX_CELLS)(value, where)
 
 
 def vocabulary(value: Any, where: str) -> Vocabulary:
@@ -163,7 +116,7 @@ def model(value: Any, where: str) -> dict[str, Any]:
 
 
 ENVELOPE = {"module": parse_name, "class_name": parse_name, "registered_name": optional(parse_name), "config": anything,
-            "build_config": anything}  # fmt: skip
+            "build_config": lambda value, where: fields({"input_shape": shape})(value, where)}  # fmt: skip
 BOOLEAN, NUMBER = one_of(True, False), number(Bounds(low=-1e30, high=1e30))
 UNIT_INTERVAL, NOT_NEGATIVE = number(Bounds(low=0, high=1)), number(Bounds(low=0, high=1e30))
 OPTIONAL_SEED = optional(whole(-(2**63), 2**63 - 1))
@@ -228,10 +181,10 @@ CELLS = {
     ),
 }  # fmt: skip
 STACK = {("keras.layers", "StackedRNNCells"): (
-    keras.layers.StackedRNNCells, BASE | {"cells": list_of(instance_of(CELLS), 100)}, "cells",
+    keras.layers.StackedRNNCells, BASE | {"cells": list_of(instance_of(CELLS), MAX_CELLS)}, "cells",
 )}  # fmt: skip
 MODEL = BASE | {
-    "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": list_of(instance_of(CELLS | STACK), 100),
+    "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": cells,
 }  # fmt: skip
 # The options of a model. An export that is older than an option does not have it.
 OPTIONAL = {

@@ -1,19 +1,21 @@
 """A model becomes one directory: a SavedModel that any TensorFlow samples from, and the data to rebuild the model."""
 
-import json
 import os
+import tempfile
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfcharlm.artefact import config_schema, layout
 from tfcharlm.artefact.manifest import write_manifest
 from tfcharlm.artefact.protocol import ExportableModel
-from tfcharlm.artefact.safe_files import parse_json
+from tfcharlm.artefact.strict_json import parse_json, write_json
 from tfcharlm.atomic_files import new_directory
+from tfcharlm.checks import one_line
 
 FORMAT = 1
 
@@ -85,7 +87,31 @@ def export_saved_model(
     return target
 
 
+def exported_graph(model: ExportableModel) -> SavedModel:
+    """The graph that an export of a model has. The values of its weights are not needed.
+
+    Args:
+        model: a `CharLM`.
+
+    Returns:
+        The message that `export_saved_model` would write to `saved_model.pb`.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        tf.saved_model.save(*_saved(model, directory))
+        return SavedModel.FromString(Path(directory, layout.GRAPH).read_bytes())
+
+
 def _write(model, directory, extra_files):
+    tf.saved_model.save(*_saved(model, str(directory)))
+    extra = directory / layout.EXTRA
+    extra.mkdir()
+    for name, content in extra_files.items():
+        (extra / name).write_bytes(content)
+    write_manifest(directory)
+
+
+def _saved(model, directory):
+    """The arguments of `tf.saved_model.save`."""
     graph = model.text_graph()
     artefact = tf.Module()
     # The lookup table. The functions are reached through the signatures only.
@@ -98,12 +124,7 @@ def _write(model, directory, extra_files):
     signatures["serving_default"] = signatures["generate"]
     # The functions for gradients would be half of the graph, and an exported graph is not trained.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(artefact, str(directory), signatures, options)
-    extra = directory / layout.EXTRA
-    extra.mkdir()
-    for name, content in extra_files.items():
-        (extra / name).write_bytes(content)
-    write_manifest(directory)
+    return artefact, directory, signatures, options
 
 
 def _config(model):
@@ -113,7 +134,7 @@ def _config(model):
         "vocabulary_fingerprint": model.vocabulary.fingerprint,
         "model": model.get_config(),
     }
-    return json.dumps(config, indent=1, ensure_ascii=False, sort_keys=True).encode()
+    return write_json(config)
 
 
 def _why_not_loadable(model, config):
@@ -123,7 +144,7 @@ def _why_not_loadable(model, config):
     try:
         parts = config_schema.parse(parse_json(config))["model"]
     except ValueError as error:
-        return " ".join(str(error).split())
+        return one_line(error)
     weights = [(tuple(weight.shape), weight.dtype) for weight in model.weights]
     if weights != list(layout.weights(**parts)):
         return "it has other weights than its configuration, as when the same cell occurs twice"

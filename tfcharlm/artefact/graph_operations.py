@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -124,14 +125,14 @@ class _Paths:
 
     def _is_with_ending(self, tensor):
         inputs = self._inputs(tensor, "StringJoin")
-        if inputs[:1] != self._given or len(inputs) != 2 or self._node(tensor).attr["separator"].s:
+        if inputs[:1] != self._given or len(inputs) != 2 or _attribute(self._node(tensor), "separator").s:
             return False
         endings = self._inputs(inputs[1], "Select")[1:]
         return len(endings) == 2 and all(map(self._is_ending, endings))
 
     def _is_ending(self, tensor):
         node = self._node(tensor)
-        values = node.attr["value"].tensor if node is not None and node.op == "Const" else None
+        values = _attribute(node, "value").tensor if node is not None and node.op == "Const" else None
         return values is not None and len(values.string_val) == 1 and values.string_val[0] in ENDINGS
 
     def _inputs(self, tensor, operation):
@@ -155,7 +156,7 @@ def _saver_functions(meta: MetaGraphDef) -> dict[str, frozenset[str]]:
         calls = [node for node in meta.graph_def.node if node.name == name]
         path = saver.filename_tensor_name.removesuffix(":0")
         if len(calls) == 1 and calls[0].input[:1] == [path] and name not in used:
-            found[calls[0].attr["f"].func.name] = operations
+            found[_attribute(calls[0], "f").func.name] = operations
     references = Counter(_all_references(meta))
     return {name: operations for name, operations in found.items() if references[name] == 1}
 
@@ -188,6 +189,11 @@ def _all_references(meta: MetaGraphDef) -> Iterator[str]:
     for node in meta.object_graph_def.nodes:
         yield from node.function.concrete_functions
         yield node.bare_concrete_function.concrete_function_name
+
+
+def _attribute(node, name):
+    """An attribute of a node. Looking up a missing one would add it to the message."""
+    return node.attr[name] if name in node.attr else AttrValue()
 
 
 def _named_functions(attributes: Mapping) -> Iterator[str]:

@@ -1,39 +1,31 @@
-"""What a SavedModel is, told from its files: nothing is loaded or run."""
+"""What a SavedModel is, told from its files: nothing in them is loaded or run."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tfcharlm.artefact import layout
+from tfcharlm.artefact import layout, tensor_bundle
+from tfcharlm.artefact.graph_comparison import graph_difference
 from tfcharlm.artefact.graph_operations import DisallowedOperation, disallowed_operations
 from tfcharlm.artefact.layout import GRAPH
-from tfcharlm.artefact.manifest import check_manifest
-from tfcharlm.artefact.reading import check_weights, read_config
-from tfcharlm.artefact.safe_files import read_file
+from tfcharlm.artefact.manifest import File, check_manifest
+from tfcharlm.artefact.object_graph import checkpoint_objects
+from tfcharlm.artefact.reading import check_index, read_config
+from tfcharlm.artefact.safe_files import OpenFiles, open_files
+from tfcharlm.artefact.signatures import Signature, read_signatures, signature_differences
+from tfcharlm.artefact.wire_format import is_canonical, parse_message
+from tfcharlm.checks import about, one_line
 from tfcharlm.text import Vocabulary
 
-MAX_GRAPH = 2**29
-
-
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """A signature of a SavedModel.
-
-    Args:
-        name: such as "generate".
-        inputs: `(name, dtype, shape)` of each input, sorted by name. An open dimension is None, and a shape of unknown
-            rank is "unknown".
-        outputs: the same for each output.
-    """
-
-    name: str
-    inputs: tuple[tuple[str, str, tuple[int | None, ...] | str], ...]
-    outputs: tuple[tuple[str, str, tuple[int | None, ...] | str], ...]
+MAX_GRAPH, MAX_FINGERPRINT = 2**28, 2**10
+# Exports have some 70,000 fields with one cell, 36,000 for each more, and 8 for each token.
+FIELDS, FIELDS_OF_CELL, FIELDS_OF_TOKEN = 100_000, 45_000, 12
+# Of a SavedModel that is not an export, which is described all the same.
+FOREIGN_FIELDS = 500_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +39,9 @@ class Inspection:
         signatures: sorted by name; each has a `name`, and `(name, dtype, shape)` of each of its `inputs` and `outputs`.
         operations: number of nodes in all graphs and functions.
         functions: number of functions.
-        differences: one line for everything that is not as it was exported: checksums, files, the configuration, the
-            index of the variables, the signatures. A directory that `load_model` refuses has at least one.
+        differences: one line of at most 300 characters for everything that is not as in an export of this
+            configuration: checksums, files, the configuration, the variables, signatures, the graph. A directory that
+            `load_model` refuses has at least one.
         disallowed: the operations that no export of tfcharlm needs, each with `operation`, `name` and `where`.
     """
 
@@ -63,46 +56,47 @@ class Inspection:
 
     @property
     def is_plain_export(self) -> bool:
-        """Whether this is an unchanged export of tfcharlm without a disallowed operation."""
+        """Whether this is an export of tfcharlm, with the graph that its configuration gives."""
         return not self.differences and not self.disallowed
 
 
-def inspect_model(directory: Path | str) -> Inspection:
-    """Describes a SavedModel without loading it, and finds what an export of tfcharlm would not have.
-
-    Use it before TensorFlow loads a directory from a stranger, whose graph may hold operations that read or write
-    files. All nodes of all graphs and functions, also those that no signature reaches, are compared with a list of the
-    operations that exports of tfcharlm need. With these alone a graph can do no more than compute, though it may take
-    memory and time without end.
+def inspect_directory(directory: Path | str, graph_of: Callable[[dict[str, Any]], SavedModel]) -> Inspection:
+    """Describes a SavedModel without loading it, and compares it with an export of its configuration.
 
     Args:
-        directory: a SavedModel such as `saved_models/<name>/<version>`, or `saved_models/<name>` for its latest
-            version.
+        directory: as for `tfcharlm.inspect_model`.
+        graph_of: makes the graph of an export from the parts of its model. It is called if everything else agrees.
 
     Returns:
-        An `Inspection`. Its `is_plain_export` is True for an unchanged export of tfcharlm; otherwise `differences` and
-        `disallowed` say why not.
+        An `Inspection`.
 
     Raises:
-        ValueError: there is no SavedModel, or its `saved_model.pb` cannot be read or is larger than 512 MiB.
-
-    Example:
-
-    >>> import tempfile
-    >>> import tfcharlm
-    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.RNNCell(5)])
-    >>> inspection = tfcharlm.inspect_model(model.export(tempfile.mkdtemp() + "/abc/1"))
-    >>> inspection.is_plain_export, inspection.vocabulary.level, len(inspection.vocabulary)
-    (True, 'char', 4)
-    >>> inspection.signatures[0].outputs
-    (('text', 'string', (None,)),)
+        ValueError: there is no SavedModel, or its `saved_model.pb` cannot be read.
     """
     directory = layout.latest_version(directory)
-    graph = _read_graph(directory)
-    config, differences = _read_export(directory)
-    signatures = tuple(sorted(_signatures(graph), key=lambda signature: signature.name))
+    try:
+        with open_files(directory) as files:
+            return _inspect(directory, files, graph_of)
+    except (OSError, ValueError) as error:
+        raise ValueError(about(directory, f"cannot be read as a SavedModel: {error}")) from error
+
+
+def _inspect(directory, files, graph_of):
+    config, objects, differences = _read_export(files)
+    if GRAPH not in files:
+        raise ValueError(f"{GRAPH} is not a file")
+    content = files[GRAPH].read(MAX_GRAPH)
+    graph = parse_message(SavedModel, content, _max_fields(config))
+    if config is not None and not is_canonical(graph, content):
+        differences.append(f"{GRAPH} is not as TensorFlow writes it")
+    if not graph.meta_graphs:
+        raise ValueError(f"{GRAPH} has no graph")
+    signatures = read_signatures(graph)
+    disallowed = disallowed_operations(graph)
     if config is not None:
-        differences += _graph_differences(graph, signatures, layout.signatures(**config["model"]))
+        differences += signature_differences(graph, signatures, layout.signatures(**config["model"]))
+    if not differences and not disallowed:
+        differences += _content_differences(graph, objects, graph_of(config["model"]))
     library = [function for meta in graph.meta_graphs for function in meta.graph_def.library.function]
     return Inspection(
         directory=directory,
@@ -112,82 +106,47 @@ def inspect_model(directory: Path | str) -> Inspection:
         operations=sum(len(meta.graph_def.node) for meta in graph.meta_graphs)
         + sum(len(function.node_def) for function in library),
         functions=len(library),
-        differences=tuple(differences),
-        disallowed=tuple(disallowed_operations(graph)),
+        differences=tuple(map(one_line, differences)),
+        disallowed=tuple(disallowed),
     )
 
 
-def _read_graph(directory: Path) -> SavedModel:
-    path = directory / GRAPH
-    try:
-        graph = SavedModel.FromString(read_file(path, MAX_GRAPH))
-    except (DecodeError, OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a SavedModel: {' '.join(str(error).split())}") from error
-    if not graph.meta_graphs:
-        raise ValueError(f"{path} is not a SavedModel: it has no graph.")
-    return graph
-
-
-def _read_export(directory: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """`(configuration or None, differences)`."""
-    config = None
+def _read_export(files: OpenFiles) -> tuple[dict[str, Any] | None, bytes, list[str]]:
+    """`(configuration or None, the objects in the checkpoint, differences)`."""
+    config, objects = None, b""
     differences: list[str] = []
     try:
-        files, differences = check_manifest(directory)
-        # TensorFlow looks for these files as well, and they are not inspected.
-        differences += [f"{name!r} is a graph beside {GRAPH}" for name in sorted(files) if _is_other_graph(name)]
-        config = read_config(directory, files)
-        check_weights(directory, files, config["model"])
+        sums, differences = check_manifest(files)
+        differences += _differences_of_files(files, sums)
+        config = read_config(files, sums)
+        variables = check_index(files, sums, config["model"])
+        objects = tensor_bundle.check_sums(files[layout.DATA].chunks(), variables)
     except (OSError, ValueError) as error:
-        differences.append(" ".join(str(error).split()))
-    return config, differences
+        differences.append(str(error))
+    return config, objects, differences
 
 
-def _is_other_graph(name):
-    return name.startswith("saved_model.") and name != GRAPH
+def _differences_of_files(files: OpenFiles, sums: Mapping[str, File]) -> Iterator[str]:
+    """Files that TensorFlow could read, and that no export has."""
+    for name in sorted(sums):
+        if not layout.is_of_export(name):
+            yield f"{name!r:.200} is not a file of an export"
+    if layout.FINGERPRINT in files:
+        content = files[layout.FINGERPRINT].read(MAX_FINGERPRINT)
+        if not is_canonical(parse_message(FingerprintDef, content, MAX_FINGERPRINT), content):
+            yield f"{layout.FINGERPRINT} is not as TensorFlow writes it"
 
 
-def _graph_differences(
-    graph: SavedModel, signatures: Iterable[Signature], needed: dict[str, tuple[dict[str, str], dict[str, str]]]
-) -> Iterator[str]:
-    if [list(meta.meta_info_def.tags) for meta in graph.meta_graphs] != [["serve"]]:
-        yield f"{GRAPH} must have one graph with the tag 'serve'"
-        return
-    found = {signature.name: signature for signature in signatures}
-    yield from (f"it has no signature {name!r}" for name in sorted(needed.keys() - found.keys()))
-    yield from (f"its signature {name!r} is not one of an export" for name in sorted(found.keys() - needed.keys()))
-    for name in sorted(needed.keys() & found.keys()):
-        expected = tuple(sorted(dtypes.items()) for dtypes in needed[name])
-        received = tuple([tensor[:2] for tensor in tensors] for tensors in (found[name].inputs, found[name].outputs))
-        if received != expected:
-            (inputs, outputs), (received_inputs, received_outputs) = (
-                [", ".join(map(" ".join, side)) for side in sides] for sides in (expected, received)
-            )
-            yield (
-                f"its signature {name!r} must take {inputs} and give {outputs}; "
-                f"it takes {received_inputs or 'nothing'} and gives {received_outputs or 'nothing'}"
-            )
+def _content_differences(graph: SavedModel, objects: bytes, expected: SavedModel) -> Iterator[str]:
+    place = graph_difference(graph, expected)
+    if place:
+        yield f"its graph is not the one that this version of tfcharlm writes for its configuration: {place} differs"
+    elif objects != checkpoint_objects(graph.meta_graphs[0].object_graph_def).SerializeToString(deterministic=True):
+        yield "the variables in its checkpoint are not assigned as in an export"
 
 
-def _signatures(graph: SavedModel) -> Iterator[Signature]:
-    for meta in graph.meta_graphs:
-        for name, signature in meta.signature_def.items():
-            if name != "__saved_model_init_op":
-                yield Signature(name, _tensors(signature.inputs), _tensors(signature.outputs))
-
-
-def _tensors(named):
-    return tuple((name, _dtype(info.dtype), _shape(info.tensor_shape)) for name, info in sorted(named.items()))
-
-
-def _dtype(number):
-    try:
-        return tf.dtypes.as_dtype(number).name
-    except TypeError:
-        return f"type {number}"
-
-
-def _shape(shape):
-    if shape.unknown_rank:
-        return "unknown"
-    return tuple(None if dimension.size < 0 else dimension.size for dimension in shape.dim)
+def _max_fields(config: dict[str, Any] | None) -> int:
+    if config is None:
+        return FOREIGN_FIELDS
+    cells = sum(len(getattr(cell, "cells", [cell])) for cell in config["model"]["cells"])
+    return FIELDS + FIELDS_OF_CELL * cells + FIELDS_OF_TOKEN * len(config["model"]["vocabulary"])

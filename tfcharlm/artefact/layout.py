@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfcharlm.generation import SAMPLING_SPECS
 from tfcharlm.layers import CELLS
 from tfcharlm.text import Vocabulary
 
-GRAPH = "saved_model.pb"
+GRAPH, FINGERPRINT = "saved_model.pb", "fingerprint.pb"
 INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00001"
 # TensorFlow copies this folder and does not read it.
 EXTRA = "assets.extra"
@@ -55,6 +56,17 @@ def weights(
         below, more = width, embedding_dim if skip_connections else 0
     yield (sum(outputs) if skip_connections else below, len(vocabulary)), dtype.variable_dtype
     yield (len(vocabulary),), dtype.variable_dtype
+
+
+def is_of_export(name: str) -> bool:
+    """Whether an export may have a file of this name. TensorFlow reads none of those in `assets.extra`."""
+    folder, _, file = name.rpartition("/")
+    return name in (GRAPH, FINGERPRINT, INDEX, DATA) or (folder == EXTRA and bool(file))
+
+
+def weight_specs(**parts: Any) -> list[tf.TensorSpec]:
+    """The weights of a model, without their values. The arguments are those of `weights`."""
+    return [tf.TensorSpec(shape, dtype) for shape, dtype in weights(**parts)]
 
 
 def signatures(

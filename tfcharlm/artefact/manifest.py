@@ -1,15 +1,15 @@
 """The checksums of an export: a missing or added file, and every changed bit, is noticed."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from tfcharlm.artefact.layout import MANIFEST
-from tfcharlm.artefact.safe_files import list_files, parse_json, read_file, sha256
+from tfcharlm.artefact.safe_files import OpenFiles, open_files
+from tfcharlm.artefact.strict_json import parse_json, write_json
 
-MAX_MANIFEST = 2**20
+MAX_MANIFEST = 2**16
 
 
 class File(NamedTuple):
@@ -21,43 +21,45 @@ class File(NamedTuple):
 
 def write_manifest(directory: Path | str) -> None:
     """Writes the sizes and SHA-256 sums of all files in `directory` to its `assets.extra/manifest.json`."""
-    Path(directory, MANIFEST).write_bytes(_canonical(_sums(directory)))
+    with open_files(directory) as files:
+        content = _content(_sums(files))
+    Path(directory, MANIFEST).write_bytes(content)
 
 
-def check_manifest(directory: Path | str) -> tuple[dict[str, File], list[str]]:
-    """Compares a directory with its manifest.
+def check_manifest(files: OpenFiles) -> tuple[dict[str, File], list[str]]:
+    """Compares the files of a directory with their manifest.
 
     A manifest shows that nothing was changed by accident or on the way. Whoever can write the directory can also write
     a manifest that agrees with it, so the content of the files must be checked as well.
 
     Args:
-        directory: an export.
+        files: as `open_files` gives them.
 
     Returns:
-        `(files, differences)`: `{name: File(bytes, sha256)}` of all files but the manifest, and one line for each file
-        that the manifest describes differently; an empty list if all files agree.
+        `(sums, differences)`: `{name: File(bytes, sha256)}` of all files but the manifest, and one line for each link
+        and for each file that the manifest describes differently; an empty list if all files agree.
 
     Raises:
-        ValueError: there are links or other irregular files, or the manifest itself is damaged.
+        ValueError: the manifest itself is damaged.
     """
-    sizes = list_files(directory)
-    if MANIFEST not in sizes:
-        return {}, [f"it has no {MANIFEST}, so it is not a tfcharlm model, or from a version before 0.1"]
-    stored = read_file(Path(directory, MANIFEST), MAX_MANIFEST)
-    files = _sums(directory)
+    if MANIFEST not in files:
+        missing = f"it has no {MANIFEST}, so it is not a tfcharlm model, or from a version before 0.1"
+        return {}, [*files.irregular, missing]
+    stored = files[MANIFEST].read(MAX_MANIFEST)
+    sums = _sums(files)
     # The bytes are compared, not their meaning: so no bit of the manifest itself can change unnoticed.
-    if stored == _canonical(files):
-        return files, []
-    return files, _differences(files, _parse(stored)) or [f"{MANIFEST} is not as an export writes it"]
+    if stored == _content(sums):
+        return sums, list(files.irregular)
+    return sums, files.irregular + (_differences(sums, _parse(stored)) or [f"{MANIFEST} is not as an export writes it"])
 
 
-def read_listed(directory: Path | str, name: str, files: Mapping[str, File], limit: int) -> bytes:
+def read_listed(files: OpenFiles, name: str, sums: Mapping[str, File], limit: int) -> bytes:
     """Reads a file that `check_manifest` has seen.
 
     Args:
-        directory: an export.
-        name: the path of the file in it.
-        files: as `check_manifest` returned them.
+        files: as `open_files` gives them.
+        name: the path of the file in the directory.
+        sums: as `check_manifest` returned them.
         limit: how many bytes are read at most.
 
     Returns:
@@ -66,21 +68,20 @@ def read_listed(directory: Path | str, name: str, files: Mapping[str, File], lim
     Raises:
         ValueError: there is no such file, it is too large, or it has changed since `check_manifest`.
     """
-    if name not in files:
+    if name not in sums:
         raise ValueError(f"it has no {name}")
-    content = read_file(Path(directory, name), limit)
-    if hashlib.sha256(content).hexdigest() != files[name].sha256:
+    content = files[name].read(limit)
+    if hashlib.sha256(content).hexdigest() != sums[name].sha256:
         raise ValueError(f"{name} changed while it was read")
     return content
 
 
-def _sums(directory):
-    names = sorted(list_files(directory).items())
-    return {name: File(size, sha256(Path(directory, name))) for name, size in names if name != MANIFEST}
+def _sums(files):
+    return {name: File(file.size, file.sha256()) for name, file in sorted(files.items()) if name != MANIFEST}
 
 
-def _canonical(files):
-    return json.dumps({name: file._asdict() for name, file in files.items()}, indent=1, sort_keys=True).encode()
+def _content(sums):
+    return write_json({name: file._asdict() for name, file in sums.items()}, ascii_only=True)
 
 
 def _parse(stored):

@@ -8,9 +8,10 @@ import numpy as np
 
 from tfcharlm.artefact import config_schema, layout, tensor_bundle
 from tfcharlm.artefact.manifest import File, check_manifest, read_listed
-from tfcharlm.artefact.safe_files import parse_json
-
-MAX_INDEX = 2**20
+from tfcharlm.artefact.safe_files import OpenFiles, open_files
+from tfcharlm.artefact.strict_json import parse_json, write_json
+from tfcharlm.artefact.table_file import MAX_TABLE
+from tfcharlm.artefact.tensor_bundle import Variable
 
 
 def read(directory: Path | str) -> tuple[dict[str, Any], list[np.ndarray]]:
@@ -36,22 +37,24 @@ def read(directory: Path | str) -> tuple[dict[str, Any], list[np.ndarray]]:
     >>> parts["embedding_dim"], arrays[0].shape
     (2, (4, 2))
     """
-    files, differences = check_manifest(directory)
-    if differences:
-        raise ValueError(differences[0])
-    parts = read_config(directory, files)["model"]
-    # The weights must be there before memory is allocated for what the configuration asks for.
-    offsets, weights = check_weights(directory, files, parts)
-    data = read_listed(directory, layout.DATA, files, files[layout.DATA].bytes)
-    return parts, tensor_bundle.read_weights(data, offsets, weights)
+    with open_files(directory) as files:
+        sums, differences = check_manifest(files)
+        if differences:
+            raise ValueError(differences[0])
+        parts = read_config(files, sums)["model"]
+        # The weights must be there before memory is allocated for what the configuration asks for.
+        variables = check_index(files, sums, parts)
+        data = read_listed(files, layout.DATA, sums, sums[layout.DATA].bytes)
+    tensor_bundle.check_sums(data, variables)
+    return parts, tensor_bundle.read_weights(data, variables, layout.weights(**parts))
 
 
-def read_config(directory: Path | str, files: Mapping[str, File]) -> dict[str, Any]:
+def read_config(files: OpenFiles, sums: Mapping[str, File]) -> dict[str, Any]:
     """Reads and checks the configuration of an export.
 
     Args:
-        directory: the export.
-        files: its files, as `check_manifest` returned them.
+        files: the files of the export, as `open_files` gives them.
+        sums: their sums, as `check_manifest` returned them.
 
     Returns:
         The configuration, as `config_schema.parse` returns it.
@@ -59,31 +62,31 @@ def read_config(directory: Path | str, files: Mapping[str, File]) -> dict[str, A
     Raises:
         ValueError: it is missing, is not strict JSON, or is not the configuration of an export.
     """
-    content = read_listed(directory, layout.CONFIG, files, config_schema.MAX_BYTES)
-    config = config_schema.parse(parse_json(content))
+    content = read_listed(files, layout.CONFIG, sums, config_schema.MAX_BYTES)
+    value = parse_json(content)
+    if write_json(value) != content:
+        raise ValueError(f"{layout.CONFIG} is not as an export writes it")
+    config = config_schema.parse(value)
     if config["model"]["vocabulary"].fingerprint != config["vocabulary_fingerprint"]:
         raise ValueError("its vocabulary does not have the fingerprint that was exported with it")
     return config
 
 
-def check_weights(
-    directory: Path | str, files: Mapping[str, File], parts: dict[str, Any]
-) -> tuple[list[int], list[tuple[tuple[int, ...], str]]]:
+def check_index(files: OpenFiles, sums: Mapping[str, File], parts: dict[str, Any]) -> dict[str, Variable]:
     """Compares the index of an export's variables with its configuration. No weight is read.
 
     Args:
-        directory: the export.
-        files: its files, as `check_manifest` returned them.
-        parts: the arguments of its model, as in `read_config(directory, files)["model"]`.
+        files: the files of the export, as `open_files` gives them.
+        sums: their sums, as `check_manifest` returned them.
+        parts: the arguments of its model, as in `read_config(files, sums)["model"]`.
 
     Returns:
-        `(offsets, weights)`: the offset of each weight in the data file, and its `(shape, dtype name)`.
+        Where each variable is in the data file, in the order of the file.
 
     Raises:
         ValueError: the variables are not those that the configuration needs.
     """
-    weights = list(layout.weights(**parts))
-    index = read_listed(directory, layout.INDEX, files, MAX_INDEX)
+    index = read_listed(files, layout.INDEX, sums, MAX_TABLE)
     if layout.DATA not in files:
         raise ValueError(f"it has no {layout.DATA}")
-    return tensor_bundle.locate(index, files[layout.DATA].bytes, weights), weights
+    return tensor_bundle.locate(index, sums[layout.DATA].bytes, list(layout.weights(**parts)))

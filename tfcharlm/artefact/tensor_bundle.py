@@ -1,31 +1,43 @@
 """The variables of a SavedModel, read in Python: a hostile file makes TensorFlow's own reader end the process.
 
-`variables.index` is a table in the format of LevelDB, without compression. It maps the name of a variable to a
-`BundleEntryProto`: its dtype, its shape, and the position of its bytes in `variables.data-00000-of-00001`.
+`variables.index` is a table. It maps the name of a variable to a `BundleEntryProto`: its dtype, its shape, its checksum
+and the position of its bytes in `variables.data-00000-of-00001`.
 
-Reference: TensorFlow, core/util/tensor_bundle/tensor_bundle.h; LevelDB, doc/table_format.md.
+Reference: TensorFlow, core/util/tensor_bundle/tensor_bundle.h.
 """
 
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
 
-MAX_ENTRIES, MAX_KEY, MAX_OTHER = 10_000, 200, 2**20
-MAGIC = bytes.fromhex("57fb808b247547db")
-FOOTER, TRAILER = 48, 5
+from tfcharlm.artefact import checksums
+from tfcharlm.artefact.table_file import DAMAGED, read_table
+
+# One shard, little-endian, written by version 1 of the format.
+HEADER = bytes.fromhex("08011a020801")
 WEIGHT = "model_weights/{}/.ATTRIBUTES/VARIABLE_VALUE"
-# What `export` saves besides the weights: the seeds of dropout, 16 bytes for each cell, and the names of all variables,
-# 100 bytes each. They are not used, but they are in the same file.
-OTHER = re.compile(r"other_variables/\d{1,6}/\.ATTRIBUTES/VARIABLE_VALUE|_CHECKPOINTABLE_OBJECT_GRAPH")
+# The seed of a cell's dropout, two integers; and what TensorFlow's `restore` matches the variables by, a string.
+SEED = re.compile(r"other_variables/(0|[1-9]\d{0,5})/\.ATTRIBUTES/VARIABLE_VALUE")
+OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+MAX_OBJECT_GRAPH, MAX_PIECE = 2**20, 2**20
 
 
-def locate(index: bytes, data_size: int, expected: Sequence[tuple[tuple[int, ...], str]]) -> list[int]:
-    """Finds the weights in the data file, if the index lists them, and besides them at most 1 MiB that an export has.
+class Variable(NamedTuple):
+    """Where a variable is in the data file, and the masked CRC-32C of its bytes."""
+
+    offset: int
+    size: int
+    checksum: int
+
+
+def locate(index: bytes, data_size: int, expected: Sequence[tuple[tuple[int, ...], str]]) -> dict[str, Variable]:
+    """Finds the variables in the data file, if they are those of an export, in the order in which it writes them.
 
     Args:
         index: the bytes of `variables.index`.
@@ -33,115 +45,133 @@ def locate(index: bytes, data_size: int, expected: Sequence[tuple[tuple[int, ...
         expected: a list of `(shape, dtype name)`, in the order of the weights.
 
     Returns:
-        The offset of each weight in the data file.
+        `{name: Variable}` in the order of the file: the weights, seeds, and the object graph.
 
     Raises:
-        ValueError: the table is damaged, or a name, dtype, shape, size or position is not the expected one.
+        ValueError: the table is not as TensorFlow writes it, or a name, dtype, shape, size or position is not the
+            expected one.
     """
     entries = _read_entries(index)
-    _check_tiling(entries, data_size)
-    names = [WEIGHT.format(i) for i in range(len(expected))]
-    others = entries.keys() - set(names)
-    for name in others:
-        if not OTHER.fullmatch(name):
-            raise ValueError(f"its variables have {name!r}, which no model has")
-    for name, (shape, dtype) in zip(names, expected, strict=True):
-        entry = entries.get(name)
-        if entry is None:
-            raise ValueError(f"its variables have no {name!r}")
-        found = tuple(dimension.size for dimension in entry.shape.dim)
-        if entry.dtype != tf.dtypes.as_dtype(dtype).as_datatype_enum or found != tuple(shape):
-            raise ValueError(f"{name!r} must be {dtype} {tuple(shape)}; it has type {entry.dtype} and shape {found}")
-        if entry.size != _bytes(shape, dtype) or entry.shape.unknown_rank:
-            raise ValueError(f"{name!r} must have {_bytes(shape, dtype)} bytes; it has {entry.size}")
-    besides = sum(entries[name].size for name in others)
-    if besides > MAX_OTHER:
-        raise ValueError(f"its variables have {besides:,} bytes besides its weights; at most {MAX_OTHER:,} are read")
-    return [entries[name].offset for name in names]
+    order = {WEIGHT.format(i): (tuple(shape), dtype) for i, (shape, dtype) in enumerate(expected)}
+    order |= dict.fromkeys(sorted(filter(SEED.fullmatch, entries), key=_number), ((2,), "int64"))
+    order[OBJECT_GRAPH] = ((), "string")
+    for name in entries.keys() - order.keys():
+        raise ValueError(f"its variables have {name!r:.100}, which no model has")
+    end = 0
+    for name, (shape, dtype) in order.items():
+        _check_entry(name, entries.get(name), shape, dtype, end)
+        end += entries[name].size
+    if end != data_size:
+        raise ValueError(f"its variables need {end:,} bytes; their file has {data_size:,}")
+    return {name: Variable(entries[name].offset, entries[name].size, entries[name].crc32c) for name in order}
+
+
+def check_sums(data: bytes | Iterable[bytes], variables: Mapping[str, Variable]) -> bytes:
+    """Compares the bytes of all variables with their checksums, as TensorFlow does when it reads them.
+
+    Args:
+        data: the content of the data file, whole or in pieces.
+        variables: as `locate` returned them.
+
+    Returns:
+        The object graph, a serialized `TrackableObjectGraph`.
+
+    Raises:
+        ValueError: a checksum does not agree.
+    """
+    pieces = _pieces([data] if isinstance(data, bytes) else data, [variable.size for variable in variables.values()])
+    object_graph = b""
+    for (name, variable), chunks in zip(variables.items(), pieces, strict=True):
+        if name == OBJECT_GRAPH:
+            object_graph = _read_string(b"".join(chunks), variable.checksum)
+        elif checksums.chunks_crc32c(chunks) != variable.checksum:
+            raise ValueError(f"the checksum of {name!r} does not agree with its bytes")
+    return object_graph
 
 
 def read_weights(
-    data: bytes, offsets: Iterable[int], expected: Iterable[tuple[tuple[int, ...], str]]
+    data: bytes, variables: Mapping[str, Variable], expected: Iterable[tuple[tuple[int, ...], str]]
 ) -> list[np.ndarray]:
-    """Arrays over the bytes of the data file, without a copy, at the offsets that `locate` returned."""
+    """Arrays over the bytes of the data file, without a copy, at the positions that `locate` returned."""
     return [
-        np.frombuffer(data, tf.dtypes.as_dtype(dtype).as_numpy_dtype, math.prod(shape), offset).reshape(shape)
-        for offset, (shape, dtype) in zip(offsets, expected, strict=True)
+        np.frombuffer(
+            data, tf.dtypes.as_dtype(dtype).as_numpy_dtype, math.prod(shape), variables[WEIGHT.format(i)].offset
+        ).reshape(shape)
+        for i, (shape, dtype) in enumerate(expected)
     ]
 
 
-def _bytes(shape, dtype):
-    return math.prod(shape) * tf.dtypes.as_dtype(dtype).size
-
-
-def _check_tiling(entries: Mapping[str, BundleEntryProto], data_size: int) -> None:
-    """The entries must cover the data file without a gap or an overlap, as TensorFlow writes them."""
-    end = 0
-    for entry in sorted(entries.values(), key=lambda entry: (entry.offset, entry.size)):
-        if entry.shard_id or entry.slices or entry.offset != end or entry.size < 0:
-            raise ValueError("its variables are not one after the other in one file")
-        end += entry.size
-    if end != data_size:
-        raise ValueError(f"its variables need {end:,} bytes; their file has {data_size:,}")
-
-
 def _read_entries(index: bytes) -> dict[str, BundleEntryProto]:
+    pairs = read_table(index)
+    if pairs.pop(b"", None) != HEADER:
+        raise ValueError("its variables are not in one little-endian file")
     try:
-        entries = dict(_pairs(index))
-        header = BundleHeaderProto.FromString(entries.pop(b"", b""))
-        if header.num_shards != 1 or header.endianness != BundleHeaderProto.LITTLE:
-            raise ValueError("its variables are not in one little-endian file")
-        return {name.decode("ascii"): BundleEntryProto.FromString(value) for name, value in entries.items()}
-    except (DecodeError, IndexError, UnicodeDecodeError) as error:
-        raise ValueError("the table of its variables is damaged") from error
+        entries = {name.decode("ascii"): BundleEntryProto.FromString(value) for name, value in pairs.items()}
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(DAMAGED) from error
+    for name, entry in entries.items():
+        # In another form, or with unknown fields.
+        entry.DiscardUnknownFields()
+        if entry.SerializeToString() != pairs[name.encode()]:
+            raise ValueError(f"{DAMAGED}: TensorFlow writes {name!r:.100} in another form")
+    return entries
 
 
-def _pairs(index: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs (name, value) of a table, each name once."""
-    if len(index) < FOOTER or not index.endswith(MAGIC):
-        raise ValueError("the table of its variables is damaged")
-    footer = index[-FOOTER:]
-    names: set[bytes] = set()
-    _, position = _handle(footer, 0)
-    for _, handle in _block(index, *_handle(footer, position)[0]):
-        for name, value in _block(index, *_handle(handle, 0)[0]):
-            if name in names or len(names) >= MAX_ENTRIES:
-                raise ValueError(f"its variables have {name!r:.60} twice, or there are more than {MAX_ENTRIES:,}")
-            names.add(name)
-            yield name, value
+def _check_entry(name, entry, shape, dtype, offset):
+    if entry is None:
+        raise ValueError(f"its variables have no {name!r}")
+    found = tuple(dimension.size for dimension in entry.shape.dim)
+    if entry.dtype != tf.dtypes.as_dtype(dtype).as_datatype_enum or found != shape or entry.shape.unknown_rank:
+        raise ValueError(f"{name!r} must be {dtype} {shape}; it has type {entry.dtype} and shape {found!s:.100}")
+    if dtype == "string":
+        fits = 0 <= entry.size <= MAX_OBJECT_GRAPH
+    else:
+        fits = entry.size == math.prod(shape) * tf.dtypes.as_dtype(dtype).size
+    if not fits:
+        raise ValueError(f"{name!r} has {entry.size:,} bytes, which its dtype and shape do not need")
+    if entry.shard_id or entry.slices or entry.offset != offset:
+        raise ValueError("its variables are not one after the other in one file, in the order of an export")
 
 
-def _block(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs (key, value) of a block. A key is stored without the prefix that it shares with the previous key."""
-    end = offset + size
-    if size < 4 or end + TRAILER > len(table) or table[end] != 0:
-        raise ValueError("the table of its variables is damaged or compressed")
-    restarts = int.from_bytes(table[end - 4 : end], "little")
-    end -= 4 + 4 * restarts
-    key, position = b"", offset
-    while position < end:
-        shared, position = _varint(table, position)
-        unshared, position = _varint(table, position)
-        length, position = _varint(table, position)
-        if shared > len(key) or shared + unshared > MAX_KEY or position + unshared + length > end:
-            raise ValueError("the table of its variables is damaged")
-        key = key[:shared] + table[position : position + unshared]
-        position += unshared + length
-        yield key, table[position - length : position]
+def _number(name):
+    return int(SEED.fullmatch(name)[1])
 
 
-def _handle(content, position):
-    offset, position = _varint(content, position)
-    size, position = _varint(content, position)
-    return (offset, size), position
+def _pieces(chunks: Iterable[bytes], sizes: Sequence[int]) -> Iterator[Iterator[bytes]]:
+    """An iterator over pieces for each size, one after the other. Each must be used up before the next one."""
+    views, rest = (memoryview(chunk) for chunk in chunks), memoryview(b"")
+
+    def take(size):
+        nonlocal rest
+        while size:
+            rest = rest or next(views, memoryview(b""))
+            if not rest:
+                raise ValueError("the data of its variables became shorter while it was read")
+            chunk = bytes(rest[: min(size, MAX_PIECE)])
+            rest = rest[len(chunk) :]
+            size -= len(chunk)
+            yield chunk
+
+    for size in sizes:
+        yield take(size)
 
 
-def _varint(content, position):
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = content[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
+def _read_string(content: bytes, checksum: int) -> bytes:
+    """A tensor with one string: its length, the checksum of the length, and its bytes.
+
+    Both checksums are made of the length as an integer of fixed size, the second one of all that follows it as well.
+    """
+    length, start = 0, 0
+    for start, byte in enumerate(content[:5], 1):
+        length |= (byte & 0x7F) << 7 * (start - 1)
         if byte < 0x80:
-            return value, position
-    raise ValueError("the table of its variables is damaged")
+            break
+    fixed = length.to_bytes(8, "little")[:4]
+    stored, text = content[start : start + 4], content[start + 4 :]
+    if (
+        len(text) != length
+        or int.from_bytes(stored, "little") != checksums.masked_crc32c(fixed)
+        or checksums.masked_crc32c(fixed + stored + text) != checksum
+    ):
+        raise ValueError(f"the checksum of {OBJECT_GRAPH!r} does not agree with its bytes")
+    return text

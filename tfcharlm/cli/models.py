@@ -8,12 +8,15 @@ from pathlib import Path
 import click
 
 from tfcharlm.analysis import novelty_report
-from tfcharlm.artefact import Inspection, inspect_model
-from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.artefact import Inspection
+from tfcharlm.checks import POSITIVE_INTEGER, one_line
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.shared import errors_option
-from tfcharlm.model import load_model
+from tfcharlm.model import inspect_model, load_model
 from tfcharlm.text import UnknownTokenError, load_corpus
+
+# Of anything in a report; the rest is counted.
+MAX_LINES = 10
 
 
 @click.command(short_help="Generate text with a model.")
@@ -128,16 +131,26 @@ def _described(inspection: Inspection) -> Iterator[str]:
             f"Vocabulary: {len(vocabulary):,} tokens, level {vocabulary.level}, fingerprint {vocabulary.fingerprint}"
         )
     yield "Signatures:" if inspection.signatures else "Signatures: none"
-    for signature in inspection.signatures:
-        yield f"  {signature.name}({_listed(signature.inputs)}) -> {_listed(signature.outputs)}"
-    yield "Files: " + ("changed" if inspection.differences else "every checksum is the one that was exported")
-    yield from (f"  {difference}" for difference in inspection.differences)
+    yield from _first(
+        f"{signature.name}({_listed(signature.inputs)}) -> {_listed(signature.outputs)}"
+        for signature in inspection.signatures
+    )
+    yield "Files: " + ("not those of an export" if inspection.differences else "as an export writes them")
+    yield from _first(inspection.differences)
     size = f"{inspection.operations:,} in the graph and its {inspection.functions:,} functions"
     if not inspection.disallowed:
         yield f"Operations: {size}, all of them needed by a tfcharlm model"
         return
     yield f"Operations: {size}; {len(inspection.disallowed):,} disallowed, because no tfcharlm model needs them:"
-    yield from (f"  {found.operation}, {found.name} in {found.where}" for found in inspection.disallowed)
+    yield from _first(f"{found.operation}, {found.name} in {found.where}" for found in inspection.disallowed)
+
+
+def _first(lines: Iterable[str]) -> Iterator[str]:
+    """The first lines of a list that a stranger's file may have made long, and how many more there are."""
+    lines = list(lines)
+    yield from (f"  {one_line(line)}" for line in lines[:MAX_LINES])
+    if len(lines) > MAX_LINES:
+        yield f"  and {len(lines) - MAX_LINES:,} more"
 
 
 def _listed(tensors: Iterable[tuple]) -> str:

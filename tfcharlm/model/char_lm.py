@@ -12,6 +12,7 @@ from tfcharlm.generation import GenerationMixin
 from tfcharlm.layers import RNN
 from tfcharlm.model.arguments import check_options, checked_cells, checked_vocabulary
 from tfcharlm.model.dropout import SequenceDropout
+from tfcharlm.model.given_weights import takes_given_weights
 from tfcharlm.model.network import RecurrentNetwork
 from tfcharlm.model.training_step import StreamModel
 from tfcharlm.text import Vocabulary
@@ -126,12 +127,13 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         """Makes the weights. The constructor calls it, because they do not depend on the shape of the input."""
         if self.built:
             return
-        self.embedding.build((None, None))
-        below, more = self.embedding_dim, 0
-        for layer, width in zip(self.recurrent, self.layer_widths, strict=True):
-            layer.build((None, None, below + more))
-            below, more = width, self.embedding_dim if self.skip_connections else 0
-        self.head.build((None, None, sum(self.layer_widths) if self.skip_connections else below))
+        with takes_given_weights():
+            self.embedding.build((None, None))
+            below, more = self.embedding_dim, 0
+            for layer, width in zip(self.recurrent, self.layer_widths, strict=True):
+                layer.build((None, None, below + more))
+                below, more = width, self.embedding_dim if self.skip_connections else 0
+            self.head.build((None, None, sum(self.layer_widths) if self.skip_connections else below))
         self.built: bool = True
 
     def call(self, inputs: Any, training: bool = False) -> tf.Tensor:

@@ -5,24 +5,27 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfcharlm.artefact import latest_version, read
+from tfcharlm.checks import about
 from tfcharlm.model.char_lm import CharLM
+from tfcharlm.model.given_weights import given_weights
 
 
 def load_model(directory: Path | str) -> CharLM:
     """Rebuilds the `CharLM` that `CharLM.export` wrote, and runs nothing from the directory.
 
     It is safe for a directory from a stranger. No graph is loaded, nothing is unpickled, no class is looked up by a
-    name from the directory, and TensorFlow opens none of its files. Three things are read, in this order:
+    name from the directory, no initializer runs, and TensorFlow opens none of its files. This holds for `load_model`,
+    not for giving the same directory to TensorFlow: `inspect_model` says whether that is the same model. Three things
+    are read, in this order:
 
     - the manifest, against which every file is checked;
     - the configuration, against a table of what it may contain;
     - the variables. Their names, dtypes, shapes and sizes must be those that the configuration needs, which is checked
-      before memory is allocated for them.
+      before memory is allocated for them, and their bytes must agree with their checksums.
 
-    So a directory takes about twice the memory of the weights that its configuration asks for. These may have up to
-    16 GiB, and a sparse file costs its author nothing: look at a stranger's directory with `inspect_model` first, which
-    needs no memory for the weights. Both functions read every byte to compare its checksum, about a second for each
-    gigabyte.
+    Each has one form only, the one that an export writes. A directory takes about twice the memory of its weights.
+    These may have up to 16 GiB, and a sparse file costs its author nothing, so look at the size of a stranger's
+    directory first. Every byte is read to compare its checksums, about a second for each gigabyte.
 
     Args:
         directory: `saved_models/<name>/<version>`, or `saved_models/<name>` for its latest version. It may be a
@@ -51,16 +54,14 @@ def load_model(directory: Path | str) -> CharLM:
     directory = latest_version(directory)
     try:
         parts, arrays = read(directory)
-        model = CharLM(**parts)
+        # The initializers in a configuration are a stranger's choice, and may need far more than the weights.
+        with given_weights(arrays):
+            model = CharLM(**parts)
         expected = [(tuple(weight.shape), weight.dtype) for weight in model.weights]
         exported = [(array.shape, array.dtype.name) for array in arrays]
         if expected != exported:
             raise ValueError(f"the weights must be {expected} in this version of Keras; received {exported}")
-        model.set_weights(arrays)
         return model
     except (OSError, MemoryError, ValueError, tf.errors.OpError) as error:
-        raise ValueError(f"{directory} cannot be loaded: {_one_line(error)}") from error
-
-
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
+        reason = str(error) or type(error).__name__
+        raise ValueError(about(directory, f"cannot be loaded: {reason}")) from error
