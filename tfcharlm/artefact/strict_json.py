@@ -47,7 +47,7 @@ def write_json(value: Any, ascii_only: bool = False) -> bytes:
 
 
 def _check_size(content):
-    depth = keys = values = 0
+    depth = keys = values = strings = 0
     for token in TOKEN.finditer(content):
         kind = content[token.start()]
         if kind in b"[{":
@@ -58,7 +58,9 @@ def _check_size(content):
             keys += 1
         elif kind == ord(","):
             values += 1
+        else:
+            strings += 1
         if depth > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
-        if keys > MAX_KEYS or values > MAX_VALUES:
+        if keys > MAX_KEYS or max(values, strings) > MAX_VALUES:
             raise ValueError("it has more values than the configuration of any model")
