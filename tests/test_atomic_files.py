@@ -3,10 +3,15 @@
 What a kill at any call leaves is tested with checkpoints, in tests/faults.
 """
 
+import contextlib
+import errno
 import os
+import signal
 import stat
 import subprocess
 import sys
+import time
+import types
 from pathlib import Path
 
 import pytest
@@ -191,18 +196,168 @@ def test_a_lock_is_released_after_an_exception_and_may_be_taken_again(tmp_path):
         pass
 
 
-@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system cannot open a file without following links")
-def test_a_symbolic_link_in_the_place_of_the_lock_does_not_empty_its_target(tmp_path):
-    directory, target = tmp_path / "run", tmp_path / "precious"
-    directory.mkdir()
-    target.write_text("precious")
-    (directory / "lock").symlink_to(target)
-    with pytest.raises(OSError), lock(directory, "a run"):
-        pass
-    assert target.read_text() == "precious"
-
-
 def test_names_of_partial_files_are_new_each_time():
     paths = {partial_path(Path("models", "1")) for _ in range(100)}
     assert len(paths) == 100 and {path.parent for path in paths} == {Path("models")}
     assert all(path.name.startswith("partial-") and path.name.endswith("-1") for path in paths)
+
+
+# -- what a killed process leaves
+
+# It writes for as long as its input is open.
+WRITER = """
+import runpy, sys
+from pathlib import Path
+# The module alone: the package takes seconds to import.
+names = runpy.run_path(sys.argv[2])
+directory, how = Path(sys.argv[1]), sys.argv[3]
+def wait(partial):
+    if partial.is_dir():
+        (partial / "variables").mkdir()
+        (partial / "variables" / "data").write_text("half")
+    else:
+        partial.write_text("half")
+    print("writes", flush=True)
+    sys.stdin.read()
+if how == "new_directory":
+    with names["new_directory"](directory / "1") as partial:
+        wait(partial)
+elif how == "replace_file":
+    names["replace_file"](directory / "state.json", wait)
+elif how == "replace_directory":
+    class Data(dict):
+        def items(self):
+            wait(next(directory.glob("partial-*")))
+            return []
+    names["replace_directory"](directory / "run", Data())
+else:
+    (directory / "run").mkdir()
+    names["remove_directory"].__globals__["clear"] = wait
+    names["remove_directory"](directory / "run")
+"""
+WRITERS = ["new_directory", "replace_file", "replace_directory", "remove_directory"]
+WRITES = {
+    "new_directory": lambda directory: new_directory(directory / "2").__enter__(),
+    "replace_file": lambda directory: replace_file(directory / "other", lambda path: path.write_bytes(b"")),
+    "replace_directory": lambda directory: replace_directory(directory / "2", {"a": b""}),
+    "remove_directory": lambda directory: remove_directory(directory / "precious"),
+    "lock": lambda directory: lock(directory, "a run").__enter__(),
+}
+
+
+def partial_files(directory):
+    return [path.name for path in directory.glob("partial-*")]
+
+
+@contextlib.contextmanager
+def writing(directory, how):
+    """A process in the middle of a write; it is killed at the end of the block."""
+    command = [sys.executable, "-W", "error", "-c", WRITER, str(directory), atomic_files.__file__, how]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as writer:
+        assert writer.stdout.readline() == b"writes\n"
+        yield writer
+        writer.kill()
+
+
+@pytest.mark.skipif(atomic_files.fcntl is None, reason="this system cannot lock a directory")
+@pytest.mark.parametrize("how", WRITERS)
+def test_what_a_killed_writer_left_is_removed_by_the_next_one_and_not_before(tmp_path, how):
+    (tmp_path / "precious").touch()
+    with writing(tmp_path, how):
+        (left,) = partial_files(tmp_path)
+        replace_file(tmp_path / "other", lambda path: path.write_bytes(b""))
+        with lock(tmp_path, "a run"):
+            assert partial_files(tmp_path) == [left], "its writer is alive"
+    assert partial_files(tmp_path) == [left]
+    replace_file(tmp_path / "other", lambda path: path.write_bytes(b""))
+    assert partial_files(tmp_path) == [] and {"precious", "other", "lock"} == set(tree(tmp_path))
+
+
+@pytest.mark.skipif(atomic_files.fcntl is None, reason="this system cannot lock a directory")
+@pytest.mark.parametrize("next_write", WRITES)
+def test_every_kind_of_write_removes_what_was_left(tmp_path, next_write):
+    (tmp_path / "precious").touch()
+    partial_path(tmp_path / "1").mkdir()
+    (partial_path(tmp_path / "1") / "variables").mkdir(parents=True)
+    partial_path(tmp_path / "curve.csv").touch()
+    block = WRITES[next_write](tmp_path)
+    assert all(name.endswith("-2") for name in partial_files(tmp_path))
+    del block
+
+
+def test_a_writer_that_is_stopped_keeps_its_partial_file(tmp_path):
+    """And nobody waits for it."""
+    with writing(tmp_path, "new_directory") as writer:
+        writer.send_signal(signal.SIGSTOP)
+        replace_directory(tmp_path / "run", {"a": b"1"})
+        assert len(partial_files(tmp_path)) == 1 and (tmp_path / "run" / "a").read_bytes() == b"1"
+
+
+def test_what_another_machine_writes_is_kept_for_a_day(tmp_path, monkeypatch):
+    """Locks of some network file systems do not reach it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_files, "MACHINE", f"{int(atomic_files.MACHINE, 16) ^ 1:04x}")
+        old, new = (partial_path(tmp_path / name) for name in ("old", "new"))
+    old.touch()
+    new.touch()
+    os.utime(old, (time.time() - 90_000,) * 2)
+    replace_file(tmp_path / "other", lambda path: path.write_bytes(b""))
+    assert set(tree(tmp_path)) == {"other", new.name}
+    with lock(tmp_path, "a run"):
+        assert set(tree(tmp_path)) == {"other", "lock"}, "the directory belongs to who has the lock"
+
+
+def test_files_of_others_with_similar_names_are_kept(tmp_path):
+    names = ["partial-results", "partial-2", "partial-1-notes.txt", "my-partial-1-0123abcd-x", "partial-1-0123abcd-"]
+    for name in names:
+        (tmp_path / name).touch()
+    with lock(tmp_path, "a run"):
+        replace_file(tmp_path / "other", lambda path: path.write_bytes(b""))
+    assert set(tree(tmp_path)) == {*names, "other", "lock"}
+
+
+def test_where_directories_have_no_locks_only_who_has_the_directory_removes(tmp_path, monkeypatch):
+    def flock(*arguments):
+        raise OSError(errno.EBADF, "as NFS answers")
+
+    partial_path(tmp_path / "1").mkdir()
+    monkeypatch.setattr(atomic_files, "fcntl", types.SimpleNamespace(LOCK_EX=2, LOCK_SH=1, LOCK_NB=4, flock=flock))
+    replace_file(tmp_path / "other", lambda path: path.write_bytes(b""))
+    assert len(partial_files(tmp_path)) == 1
+    with lock(tmp_path, "a run"):
+        assert partial_files(tmp_path) == []
+
+
+# -- what somebody else has put where a lock belongs
+
+NOT_LOCKS = {
+    "link": lambda path, target: path.symlink_to(target),
+    "dangling link": lambda path, target: path.symlink_to(target.with_name("nowhere")),
+    "hard link": lambda path, target: path.hardlink_to(target),
+    "directory": lambda path, target: path.mkdir(),
+    "FIFO": lambda path, target: os.mkfifo(path),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_LOCKS)
+def test_what_is_not_a_lock_is_refused_in_one_line_and_left_as_it_is(tmp_path, kind):
+    directory, target = tmp_path / "run", tmp_path / "precious"
+    directory.mkdir()
+    target.write_text("precious")
+    NOT_LOCKS[kind](directory / "lock", target)
+    with pytest.raises(OSError) as error, lock(directory, "a run"):
+        pass
+    assert (
+        str(error.value) == f"{directory}/lock must be an empty file, the lock of its directory; remove what is there."
+    )
+    assert target.read_text() == "precious" and not (tmp_path / "nowhere").exists()
+
+
+def test_the_lock_in_a_copy_of_hard_links_is_a_lock(tmp_path):
+    for name in ("run", "copy"):
+        (tmp_path / name).mkdir()
+    with lock(tmp_path / "run", "a run"):
+        pass
+    (tmp_path / "copy" / "lock").hardlink_to(tmp_path / "run" / "lock")
+    with lock(tmp_path / "copy", "a run"):
+        pass

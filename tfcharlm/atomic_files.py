@@ -1,36 +1,42 @@
-"""Files that are complete or absent, even after a kill or on a full disk, and directories for one process at a time."""
+"""Files that are complete or absent, even after a kill or on a full disk, and directories for one process at a time.
+
+Everything is written under a partial name and then renamed. A process that is killed leaves its partial files behind;
+the next process that writes to the same directory removes them (`writing_to`).
+"""
 
 import contextlib
+import itertools
 import os
+import platform
+import re
 import secrets
 import shutil
+import stat
+import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
 
-PARTIAL = "partial-"
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# A partial name has the number of its process, four digits for its machine, and four that differ each time.
+PARTIAL = re.compile(r"partial-\d+-([0-9a-f]{4})[0-9a-f]{4}-.+", re.DOTALL)
+MACHINE = f"{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"
+_numbers = itertools.count(secrets.randbits(16))
+# The locks of some network file systems do not reach other machines. So what another machine wrote is a leftover only
+# if it has not changed for a day.
+SECONDS_OF_OTHER_MACHINES = 24 * 60 * 60
+# How long a writer waits while another process removes leftovers. Then it writes anyway.
+SECONDS_TO_WAIT = 10
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a new file and flushes it to the disk.
-
-    Args:
-        path: the file to make.
-        data: its content.
-
-    Raises:
-        FileExistsError: the file already exists.
-
-    Example:
-
-    >>> import pathlib, tempfile
-    >>> from tfcharlm.atomic_files import write_file
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "state")
-    >>> write_file(path, b"to be")
-    >>> path.read_bytes()
-    b'to be'
-    """
+    """Writes a new file and flushes it to the disk; a FileExistsError if there is one already."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         rest = memoryview(data)
@@ -58,24 +64,12 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     Args:
         path: the file to make or replace.
         write: called with the path to write to, which has the same ending as `path`.
-
-    Example:
-
-    >>> import pathlib, tempfile
-    >>> from tfcharlm.atomic_files import replace_file
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "state.txt")
-    >>> replace_file(path, lambda partial: partial.write_text("to be"))
-    >>> path.read_text()
-    'to be'
     """
-    partial = partial_path(path)
-    try:
+    with _partial(path) as partial:
         write(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def replace_directory(path: Path, files: Mapping[str, bytes]) -> None:
@@ -85,8 +79,7 @@ def replace_directory(path: Path, files: Mapping[str, bytes]) -> None:
         path: the directory to make or replace.
         files: `{name: content}`.
     """
-    partial = partial_path(path)
-    try:
+    with _partial(path) as partial:
         partial.mkdir()
         for name, data in files.items():
             write_file(partial / name, data)
@@ -94,9 +87,6 @@ def replace_directory(path: Path, files: Mapping[str, bytes]) -> None:
         remove_directory(path)
         partial.rename(path)
         sync_directory(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(partial)
 
 
 @contextlib.contextmanager
@@ -116,25 +106,25 @@ def new_directory(path: Path) -> Iterator[Path]:
     """
     missing = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
     try:
-        partial.mkdir()
-        yield partial
-        partial.rename(path)
+        with _partial(path) as partial:
+            partial.mkdir()
+            yield partial
+            partial.rename(path)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         for parent in missing:
             with contextlib.suppress(OSError):  # not empty: it contains the new directory
                 parent.rmdir()
 
 
 def remove_directory(path: Path) -> None:
-    """Removes a directory, or a file of this name. The name is free at once, so nobody finds half a directory."""
+    """Removes a directory or file. The name is free at once, so nobody finds half a directory."""
     if not os.path.lexists(path):
         return
-    partial = partial_path(path).with_suffix(".removed")
-    path.rename(partial)
-    clear(partial)
+    with writing_to(path.parent):
+        partial = partial_path(path).with_suffix(".removed")
+        path.rename(partial)
+        clear(partial)
 
 
 def clear(path: Path) -> None:
@@ -145,22 +135,82 @@ def clear(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """A partial path for a file or a directory. What is still there at the end of the block is removed."""
+    with writing_to(path.parent):
+        partial = partial_path(path)
+        try:
+            yield partial
+        finally:
+            with contextlib.suppress(OSError):
+                clear(partial)
+
+
 def partial_path(path: Path) -> Path:
-    """The name of a file while it is written. `lock` removes the files that a killed process left under such names."""
-    return path.with_name(f"{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    """The name of a file while it is written, inside a block of `writing_to`."""
+    return path.with_name(f"partial-{os.getpid()}-{MACHINE}{next(_numbers) & 0xFFFF:04x}-{path.name}")
+
+
+@contextlib.contextmanager
+def writing_to(directory: Path, alone: bool = False) -> Iterator[None]:
+    """Protects the partial files that a block writes to a directory, and first removes those of killed processes.
+
+    Writers share a lock on the directory itself, which the system releases when a process dies. Whoever can have that
+    lock alone knows that nobody is writing, so all partial files are leftovers. The number of a process in a name would
+    be no proof: in another container, or after a while, it belongs to another process.
+
+    Args:
+        directory: an existing directory.
+        alone: whether the caller has the directory for itself. If not (default), nothing is removed on file systems
+            that cannot lock a directory, such as NFS, and not at once if another machine wrote it.
+    """
+    file = None
+    with contextlib.suppress(OSError):  # Windows cannot open directories
+        file = os.open(directory, os.O_RDONLY)
+    try:
+        exclusive = _locked(file, exclusive=True)
+        if exclusive or (alone and exclusive is None):
+            _remove_leftovers(directory, alone)
+        deadline = time.monotonic() + SECONDS_TO_WAIT
+        while _locked(file, exclusive=False) is False and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _locked(file: int | None, exclusive: bool) -> bool | None:
+    """Tries to lock an open directory: True, False while another process has it, None if it cannot be locked."""
+    if file is None or fcntl is None:
+        return None
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if isinstance(error, BlockingIOError) else None
+    return True
+
+
+def _remove_leftovers(directory: Path, alone: bool) -> None:
+    before = time.time() - SECONDS_OF_OTHER_MACHINES
+    for path in list(directory.iterdir()):
+        match = PARTIAL.fullmatch(path.name)
+        with contextlib.suppress(OSError):  # it may belong to another user
+            if match and (alone or match[1] == MACHINE or path.lstat().st_mtime < before):
+                clear(path)
 
 
 @contextlib.contextmanager
 def lock(directory: Path | str, purpose: str) -> Iterator[None]:
     """Keeps every other process out of a directory while the block runs. A process that dies releases the lock.
 
-    Partial files that a killed process left are removed.
-
     Args:
         directory: made if it does not exist.
         purpose: what the directory is used for, such as "a search". The error in the other process says so.
 
     Raises:
+        OSError: something else has the name `lock` in the directory, such as a symbolic link.
         ValueError: another process uses the directory.
 
     Example:
@@ -175,6 +225,7 @@ def lock(directory: Path | str, purpose: str) -> Iterator[None]:
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    _check_lock(directory / "lock")
     file = filelock.FileLock(directory / "lock", blocking=False)
     try:
         file.acquire()
@@ -183,8 +234,16 @@ def lock(directory: Path | str, purpose: str) -> Iterator[None]:
     except NotImplementedError:
         pass  # some network file systems have no locks
     try:
-        for partial in directory.glob(f"{PARTIAL}*"):
-            clear(partial)
+        with writing_to(directory, alone=True):
+            pass
         yield
     finally:
         file.release()
+
+
+def _check_lock(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        # Some versions of filelock empty what they open. The lock in a copy made of hard links is empty already.
+        if not stat.S_ISREG(status.st_mode) or (status.st_nlink > 1 and status.st_size):
+            raise OSError(f"{path} must be an empty file, the lock of its directory; remove what is there.")
