@@ -244,6 +244,9 @@ def test_damage_is_told_and_the_run_ends_the_same(tmp_path, subject, rng):
     assert subject.fit(Checkpoint(tmp_path / "run", notify=lines.append), epochs=3) == plain
     assert [line.split()[-1] for line in lines] == ["skipped.", "6."] and "arrays.npy" in lines[0]
 
+    CheckpointStore(tmp_path / "run").save(9, {"run_fingerprint": {"settings": {}}, "progress": {"step": "9"}})
+    with pytest.raises(CheckpointError, match=r"checkpoint-0000000009 must be the checkpoint of a `fit`"):
+        subject.fit(silent(tmp_path / "run"), epochs=3)
     for path in (tmp_path / "run").glob("checkpoint-*/*.json"):
         path.write_bytes(b"{}")
     with pytest.raises(CheckpointError, match=r"no checkpoint can be read: .*state.json.*To start again, remove"):

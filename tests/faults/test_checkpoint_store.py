@@ -9,9 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.checkpoints import DAMAGES, FILES, assert_clean, directory_with, next_process, same, tree_of
+from helpers.damaged_files import CONTENTS
 from helpers.failing_calls import Calls, Killed, killed_at, refused
 
 from tfcharlm.checkpoint import CheckpointError, CheckpointStore, store
+
+# What may be in `state.json` although its sum is right.
+STATES = CONTENTS | {
+    "another step": b'{"step": "' + b"s" * 10_000 + b'", "tree": {}}',
+    "an array that is not there": b'{"step": 20, "tree": [' + b'{"numpy.ndarray": "float32"}, ' * 99 + b"1]}",
+    "an array of an unknown type": b'{"step": 20, "tree": {"numpy.ndarray": "float"}}',
+    "an array of no type": b'{"step": 20, "tree": {"numpy.ndarray": [1]}}',
+}
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["before", "in the middle of"])
@@ -208,6 +217,17 @@ def test_without_the_sums_flipped_bits_would_not_be_noticed(tmp_path, rng, monke
     directory = directory_with(tmp_path / "run", 10, 20)
     monkeypatch.setattr(store, "_manifest", lambda files: files["manifest.sha256"])
     assert flipped_bits(directory, rng, 200) > 50
+
+
+@pytest.mark.parametrize("damage", STATES)
+def test_a_state_with_right_sums_that_is_not_a_checkpoint_is_damaged(tmp_path, damage):
+    """Somebody has written it and its sums: the checkpoint before it is used."""
+    newest = directory_with(tmp_path / "run", 10, 20) / "checkpoint-0000000020"
+    (newest / "state.json").write_bytes(STATES[damage])
+    files = {name: (newest / name).read_bytes() for name in ("state.json", "arrays.npy")}
+    (newest / "manifest.sha256").write_bytes(store._manifest(files))
+    _, step, (line,) = next_process(tmp_path / "run")
+    assert step == 10 and newest.name in line and "\n" not in line and len(line) < 300
 
 
 def test_what_cannot_be_saved_is_an_error(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.damaged_files import DAMAGES
 from helpers.learning_curves import CURVE
 
 from tfcharlm import plots
@@ -37,10 +38,21 @@ def test_a_learning_curve_of_a_fit_is_over_epochs():
 def test_what_is_no_learning_curve(tmp_path):
     with pytest.raises(ValueError, match=r"history must have bits_per_character.*\['loss'\]"):
         plots.learning_curve({"loss": [1.0]})
-    for content in ("a,b\n1,2\n", CURVE.replace("2.9", "many"), CURVE[:-5]):
+    for content in ("a,b\n1,2\n", CURVE.replace("2.9", "many"), CURVE[:-5], CURVE.replace("1000000", "1e999")):
         (tmp_path / "curve.csv").write_text(content)
         with pytest.raises(ValueError, match=r"curve.csv is not a learning curve of `tfcharlm train`"):
             plots.learning_curve(tmp_path / "curve.csv")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_learning_curve_is_named_in_one_line(tmp_path, damage):
+    """A FIFO, too, which would keep its reader waiting."""
+    path = tmp_path / "learning_curve.csv"
+    DAMAGES[damage](path)
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        plots.learning_curve(path)
+    line = str(error.value)
+    assert str(path) in line and "\n" not in line and len(line) < 300
 
 
 def test_gradient_norms_are_drawn_backwards_and_zeros_are_left_out():

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.atomic_files import lock
-from tfcharlm.checkpoint.progress import FitProgress
+from tfcharlm.checkpoint.progress import FitProgress, check_tree
 from tfcharlm.checkpoint.protocol import ResumableModel
 from tfcharlm.checkpoint.state import check_same, run_fingerprint
 from tfcharlm.checkpoint.store import CheckpointError, CheckpointStore
@@ -145,6 +145,7 @@ class Checkpoint(keras.callbacks.Callback):
             callback.set_model(run.model)
         step, tree = self._newest()
         if tree is not None:
+            check_tree(tree, self.store.path(step))
             check_same(tree["run_fingerprint"], fingerprint)
             run.restore(tree)
             self._saved = dict(run.progress)

@@ -1,6 +1,7 @@
 """How far a run is, and the calls of Keras's `fit` that finish it."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from tfcharlm.checkpoint.protocol import ResumableModel
 from tfcharlm.checkpoint.state import assign, callback_names, callback_states, restore_callbacks, values_of
+from tfcharlm.checkpoint.store import CheckpointError
 
 
 class FitProgress:
@@ -148,6 +150,20 @@ class FitProgress:
                 history.history.setdefault(name, []).append(float(value))
         self.model.history = history
         return history
+
+
+def check_tree(tree: Any, path: Path) -> None:
+    """A CheckpointError if a tree, read from the checkpoint at `path`, is not what `FitProgress.tree` makes."""
+    kinds = {"run_fingerprint": dict, "progress": dict, "logs": list, "callbacks": list, "variables": dict}
+    is_tree = isinstance(tree, dict) and all(isinstance(tree.get(name), kind) for name, kind in kinds.items())
+    numbers = ("step", "epoch", "batch", "dataset_position")
+    if (
+        not is_tree
+        or not isinstance(tree["run_fingerprint"].get("settings"), dict)
+        or not all(isinstance(tree["progress"].get(name), int) for name in numbers)
+        or not all(isinstance(arrays, list) for arrays in tree["variables"].values())
+    ):
+        raise CheckpointError(f"{path} must be the checkpoint of a `fit`; received another one. Remove it.")
 
 
 def _is_number(value):

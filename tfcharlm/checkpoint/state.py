@@ -167,9 +167,12 @@ def _differences(before: Any, now: Any, path: str) -> Iterator[str]:
         for name in {**before, **now}:
             yield from _differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
     elif before != now:
-        yield f"{path} was {_short(before)} and is {_short(now)}"
+        yield f"{path:.80} was {_short(before)} and is {_short(now)}"
 
 
 def _short(value):
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # read from a damaged file
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -17,6 +17,8 @@ KEPT = 2
 STATE, ARRAYS, MANIFEST = "state.json", "arrays.npy", "manifest.sha256"
 # The key of the JSON object that replaces an array. No dictionary in a tree may have it.
 ARRAY = "numpy.ndarray"
+# What Python and NumPy raise for JSON and arrays that are not what `save` wrote.
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, RecursionError, MemoryError)
 _NAME = re.compile(r"checkpoint-(\d{10,})")
 
 
@@ -102,11 +104,15 @@ class CheckpointStore:
         directory = self.path(step)
         state = _verified_files(directory)
         arrays = io.BytesIO(state[ARRAYS])
-        content = json.loads(state[STATE], object_hook=lambda entry: _loaded(entry, arrays))
-        if content["step"] != step:
-            raise DamagedError(f"{directory} is the checkpoint of step {content['step']}")
+        try:
+            content = json.loads(state[STATE], object_hook=lambda entry: _loaded(entry, arrays))
+            found, tree = content["step"], content["tree"]
+        except UNREADABLE as error:  # the sums are right, so somebody else has written it
+            raise DamagedError(f"{directory} must be a checkpoint of tfcharlm; received another content") from error
+        if found != step:
+            raise DamagedError(f"{directory} is the checkpoint of step {found!r:.40}")
         self._good = [step]
-        return content["tree"]
+        return tree
 
     def load_newest(self) -> tuple[int | None, Any, list[str]]:
         """Reads the newest checkpoint that is not damaged.

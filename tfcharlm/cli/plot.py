@@ -44,7 +44,7 @@ def curve(model: Path, output: Path) -> None:
     with one_line_errors():
         check_output(output, IMAGES)
         directory = latest_version(model)
-        if not (directory / CURVE).is_file():
+        if not (directory / CURVE).exists():
             raise ValueError(f"{directory} has no {CURVE}; give a model that `tfcharlm train` or `tune` has written.")
         write_picture(output, plots.learning_curve(directory / CURVE))
 

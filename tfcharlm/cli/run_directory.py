@@ -2,16 +2,21 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from tfcharlm.atomic_files import clear, lock, replace_file
+from tfcharlm.bookkeeping import DamagedFileError, read_object
 from tfcharlm.checkpoint import CheckpointStore, check_same
 
 
 class RunDirectory:
     """The directory `checkpoints` beside the versions of a model. Use it in a `with` statement around the run.
+
+    The file `finished` in it says where the model of a finished run is, from that directory. So the directory of the
+    model may be moved, copied, and used from any working directory.
 
     Args:
         directory: directory of the model.
@@ -44,17 +49,26 @@ class RunDirectory:
             The path of the model if the run to resume is finished, else None.
 
         Raises:
-            ValueError: `resume` is False, but there is a run to resume; or the finished run had other settings.
+            ValueError: `resume` is False, but there is a run to resume; or the finished run had other settings, or its
+                record is damaged; or another run has the directory.
         """
-        if self._finished.is_file():
-            if resume:
-                return self._finished_model()
-            clear(self.directory)
-        if self.steps() and not resume:
-            raise ValueError(
-                f"{self.directory} has an unfinished run, saved at step {self.steps()[0]:,}; type --resume to continue "
-                "it, give another --name, or remove that directory."
-            )
+        finished = os.path.lexists(self._finished)
+        if finished and resume:
+            return self._finished_model()
+        if not os.path.lexists(self.directory):
+            return None
+        if not self.directory.is_dir():
+            raise ValueError(f"{self.directory} must be a directory; remove what is there, or give another --name.")
+        with lock(self.directory, "another run"):
+            if finished:
+                for path in self.directory.iterdir():
+                    if path.name != "lock":
+                        clear(path)
+            elif self.steps() and not resume:
+                raise ValueError(
+                    f"{self.directory} has an unfinished run, saved at step {self.steps()[0]:,}; type --resume to "
+                    "continue it, give another --name, or remove that directory."
+                )
         return None
 
     def settings_of_checkpoint(self, names: Iterable[str]) -> dict[str, Any] | None:
@@ -62,17 +76,35 @@ class RunDirectory:
         for directory in [self.directory, *sorted(self.directory.glob("worker-*"))]:
             _, tree, _ = CheckpointStore(directory).load_newest()
             if tree is not None:
-                return {name: tree["run_fingerprint"]["settings"][name] for name in names}
+                try:
+                    return {name: tree["run_fingerprint"]["settings"][name] for name in names}
+                except (KeyError, TypeError):
+                    raise ValueError(
+                        f"the checkpoints in {directory} must have the settings of their run; received none. "
+                        f"To start again, remove {self.directory}."
+                    ) from None
         return None
 
     def _finished_model(self):
-        finished = json.loads(self._finished.read_text(encoding="utf-8"))
-        check_same({"settings": finished["settings"]}, {"settings": self.settings})
-        if not Path(finished["model"]).exists():
-            raise ValueError(
-                f"the run is finished, but its model {finished['model']} is missing; to train again, omit --resume."
-            )
-        return finished["model"]
+        again = f"To train again, omit --resume, which removes {self.directory}."
+        try:
+            finished = read_object(self._finished)
+        except FileNotFoundError:
+            raise ValueError(f"{self._finished} must be a file; received a link to nothing. {again}") from None
+        except DamagedFileError as error:
+            raise ValueError(f"{error} {again}") from None
+        model, settings = finished.get("model"), finished.get("settings")
+        if not isinstance(model, str) or not isinstance(settings, dict):
+            raise ValueError(f"{self._finished} must name a model and settings; received {_shape(finished)}. {again}")
+        check_same({"settings": settings}, {"settings": self.settings})
+        # Not resolved: `checkpoints` may be a link to another disk. The model is beside the link.
+        path = Path(os.path.normpath(self.directory / model))
+        if not path.is_dir():
+            # Before this path was relative to the record, it was relative to a working directory.
+            path = self.directory.parent / Path(model).name
+        if not path.is_dir():
+            raise ValueError(f"the run is finished, but its model {path!s:.200} is missing. {again}")
+        return str(path)
 
     def steps(self) -> list[int]:
         """The steps at which the run, or any of its workers, was saved; the newest first."""
@@ -80,10 +112,16 @@ class RunDirectory:
         return sorted({step for path in directories for step in CheckpointStore(path).steps()}, reverse=True)
 
     def finish(self, model: Path) -> None:
-        """Records the path of the model, and removes the checkpoints."""
-        text = json.dumps({"model": str(model), "settings": self.settings})
+        """Records where the model is, and removes the checkpoints."""
+        text = json.dumps({"model": os.path.relpath(model, self.directory), "settings": self.settings})
         self.directory.mkdir(exist_ok=True)
         replace_file(self._finished, lambda path: path.write_text(text, encoding="utf-8"))
         for path in self.directory.iterdir():
             if path.is_dir():
                 clear(path)
+
+
+def _shape(record: Mapping[str, Any]) -> str:
+    """What a record has, without its values, which may be long."""
+    found = [f"{name} ({type(record[name]).__name__})" for name in ("model", "settings") if name in record]
+    return " and ".join(found) or "neither"

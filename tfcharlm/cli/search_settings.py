@@ -1,6 +1,7 @@
 """The settings of a search: they are saved with it, and a resumed search must have the same."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import rich.console
 
 from tfcharlm.atomic_files import replace_file
+from tfcharlm.bookkeeping import read_object
 
 SETTINGS = "settings.json"
 
@@ -17,24 +19,29 @@ def check_settings(
 ) -> None:
     """Saves the settings of a search, or compares them with the saved ones: with others, trials are not comparable."""
     file, before = directory / SETTINGS, None
-    if role not in (None, "chief") and not file.exists():
+    # A link or a FIFO of this name counts, too: it is reported and replaced.
+    exists = os.path.lexists(file)
+    if role not in (None, "chief") and not exists:
         return
-    if file.exists() or any(directory.glob("oracle.json*")) or any(directory.glob("trial_*")):
+    if exists or any(directory.glob("oracle.json*")) or any(directory.glob("trial_*")):
         if not resume and role in (None, "chief"):
             raise ValueError(f"{directory} has a search; type --resume to continue it, or give another --name.")
         try:
-            before = dict(json.loads(file.read_text()))
-        except (OSError, ValueError, TypeError):
-            console.print(f"{file} cannot be read; the search is assumed to have started with these options.")
+            before = read_object(file)
+        except (OSError, ValueError) as error:
+            if file.is_dir():
+                raise
+            console.print(f"{error} The search is assumed to have started with these options.")
     elif resume and role is None:
         # Only without a role: a launcher always starts the same command, also for a new search.
         raise ValueError(f"there is no search to resume in {directory}; type the command without --resume.")
     if before is None:
         directory.mkdir(parents=True, exist_ok=True)
-        replace_file(file, lambda path: path.write_text(json.dumps(settings, indent=1)))
+        replace_file(file, lambda path: path.write_text(json.dumps(settings, indent=1), encoding="utf-8"))
         return
     for name, value in json.loads(json.dumps(settings)).items():
-        if before.get(name) != value:
+        # The text is compared by its sum: from another working directory, the same file has another path.
+        if name != "corpus" and before.get(name) != value:
             what = "another text" if name == "sha256" else f"--{name.replace('_', '-')} {_typed(before.get(name))}"
             raise ValueError(
                 f"this search started with {what}, and its results would not be comparable; type the same command as "
@@ -42,6 +49,7 @@ def check_settings(
             )
 
 
-def _typed(value: Any) -> Any:
+def _typed(value: Any) -> str:
     """A value as the user would type it."""
-    return ",".join(map(str, value)) if isinstance(value, list) else "not given" if value is None else value
+    text = ",".join(map(str, value)) if isinstance(value, list) else "not given" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

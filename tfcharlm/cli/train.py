@@ -146,7 +146,8 @@ def train(
         sys.exit(130)
     if directory.parent != output / name:
         sys.exit(1)
-    run_directory.finish(directory)
+    with one_line_errors():
+        run_directory.finish(directory)
 
 
 def join_cluster() -> tuple[tf.distribute.Strategy, bool]:

@@ -1,5 +1,6 @@
 """`tfcharlm tune`: a search in one process or in several, which can be interrupted and resumed."""
 
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -15,6 +16,8 @@ import rich.console
 
 from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, TRAINING, export_saved_model, next_version
+from tfcharlm.atomic_files import replace_file
+from tfcharlm.bookkeeping import DamagedFileError, read_file
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.search_settings import check_settings
@@ -153,13 +156,14 @@ def _check_counts(trials: int | None, workers: int) -> None:
 def _write(console, done, directory):
     """Writes the leaderboard and its picture; returns the best trial, or None."""
     rows = leaderboard(done.oracle.trials.values())
-    (directory / TABLE).write_bytes(as_csv(rows))
+    replace_file(directory / TABLE, lambda path: path.write_bytes(as_csv(rows)))
     finished = [row for row in rows if row["val_loss"] is not None]
     console.print(f"\n{len(finished)} of {len(rows)} trials have a result. Leaderboard: {directory / TABLE}")
     if not finished:
         return None
     try:
-        (directory / PICTURE).write_bytes(plots.image(plots.trials_plot(rows)))
+        picture = plots.image(plots.trials_plot(rows))
+        replace_file(directory / PICTURE, lambda path: path.write_bytes(picture))
         console.print(f"Picture: {directory / PICTURE}")
     except ImportError as error:
         console.print(f"There is no picture of the trials: {error}")
@@ -178,9 +182,8 @@ def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
     outcome = {"val_loss": measured["loss"], "val_bits_per_character": measured["bits_per_character"]}
     training = {"corpus": str(corpus), **vars(config), **outcome, "trial": trial.trial_id}
     records = {TRAINING: json.dumps(training, indent=1).encode()}
-    curve = TrialFiles(done.project_dir, trial.trial_id).curve
-    if curve.exists():
-        records[LEARNING_CURVE] = curve.read_bytes()
+    with contextlib.suppress(FileNotFoundError, DamagedFileError):
+        records[LEARNING_CURVE] = read_file(TrialFiles(done.project_dir, trial.trial_id).curve)
     exported = export_saved_model(model, next_version(directory), records)
     console.print(
         f"\nThe best trial, {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
@@ -197,9 +200,12 @@ def _by_updates(config: TrainingConfig, curve: bytes) -> TrainingConfig:
 
     Start-up and evaluations count towards the minutes of a training run, but not towards those of a trial.
     """
-    # The row of a loss that is not finite has no step.
-    steps = [row["step"] for row in csv.DictReader(curve.decode().splitlines()) if row.get("step")]
-    return dataclasses.replace(config, minutes=None, steps=round(float(steps[-1]))) if steps else config
+    try:
+        # The row of a loss that is not finite has no step.
+        steps = [row["step"] for row in csv.DictReader(curve.decode().splitlines()) if row.get("step")]
+        return dataclasses.replace(config, minutes=None, steps=round(float(steps[-1]))) if steps else config
+    except (ValueError, OverflowError, csv.Error):
+        return config  # the curve is damaged
 
 
 def _options(config: TrainingConfig) -> str:

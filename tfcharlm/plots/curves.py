@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfcharlm.bookkeeping import read_file
 from tfcharlm.plots.figures import new_figure
 
 if TYPE_CHECKING:
@@ -112,9 +114,13 @@ def _curves(history):
 
 
 def _read_table(path):
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    content = read_file(path)
     try:
-        return [{name: float(row[name]) for name in ("tokens", MEASURE, VALIDATION)} for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a learning curve of `tfcharlm train`: {error!r}.") from None
+        table = list(csv.DictReader(content.decode("utf-8").splitlines()))
+        rows = [{name: float(row[name]) for name in ("tokens", MEASURE, VALIDATION)} for row in table]
+        if not rows or not all(math.isfinite(row["tokens"]) for row in rows):
+            raise ValueError("it must have rows, each with a finite number of tokens")
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is not a learning curve of `tfcharlm train`: {reason:.120}.") from None
+    return rows

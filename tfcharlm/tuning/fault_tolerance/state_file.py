@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfcharlm.atomic_files import replace_file
+from tfcharlm.bookkeeping import read_object
 
 
 class StateFile:
@@ -62,7 +63,6 @@ class StateFile:
 def read_json(path: Path | str) -> dict[str, Any] | None:
     """The JSON object in a file; None if the file is missing, incomplete or holds something else."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        return read_object(path)
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) else None

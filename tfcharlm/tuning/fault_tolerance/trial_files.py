@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfcharlm.artefact import LEARNING_CURVE
 from tfcharlm.atomic_files import replace_file
+from tfcharlm.bookkeeping import read_file
 
 
 class TrialFiles:
@@ -56,7 +57,7 @@ class TrialFiles:
     def error(self) -> str | None:
         """The message that `write_error` wrote; None if there is none."""
         try:
-            return self._error.read_text(encoding="utf-8")
+            return read_file(self._error).decode("utf-8")
         except (OSError, ValueError):
             return None
 
@@ -116,8 +117,8 @@ def finished_curves(directory: Path | str, metric: str = "val_loss") -> list[lis
     curves = []
     for path in sorted(Path(directory).glob(f"trial_*/{LEARNING_CURVE}")):
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                curves.append([float(row[metric]) for row in csv.DictReader(file)])
-        except (OSError, KeyError, ValueError):
-            continue  # the trial is being run again, and its curve was just removed
+            lines = read_file(path).decode("utf-8").splitlines()
+            curves.append([float(row[metric]) for row in csv.DictReader(lines)])
+        except (OSError, KeyError, TypeError, ValueError, csv.Error):
+            continue  # the trial is being run again, and its curve was just removed; or the curve is damaged
     return curves
