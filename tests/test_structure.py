@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "kernels": ({"checks"}, {"tensorflow"}),
     "plots": ({"bookkeeping"}, {"matplotlib", "numpy"}),
     "checkpoint": ({"atomic_files", "checks"}, {"keras", "numpy", "tensorflow"}),
-    "text": ({"atomic_files", "checks"}, {"keras", "numpy", "tensorflow"}),
+    "text": ({"atomic_files", "checks"}, {"charset_normalizer", "keras", "numpy", "tensorflow"}),
     "layers": ({"checks", "kernels"}, {"keras", "numpy", "tensorflow"}),
     "generation": ({"checks", "text"}, {"numpy", "tensorflow"}),
     "testing": ({"layers"}, {"keras", "numpy", "tensorflow"}),

@@ -12,8 +12,14 @@ LEVELS = ("char", "byte", "word")
 PLAIN = b"to be or not to be, that is\nthe question\n"
 
 
+# Contents without a mark that are refused although Python could read them as UTF-8, or replace what it cannot read.
+WIDE = ("UTF-16 LE", "UTF-16 BE", "UTF-16 that is UTF-8 with NULs", "UTF-32 LE")
+
+
 def read_by_python(data, errors):
     """The text that a file of these bytes has, by Python's own decoder; or what a line about it must say."""
+    if any(data == CONTENTS[name] for name in WIDE):
+        return None, "looks like UTF-(16|32) without a byte order mark; type iconv -f utf-"
     wide = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
     if data.startswith(wide):
         return None, r"begins with the byte order mark of UTF-(16|32); type iconv -f utf-\1 "
@@ -61,7 +67,8 @@ CONTENTS = {
     "UTF-16 BE": "th\u00e9 \u017c\u00f3\u0142w\n".encode("utf-16-be") * 20,
     "UTF-16 that is UTF-8 with NULs": PLAIN.decode().encode("utf-16-le"),
     "UTF-32 LE": "th\u00e9\n".encode("utf-32-le"),
-    "Latin-1": "caf\u00e9, th\u00e9\n".encode("latin-1"),
+    "Latin-1": "\u00e9l\u00e8ve \u00e0 la plage\n".encode("latin-1") * 50,
+    "short Latin-1": "caf\u00e9, th\u00e9\n".encode("latin-1"),
     "Windows-1252": "\u201cto be\u201d\n".encode("cp1252"),
     "KOI8-R": "\u0431\u044b\u0442\u044c\n".encode("koi8-r"),
     "Shift JIS": "\u751f\u304d\u308b\n".encode("shift-jis"),

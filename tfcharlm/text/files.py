@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tfcharlm.atomic_files import replace_file
+from tfcharlm.text import refusals
 from tfcharlm.text.checks import UnknownTokenError
-from tfcharlm.text.encodings import bom_encoding, likely_encoding
+from tfcharlm.text.encodings import bom_encoding, wide_encoding
 from tfcharlm.text.text_file import TextFile, quoted_path
 from tfcharlm.text.vocabulary import Vocabulary
 from tfcharlm.text.words import SPACES
@@ -41,8 +42,8 @@ def read_chunks(name: str | os.PathLike[str], errors: str = "strict") -> Iterato
 
     Raises:
         OSError: there is no such file, it is not a regular file, or it changes while it is read.
-        ValueError: the file is not UTF-8; the error names the position. Or it starts with the byte order mark of UTF-16
-            or UTF-32, which "replace" could not turn into text either.
+        ValueError: the file is not UTF-8; the error names the position. Or it is in UTF-16 or UTF-32, with a byte order
+            mark or without one, which "replace" could not turn into text either.
 
     Example:
 
@@ -58,18 +59,28 @@ def read_chunks(name: str | os.PathLike[str], errors: str = "strict") -> Iterato
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(errors), translate=True)
     with TextFile(name) as file:
         if bom_encoding(file.begin):
-            raise _marked(file)
+            raise refusals.marked(file)
+        if encoding := wide_encoding(file.begin):
+            raise refusals.without_mark(file, encoding, 0)
         # Not Python's "utf-8-sig", which treats a file that ends within the mark as an empty file.
         if file.begin.startswith(codecs.BOM_UTF8):
             file.skip(len(codecs.BOM_UTF8))
-        rest, more = "", True
+        rest, more, escapes_checked = "", True, False
         while more:
-            raw = file.read(CHUNK)
+            offset, raw = file.offset, file.read(CHUNK)
             more = bool(raw)
+            # Both may be valid UTF-8, which would be read as text with NULs or escape sequences.
+            if encoding := wide_encoding(raw, offset, shortest=1 << 10):
+                raise refusals.without_mark(file, encoding, offset)
+            # To look for one byte first is much faster.
+            if not escapes_checked and b"\x1b" in raw and b"\x1b$" in raw:
+                escapes_checked = True
+                if error := refusals.escaped(file):
+                    raise error
             try:
                 text = rest + decoder.decode(raw, final=not more)
             except UnicodeDecodeError as error:
-                raise _not_utf8(file, error) from None
+                raise refusals.not_utf8(file, error) from None
             cut = (more and max(0, *map(text.rfind, SPACES))) or len(text)
             part, rest = text[:cut], text[cut:]
             if part:
@@ -164,28 +175,3 @@ def _write_header(file, dtype, length):
     # NumPy leaves room in a header for the first dimension to grow, so both headers have the same size.
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
     np.lib.format.write_array_header_1_0(file, header)
-
-
-def _marked(file):
-    encoding = bom_encoding(file.begin)
-    typed, made = _conversion(file.name, encoding)
-    return ValueError(
-        f"{quoted_path(file.name)} begins with the byte order mark of {encoding.upper()}; type {typed} and load {made}"
-    )
-
-
-def _not_utf8(file, error):
-    # The bytes that the decoder could not decode are the last ones that were read.
-    offset = file.offset - len(error.object) + error.start
-    typed, made = _conversion(file.name, likely_encoding(file.begin))
-    return ValueError(
-        f"{quoted_path(file.name)} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset}, "
-        f"line {file.line(offset, CHUNK)}; type {typed} (with the encoding of the file) and load {made}, "
-        'or errors="replace" to read U+FFFD instead'
-    )
-
-
-def _conversion(name, encoding):
-    """The command to type, and the file that it makes, which is never the file that it reads."""
-    made = "utf8.txt" if Path(name).name != "utf8.txt" else "utf8-2.txt"
-    return f"iconv -f {encoding} -t utf-8 {quoted_path(name)} > {made}", made

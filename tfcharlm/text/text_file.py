@@ -5,6 +5,7 @@ import io
 import os
 import shlex
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -67,10 +68,31 @@ class TextFile:
         """The number of bytes before the next byte."""
         return self._file.tell()
 
+    @property
+    def size(self) -> int:
+        """The number of bytes when it was opened."""
+        return self._version[0]
+
+    def peek(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset` on. `read` continues where it was."""
+        before = self.offset
+        self._file.seek(offset)
+        try:
+            return self.read(size)
+        finally:
+            self._file.seek(before)
+
+    def parts(self, size: int) -> Iterator[tuple[int, bytes]]:
+        """The whole file from its start, `(offset, bytes)` of at most `size` bytes at a time."""
+        offset = 0
+        while raw := self.peek(offset, size):
+            yield offset, raw
+            offset += len(raw)
+
     def line(self, offset: int, part: int) -> int:
         """The line number of the byte at `offset`, with universal newlines.
 
-        It reads the file again, `part` bytes at a time, so it must be the last call.
+        It reads the file again, `part` bytes at a time.
         """
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("latin-1")(), translate=True)
         self._file.seek(0)

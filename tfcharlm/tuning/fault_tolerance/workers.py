@@ -67,6 +67,8 @@ class Workers:
             "KERASTUNER_ORACLE_PORT": str(port),
         }
         worker.log = self.logs / f"{worker.id}.log"
+        if worker.log.is_symlink():  # it would be followed
+            worker.log.unlink()
         with worker.log.open("ab") as log:
             # In a session of its own: Ctrl-C reaches only the chief, which ends its workers.
             worker.process = subprocess.Popen(
