@@ -361,3 +361,21 @@ def test_the_lock_in_a_copy_of_hard_links_is_a_lock(tmp_path):
     (tmp_path / "copy" / "lock").hardlink_to(tmp_path / "run" / "lock")
     with lock(tmp_path / "copy", "a run"):
         pass
+
+
+REPLACERS = {
+    "file": lambda path: replace_file(path, lambda partial: partial.write_bytes(b"new")),
+    "directory": lambda path: replace_directory(path, {"a": b"new"}),
+    "nothing": remove_directory,
+}
+
+
+@pytest.mark.parametrize("how", REPLACERS)
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link"])
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path, how, kind):
+    path, target = tmp_path / "state.json", tmp_path / "precious"
+    target.write_text("precious")
+    NOT_LOCKS[kind](path, target)
+    REPLACERS[how](path)
+    assert not path.is_symlink() and path.exists() == (how != "nothing")
+    assert target.read_text() == "precious" and not (tmp_path / "nowhere").exists()

@@ -1,10 +1,13 @@
 """Files of trials that are damaged are skipped, whatever they are now."""
 
+import sys
+
 import pytest
 from helpers.damaged_files import DAMAGES
 
 from tfcharlm.tuning.fault_tolerance.state_file import StateFile
 from tfcharlm.tuning.fault_tolerance.trial_files import TrialFiles, finished_curves
+from tfcharlm.tuning.fault_tolerance.workers import Workers
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -28,3 +31,13 @@ def test_a_damaged_state_of_a_search_gives_way_to_the_one_before(tmp_path, damag
     DAMAGES[damage](file.path)
     *_, last = StateFile(file.path).generations()
     assert last == ("oracle.json.previous", {"trials": 1})
+
+
+def test_a_link_in_the_place_of_a_log_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "worker0.log").symlink_to(tmp_path / "precious")
+    workers = Workers(None, [sys.executable, "-c", "print('to be')"], 1, ("127.0.0.1", 1), tmp_path)
+    workers._start(workers.workers[0])
+    assert workers.workers[0].process.wait(60) == 0
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "worker0.log").read_text() == "to be\n"
