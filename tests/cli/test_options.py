@@ -105,3 +105,20 @@ def test_help_names_every_option(command, name):
     for parameter in cli.commands.commands[name].params:
         for flag in parameter.opts if isinstance(parameter, click.Option) else []:
             assert re.search(rf"(^|[\s,]){re.escape(flag)}\b", output), flag
+
+
+LONG = "x" * 100_000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", LONG], ["train", "corpus", "--cell", LONG], ["sample", LONG], ["score", "names", "--text", LONG],
+     ["inspect", "a/" * 10_000], ["plot", "curve", LONG], ["tune", LONG, "--tuner", LONG], [LONG]],
+    ids=lambda arguments: " ".join(argument[:10] for argument in arguments),
+)  # fmt: skip
+def test_every_error_is_one_line_of_at_most_300_characters(command, arguments):
+    if arguments[0] == "score":
+        arguments[-1] += "\U0001f600"  # a character that the model does not know
+    status, _, error = command(*arguments)
+    assert status == 2 and error.startswith("tfcharlm: ")
+    assert error.count("\n") == 1 and len(error) <= 301

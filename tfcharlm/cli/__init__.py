@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import click
 
+from tfcharlm.checks import one_line
 from tfcharlm.cli import models, plot, train, tune
 
 
@@ -35,7 +36,7 @@ def main(began: float | None = None) -> None:
     except click.ClickException as error:
         message = error.format_message()
         # If the command of a group is missing, click makes the whole help the message.
-        click.echo(message if message.startswith("Usage:") else f"tfcharlm: {message}", err=True)
+        click.echo(message if message.startswith("Usage:") else one_line(f"tfcharlm: {message}"), err=True)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("tfcharlm: interrupted.", err=True)
