@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfcharlm.generation import limits
+from tfcharlm.generation.compiled_once import CompiledOnce
 from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
 from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import SPECS, Sampling
@@ -44,8 +45,11 @@ class TextGraph(tf.Module):
         self._loop = TokenLoop(model.stateless_step, model.variables, specs, jit_compile)
         self._scorer = Scorer(self._loop, model.step)
 
-        def function(method, *signature):
-            return tf.function(method, input_signature=signature, autograph=False)
+        # A text that can be encoded, to compile with.
+        token = model.vocabulary.decode([0])
+
+        def function(method, *signature, in_graphs=False):
+            return CompiledOnce(method, signature, token, in_graphs)
 
         logits, *states = specs
         # The numbers that a row holds between two tokens. The limits count them.
@@ -57,7 +61,7 @@ class TextGraph(tf.Module):
         self.continuation = function(self._continue, text, number, SPECS, seed)
         self.prefill = function(self._prefill, text)
         self.decode = function(self._decode, seed, number, number, SPECS, logits, *states)
-        self.step = function(self._checked_step, ids, *named)
+        self.step = function(self._checked_step, ids, *named, in_graphs=True)
         self.score_ids = function(self._scorer.score, ids, tf.TensorSpec([None], tf.int32), logits, *states)
         self.certain_logits = self._scorer.certain_logits
 

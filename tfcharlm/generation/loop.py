@@ -139,3 +139,15 @@ class TokenLoop(tf.Module):
 def _tile_rows(rows):
     """The number of rows in a tile: small enough for a tile per core, and few different sizes to compile."""
     return tf.where(rows <= 8, 1, tf.where(rows <= 32, 8, 32))
+
+
+def fewest_rows(rows: int) -> int:
+    """The smallest batch with the tiles of `rows` rows, so that a call with it compiles what they need.
+
+    Example:
+
+    >>> from tfcharlm.generation.loop import fewest_rows
+    >>> [fewest_rows(rows) for rows in (8, 9, 400)]
+    [1, 9, 33]
+    """
+    return 1 if rows <= 8 else 9 if rows <= 32 else 33
