@@ -14,8 +14,9 @@ from helpers import batches, cells, copies, fused, letters, models, reference_la
 
 from tfcharlm import reference
 from tfcharlm.analysis.novelty import _Index
-from tfcharlm.generation import TextGraph, TextStreamer, beams
+from tfcharlm.generation import TextGraph, TextStreamer, beams, scorer
 from tfcharlm.generation.loop import TokenLoop
+from tfcharlm.generation.scorer import Scorer
 from tfcharlm.kernels import fused_kernel, lstm_step, precision, recurrences, rnn_step, shards
 from tfcharlm.layers import RNN
 from tfcharlm.model import CharLM
@@ -100,6 +101,12 @@ def score_check(rng):
     letters.check_scores_are_those_of_the_reference(rng, model, model.text_graph().score)
 
 
+def sequence_check(rng):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorer, "LARGEST_VOCABULARY_OF_LOOP", 1)
+        score_check(rng)
+
+
 def stop_check(rng):
     letters.check_a_stop_string_is_found_across_pieces(letters.make_letters_model())
 
@@ -110,7 +117,7 @@ def beam_check(rng):
 
 CHECKS = [value for name, value in list(globals().items()) if name.endswith("_check")]
 # Seconds each: these compile a loop of their own.
-SLOW = (batch_check, score_check, beam_check, stop_check)
+SLOW = (batch_check, score_check, sequence_check, beam_check, stop_check)
 
 MUTANTS = {
     "gate blocks i and f swapped": (
@@ -154,16 +161,22 @@ MUTANTS = {
         TokenLoop._tile, "position + tf.range(DECODE_BLOCK)", "tf.range(DECODE_BLOCK)", [batch_check],
     ),
     "prompt begins no line": (
-        TextGraph._prefill, "tf.concat([start, tokens], axis=1)", "tf.concat([tokens, start], axis=1)",
+        TextGraph._tokens, "tf.concat([start, tokens], axis=1)", "tf.concat([tokens, start], axis=1)",
         [sampling_check],
     ),
     "padding scored": (
-        TextGraph._score_chunk, "tf.where(mask, tf.cast(values, tf.float64), 0.0)", "tf.cast(values, tf.float64)",
-        [score_check],
+        TokenLoop._score_tile, "tf.where(continues, tf.cast(log_probability, tf.float64), 0.0)",
+        "tf.cast(log_probability, tf.float64)", [score_check],
     ),
-    "tokens scored by themselves": (
-        TextGraph._shifted, "tf.concat([first, targets[:, :-1]], axis=1)", "targets", [score_check],
+    "tokens scored by those before them": (
+        TokenLoop._score_tile, "tf.nn.log_softmax(logits), tokens[t]",
+        "tf.nn.log_softmax(logits), tokens[tf.maximum(t - 1, 0)]", [score_check],
     ),
+    "the newline before a text scored": (Scorer.certain_logits, 'float("inf")', "0.0", [score_check]),
+    "sequences: padding scored": (
+        Scorer._sequence_block, "tf.where(positions + 1 < lengths[:, None], nats, 0.0)", "nats", [sequence_check],
+    ),
+    "sequences: a token lost between two": (Scorer._sequence_block, "nats + first", "nats", [sequence_check]),
     "half a stop string shown": (TextStreamer._possible_stop, "default=0)", "default=0) * 0", [stop_check]),
     "beams forget their past": (beams._search, "scores[:, None] +", "0 * scores[:, None] +", [beam_check]),
     "beams keep their state": (beams._search, "tf.gather(state, parents)", "state", [beam_check]),

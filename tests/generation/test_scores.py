@@ -12,14 +12,65 @@ from helpers.letters import (
     VOCABULARY,
     check_a_beam_of_full_width_is_an_exhaustive_search,
     check_scores_are_those_of_the_reference,
+    make_letters_model,
+    random_text,
+    reference_score,
 )
 
 import tfcharlm
+from tfcharlm.generation import scorer, scores
 from tfcharlm.text import Vocabulary
 
 
 def test_scores_are_those_of_the_reference(rng, model, signatures):
     check_scores_are_those_of_the_reference(rng, model, signatures["score"])
+
+
+def compiled_functions(function):
+    """The functions that XLA compiles in the graph of a `tf.function`."""
+    library = function.get_concrete_function().graph.as_graph_def().library.function
+    return [f.signature.name for f in library if f.attr["_XlaMustCompile"].b]
+
+
+def test_scores_of_whole_sequences_are_those_of_the_reference(rng, monkeypatch):
+    """The way of large vocabularies, with more than one sequence in a text."""
+    monkeypatch.setattr(scorer, "LARGEST_VOCABULARY_OF_LOOP", 1)
+    model = make_letters_model()
+    assert not compiled_functions(model.text_graph().score)
+    check_scores_are_those_of_the_reference(rng, model, model.text_graph().score)
+
+
+def test_the_loop_that_scores_is_compiled(model):
+    """Operation by operation, one long text takes six times as long."""
+    (name,) = compiled_functions(model.text_graph().score)
+    assert "_score_tile" in name
+
+
+def test_a_long_text_is_scored_in_pieces_of_bounded_size(rng, model, monkeypatch):
+    monkeypatch.setattr(scores, "TOKENS", 300)
+    pieces, score_ids = [], model.text_graph().score_ids
+    monkeypatch.setattr(
+        model.text_graph(), "score_ids", lambda ids, *rest: pieces.append(tuple(ids.shape)) or score_ids(ids, *rest)
+    )
+    texts = [random_text(rng, length) for length in (1000, 10, 155)]
+    results = model.score(texts)["log_probability"]
+    # With the newline before them, 1,001 tokens in three rows, 100 at once.
+    assert pieces == [(3, 100)] * 10 + [(3, 1)]
+    np.testing.assert_allclose(results, [reference_score(model, text) for text in texts], rtol=1e-6)
+    pieces.clear()
+    np.testing.assert_allclose(model.score(texts[0])["log_probability"], results[0], rtol=1e-6)
+    assert pieces == [(1, 300)] * 3 + [(1, 101)]
+
+
+def test_many_short_texts_are_scored_sixty_four_at_a_time(rng, model, monkeypatch):
+    rows, score_ids = [], model.text_graph().score_ids
+    monkeypatch.setattr(
+        model.text_graph(), "score_ids", lambda ids, *rest: rows.append(ids.shape[0]) or score_ids(ids, *rest)
+    )
+    texts = [random_text(rng, int(length)) for length in rng.integers(0, 40, 150)]
+    expected = [reference_score(model, text) for text in texts]
+    np.testing.assert_allclose(model.score(texts)["log_probability"], expected, rtol=1e-5, atol=1e-5)
+    assert rows == [64, 64, 22]
 
 
 def test_the_probabilities_of_all_strings_add_up_to_one(few_letters):

@@ -3,14 +3,12 @@
 import tensorflow as tf
 
 from tfcharlm.generation import limits
+from tfcharlm.generation.compiled_once import CompiledOnce
 from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
 from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import SPECS, Sampling
+from tfcharlm.generation.scorer import Scorer
 from tfcharlm.text import GraphCodec
-
-# Number of tokens that are read at once when a text is scored: enough for an efficient loop of the fused kernel, and
-# few enough to hold their logits in memory.
-SCORE_CHUNK = 512
 
 
 class TextGraph(tf.Module):
@@ -45,9 +43,13 @@ class TextGraph(tf.Module):
         specs = [tf.TensorSpec((None, *state.shape[1:]), state.dtype) for state in model.initial_state(1)]
         specs = [tf.TensorSpec((None, self._size), tf.float32), *specs]
         self._loop = TokenLoop(model.stateless_step, model.variables, specs, jit_compile)
+        self._scorer = Scorer(self._loop, model.step)
 
-        def function(method, *signature, **options):
-            return tf.function(method, input_signature=signature, autograph=False, **options)
+        # A text that can be encoded, to compile with.
+        token = model.vocabulary.decode([0])
+
+        def function(method, *signature, in_graphs=False):
+            return CompiledOnce(method, signature, token, in_graphs)
 
         logits, *states = specs
         # The numbers that a row holds between two tokens. The limits count them.
@@ -59,8 +61,9 @@ class TextGraph(tf.Module):
         self.continuation = function(self._continue, text, number, SPECS, seed)
         self.prefill = function(self._prefill, text)
         self.decode = function(self._decode, seed, number, number, SPECS, logits, *states)
-        self.step = function(self._checked_step, ids, *named)
-        self.score_chunk = function(self._score_chunk, ids, ids, tf.TensorSpec([None, None], tf.bool), *states)
+        self.step = function(self._checked_step, ids, *named, in_graphs=True)
+        self.score_ids = function(self._scorer.score, ids, tf.TensorSpec([None], tf.int32), logits, *states)
+        self.certain_logits = self._scorer.certain_logits
 
     @tf.function(
         input_signature=[
@@ -121,28 +124,15 @@ class TextGraph(tf.Module):
         texts = tf.ensure_shape(texts, [None])
         with tf.control_dependencies(limits.score_checks(texts, self._width)):
             ids = self.codec.encode(tf.identity(texts), name="texts")
-        rows = tf.size(texts)
-        at_once = limits.scored_at_once(rows, self._width, SCORE_CHUNK)
-        tokens, targets, lengths = self._shifted(ids)
-        length = tf.shape(tokens)[1]
-
-        def score_chunk(begin, nats, characters, *states):
-            end = tf.minimum(begin + at_once, length)
-            mask = tf.range(begin, end) < lengths[:, None]
-            more_nats, more_characters, *states = self._score_chunk(
-                tokens[:, begin:end], targets[:, begin:end], mask, *states
-            )
-            return end, nats + more_nats, characters + more_characters, *states
-
-        zeros = tf.zeros((rows,), tf.float64)
-        _, nats, characters, *_ = tf.while_loop(
-            lambda begin, *_: begin < length,
-            score_chunk,
-            (0, zeros, zeros, *self.initial_state(rows)),
-            parallel_iterations=1,
-        )
+        tokens, lengths = self._tokens(ids)
+        first = self.certain_logits(tokens), *self.initial_state(tf.size(texts))
+        nats, *_ = self._scorer.score(tokens, lengths, *first)
+        scored = tf.maximum(lengths - 1, 0)
+        characters = tf.gather(tf.constant(self.vocabulary.characters_per_token, tf.float64), tokens[:, 1:])
+        is_scored = tf.range(tf.shape(characters)[1]) < scored[:, None]
+        characters = tf.reduce_sum(tf.where(is_scored, characters, 0.0), axis=1)
         bits = -nats / tf.maximum(characters, 1) / tf.math.log(tf.constant(2, tf.float64))
-        return {"log_probability": nats, "tokens": lengths, "bits_per_character": bits}
+        return {"log_probability": nats, "tokens": scored, "bits_per_character": bits}
 
     def _checked_step(self, tokens, *states):
         tokens = tf.ensure_shape(tokens, [None, None])
@@ -152,25 +142,12 @@ class TextGraph(tf.Module):
         logits, states = self._step(tokens, states)
         return {"logits": logits} | {f"state_{i}": state for i, state in enumerate(states)}
 
-    def _shifted(self, ids):
-        """The tokens to read and the tokens to predict, int32 (B, T) each, and how many there are in each row."""
-        start = tf.constant(self._line_start, tf.int32)
-        lengths = tf.cast(ids.row_lengths(), tf.int32)
-        targets = ids.to_tensor()
-        if self._line_start:
-            first = tf.tile(start[None], [tf.shape(targets)[0], 1])
-            return tf.concat([first, targets[:, :-1]], axis=1)[:, : tf.shape(targets)[1]], targets, lengths
-        return targets[:, :-1], targets[:, 1:], tf.maximum(lengths - 1, 0)
-
-    def _score_chunk(self, tokens, targets, mask, *states):
-        """The sums of log-probabilities and of characters, float64 (B,) each, and the states after the chunk."""
-        logits, states = self._step(tokens, states, mask=mask)
-        nats = -tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
-        characters = tf.gather(tf.constant(self.vocabulary.characters_per_token, tf.float64), targets)
-        sums = (
-            tf.reduce_sum(tf.where(mask, tf.cast(values, tf.float64), 0.0), axis=1) for values in (nats, characters)
-        )
-        return *sums, *states
+    def _tokens(self, ids):
+        """The tokens of texts as the model reads them, int32 (B, T) with padding, and how many each row has, (B,)."""
+        lengths = tf.cast(ids.row_lengths(), tf.int32) + len(self._line_start)
+        tokens = ids.to_tensor()
+        start = tf.tile(tf.constant(self._line_start, tf.int32)[None], [tf.shape(tokens)[0], 1])
+        return tf.concat([start, tokens], axis=1), lengths
 
     def _continue(self, prompts, max_length, sampling, seed):
         """The ids that follow the prompts, (B, max_length)."""
@@ -198,10 +175,8 @@ class TextGraph(tf.Module):
             ["prompts must not be empty, because this model has no newline to start a line; received", prompts],
         )
         with tf.control_dependencies([given] if given is not None else []):
-            lengths = tf.cast(ids.row_lengths(), tf.int32) + len(self._line_start)
-            tokens = ids.to_tensor()
-        start = tf.tile(tf.constant(self._line_start, tf.int32)[None], [tf.shape(tokens)[0], 1])
-        tokens = tf.pad(tf.concat([start, tokens], axis=1), [[0, 0], [0, DECODE_BLOCK]])
+            tokens, lengths = self._tokens(ids)
+        tokens = tf.pad(tokens, [[0, 0], [0, DECODE_BLOCK]])
         longest = tf.reduce_max(tf.concat([lengths, [0]], axis=0))
         nothing = tf.zeros_like(lengths, tf.int64)
 

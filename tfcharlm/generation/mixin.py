@@ -1,15 +1,20 @@
 """What a language model does with text, from Python: continue it, score it, say what comes next."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfcharlm.generation.beams import beam_search
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.generation.scores import next_token_probabilities, score
 from tfcharlm.generation.streaming import generate, stream
+
+# Of two threads that need the graph of a model first, one makes it. A lock in the model could not be copied with it.
+_MAKING_GRAPHS = threading.RLock()
 
 
 class GenerationMixin:
@@ -186,5 +191,8 @@ class GenerationMixin:
     def text_graph(self) -> TextGraph:
         """The `TextGraph` of this model. Its functions are compiled when they are first called."""
         if self._text_graph is None:
-            self._text_graph = TextGraph(self, self.compiles_generation)  # type: ignore[arg-type]
+            # Outside of a tf.function that may be calling: its tensors would not outlive it.
+            with _MAKING_GRAPHS, tf.init_scope():
+                if self._text_graph is None:
+                    self._text_graph = TextGraph(self, self.compiles_generation)  # type: ignore[arg-type]
         return self._text_graph

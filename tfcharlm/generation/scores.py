@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.generation.graph import SCORE_CHUNK, TextGraph
-from tfcharlm.generation.limits import MAX_NUMBERS, checked_texts
+from tfcharlm.generation.graph import TextGraph
+from tfcharlm.generation.limits import checked_texts
 from tfcharlm.generation.streaming import checked_prompt
 
-# Rows in one call of the graph.
-ROWS = 64
+# Rows in one call of the graph, and tokens of all rows: few enough to hold them in memory, whatever the texts are.
+ROWS, TOKENS = 64, 2**16
 
 
 def score(graph: TextGraph, texts: str | Sequence[str]) -> dict[str, np.ndarray | float | int]:
@@ -46,21 +46,18 @@ def _score_rows(graph, rows):
     """(rows, 3): the sums of log-probabilities and of characters, and the number of tokens scored."""
     start = np.array(graph.vocabulary.line_start, np.int32)
     whole = [np.concatenate([start, row]) for row in rows]
-    lengths = np.array([max(len(row) - 1, 0) for row in whole])
-    totals = np.zeros((2, len(rows)))
-    states = graph.initial_state(len(rows))
-    at_once = max(1, min(SCORE_CHUNK, MAX_NUMBERS // (len(rows) * len(graph.vocabulary))))
+    lengths = np.array([len(row) for row in whole])
+    logits, states = graph.certain_logits(tf.constant(_block(whole, 0, 1))), graph.initial_state(len(rows))
+    at_once = max(1, TOKENS // len(rows))
+    nats = np.zeros(len(rows))
     for begin in range(0, lengths.max(), at_once):
-        tokens, targets = (_block(whole, begin + shift, min(at_once, lengths.max() - begin)) for shift in (0, 1))
-        mask = begin + np.arange(tokens.shape[1]) < lengths[:, None]
-        *sums, states = _split(graph.score_chunk(*map(tf.constant, (tokens, targets, mask)), *states))
-        totals += sums
-    return np.column_stack([*totals, lengths])
-
-
-def _split(results):
-    nats, characters, *states = results
-    return nats.numpy(), characters.numpy(), states
+        block = _block(whole, begin, min(at_once, lengths.max() - begin))
+        left = np.clip(lengths - begin, 0, block.shape[1]).astype(np.int32)
+        more, logits, *states = graph.score_ids(tf.constant(block), tf.constant(left), logits, *states)
+        nats += more.numpy()
+    per_token = np.array(graph.vocabulary.characters_per_token)
+    characters = [per_token[row[1:]].sum() for row in whole]
+    return np.column_stack([nats, characters, np.maximum(lengths - 1, 0)])
 
 
 def _block(rows, begin, length):

@@ -1,0 +1,177 @@
+"""Many threads with one model: one of them compiles, no lock is held while a text is made, and none is left locked."""
+
+import collections
+import concurrent.futures
+import copy
+import pickle
+import threading
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.letters import make_few_letters_model
+
+import tfcharlm
+from tfcharlm.generation import TextGraph
+from tfcharlm.generation.compiled_once import CompiledOnce
+from tfcharlm.generation.loop import TokenLoop
+from tfcharlm.text import Vocabulary
+
+PATIENCE = 120
+
+
+def step(model):
+    return model.text_graph().step(tf.constant([[1]]), *model.initial_state(1))["logits"].numpy().tolist()
+
+
+CALLS = {
+    "generate": lambda model: model.generate("ab", max_length=20, seed=1),
+    "stream": lambda model: "".join(model.stream("ab", max_length=20, seed=1)),
+    "score": lambda model: model.score("ab")["log_probability"],
+    "next_token_probabilities": lambda model: model.next_token_probabilities("ab"),
+    "beam_search": lambda model: model.beam_search("ab", max_length=2),
+    "step": lambda model: (
+        model.text_graph().step(tf.constant([[1]]), *model.initial_state(1))["logits"].numpy().tolist()
+    ),
+}
+
+
+def in_thread(function):
+    """What a thread of its own gets; a test that waits for it in vain fails."""
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(function).result(timeout=PATIENCE)
+
+
+def counted(monkeypatch, *methods):
+    """Counts the calls of methods `(class, name)`. Those of a graph run in Python once for every trace."""
+    counts = collections.Counter()
+
+    def count(owner, name):
+        method = getattr(owner, name)
+
+        def counting(self, *arguments, **named):
+            counts[name] += 1
+            return method(self, *arguments, **named)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    for owner, name in methods:
+        count(owner, name)
+    return counts
+
+
+def test_one_of_many_threads_compiles(monkeypatch):
+    counts = counted(
+        monkeypatch,
+        *((TextGraph, name) for name in ("__init__", "_continue", "_prefill", "_decode", "_checked_step")),
+        *((TokenLoop, name) for name in ("_tile", "_score_tile")),
+    )
+    model, start = make_few_letters_model(), threading.Barrier(2 * len(CALLS))
+
+    def call(name):
+        start.wait(PATIENCE)
+        return CALLS[name](model)
+
+    with concurrent.futures.ThreadPoolExecutor(2 * len(CALLS)) as executor:
+        results = list(executor.map(call, [*CALLS, *CALLS]))
+    # `generate` is one function, which contains what `stream` has in two.
+    once = dict.fromkeys(("__init__", "_continue", "_checked_step", "_tile", "_score_tile"), 1)
+    assert counts == once | {"_prefill": 2, "_decode": 2}
+    assert results == [CALLS[name](model) for name in [*CALLS, *CALLS]]
+    assert counts == once | {"_prefill": 2, "_decode": 2}
+
+
+def test_only_the_smallest_call_is_made_under_the_lock():
+    calls, running, may_end = [], threading.Event(), threading.Event()
+
+    def record(x):
+        calls.append(x.tolist())
+        if x.any():
+            running.set()
+            assert may_end.wait(PATIENCE)
+        return x
+
+    function = CompiledOnce(
+        lambda x: tf.ensure_shape(tf.numpy_function(record, [x], tf.float32), [None]),
+        [tf.TensorSpec([None], tf.float32)],
+    )
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        result = executor.submit(function, tf.constant([3.0, 5.0]))
+        assert running.wait(PATIENCE)
+        is_free = function._lock.acquire(blocking=False)
+        may_end.set()
+        assert is_free
+        assert result.result(timeout=PATIENCE).numpy().tolist() == [3, 5]
+    function(tf.constant([7.0]))
+    # 9 rows are other tiles of the loop than 1 to 8.
+    function(tf.ones(11))
+    assert calls == [[0], [3, 5], [7], [0] * 9, [1] * 11]
+
+
+def test_an_error_in_a_thread_leaves_nothing_locked():
+    traces = []
+
+    def double(x):
+        traces.append(x)
+        if len(traces) == 1:
+            raise ValueError("not today")
+        return 2 * x
+
+    function = CompiledOnce(double, [tf.TensorSpec([None], tf.float32)])
+    with pytest.raises(ValueError, match="not today"):
+        in_thread(lambda: function(tf.constant([3.0])))
+    assert in_thread(lambda: function(tf.constant([3.0]))).numpy() == 6
+    assert len(traces) == 2
+
+
+def test_an_argument_that_does_not_fit_leaves_nothing_locked():
+    """TensorFlow's own function would wait for ever for the thread that made the mistake."""
+    model = make_few_letters_model()
+    graph = model.text_graph()
+    wrong = tf.zeros((1, 1)), *model.initial_state(1)
+    with pytest.raises((TypeError, ValueError)):
+        in_thread(lambda: graph.step(*wrong))
+    results = []
+    thread = threading.Thread(target=lambda: results.append(CALLS["step"](model)), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert len(results) == 1
+
+
+@pytest.fixture(scope="module")
+def small_model():
+    """A model whose loops are traced but not compiled by XLA, which takes a second less for each."""
+    keras.utils.set_random_seed(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tfcharlm.CharLM, "compiles_generation", False)
+        yield tfcharlm.CharLM(Vocabulary("ab\n"), [tfcharlm.RNNCell(3)])
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "step"])
+def test_text_is_not_made_inside_a_tf_function(small_model, name):
+    """The graph of the model, made there, would hold tensors that nobody can use later."""
+
+    @tf.function(autograph=False)
+    def traced():
+        CALLS[name](small_model)
+        return tf.constant(0)
+
+    with pytest.raises(RuntimeError, match=r"outside of a tf\.function"):
+        traced()
+    assert len(small_model.generate("ab", max_length=3, seed=1)) == 5
+
+
+def test_a_step_inside_a_tf_function_is_the_step_outside(small_model):
+    def step(tokens):
+        return small_model.text_graph().step(tokens, *small_model.initial_state(1))["logits"]
+
+    expected, _ = small_model.step(tf.constant([[1, 0]]), small_model.initial_state(1))
+    for function in (tf.function(step, autograph=False), step):
+        np.testing.assert_allclose(function(tf.constant([[1, 0]])), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_a_model_in_use_writes_the_same(small_model, make_copy):
+    expected = small_model.generate("ab", max_length=30, seed=3)
+    assert make_copy(small_model).generate("ab", max_length=30, seed=3) == expected

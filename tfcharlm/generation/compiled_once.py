@@ -1,0 +1,77 @@
+"""Functions of a graph that many threads may call first, and that one of them compiles."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfcharlm.generation.loop import fewest_rows
+
+
+class CompiledOnce:
+    """A TensorFlow function with a signature that one thread compiles while the others wait.
+
+    TensorFlow traces a function once, but until its first call has ended, every thread that calls it optimizes the
+    graph again. Sixteen threads then take sixteen times as long as one. Here the thread that comes first compiles the
+    function by a call with the smallest arguments, and only that call is made under a lock.
+
+    Args:
+        function: a function of tensors.
+        signature: the specs of its arguments, one of which may be a tuple of specs. The open first axis of every
+            argument is the batch.
+        text: a text that the function accepts where its signature has a string.
+        in_graphs: whether it may be called inside a `tf.function`. False by default: who needs Python values would get
+            symbols.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from tfcharlm.generation.compiled_once import CompiledOnce
+    >>> double = CompiledOnce(lambda x: 2 * x, [tf.TensorSpec([None], tf.float32)])
+    >>> double(tf.constant([1.5, 2.0])).numpy()
+    array([3., 4.], dtype=float32)
+    """
+
+    def __init__(self, function: Callable, signature: Sequence[Any], text: str = "", in_graphs: bool = False) -> None:
+        self._function = tf.function(function, input_signature=signature, autograph=False)
+        self._signature, self._text, self._in_graphs = tuple(signature), text, in_graphs
+        # The thread that compiles may call the function again, from the code of a cell.
+        self._lock = threading.RLock()
+        self._compiled: dict[int, Callable] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        if not tf.executing_eagerly():
+            return self._in_graph(*arguments)
+        arguments = tf.nest.map_structure(
+            lambda spec, value: tf.convert_to_tensor(value, spec.dtype), self._signature, arguments
+        )
+        # For other rows, XLA compiles other tiles.
+        rows = fewest_rows(arguments[0].shape[0]) if arguments[0].shape.rank else 1
+        if rows not in self._compiled:
+            with self._lock:
+                if rows not in self._compiled:
+                    self._compiled[rows] = self._compile(rows)
+        return self._compiled[rows](*arguments)
+
+    def get_concrete_function(self) -> Any:
+        """The function as `tf.saved_model.save` takes it."""
+        return self._function.get_concrete_function()
+
+    def _compile(self, rows):
+        # A tf.function keeps its lock for ever if an argument does not fit. Its concrete function has no lock.
+        function = self.get_concrete_function()
+        function(*(tf.nest.map_structure(lambda spec: self._smallest(spec, rows), spec) for spec in self._signature))
+        return function
+
+    def _smallest(self, spec, rows):
+        shape = [size or (1 if axis else rows) for axis, size in enumerate(spec.shape)]
+        return tf.fill(shape, self._text) if spec.dtype == tf.string else tf.zeros(shape, spec.dtype)
+
+    def _in_graph(self, *arguments):
+        if not self._in_graphs:
+            raise RuntimeError(
+                "Texts must be generated and scored outside of a tf.function, which runs Python code only once. "
+                "Inside, use the functions of text_graph(): generate, score and step."
+            )
+        return self._function(*arguments)
