@@ -16,6 +16,7 @@ from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.artefact.strict_json import parse_json, write_json
 from tfcharlm.atomic_files import new_directory
 from tfcharlm.checks import one_line
+from tfcharlm.generation import TextGraph
 
 FORMAT = 1
 
@@ -87,22 +88,23 @@ def export_saved_model(
     return target
 
 
-def exported_graph(model: ExportableModel) -> SavedModel:
+def exported_graph(model: ExportableModel, graph: TextGraph | None = None) -> SavedModel:
     """The graph that an export of a model has. The values of its weights are not needed.
 
     Args:
         model: a `CharLM`.
+        graph: another graph than `model.text_graph()`, such as one of an earlier version; None by default.
 
     Returns:
         The message that `export_saved_model` would write to `saved_model.pb`.
     """
     with tempfile.TemporaryDirectory() as directory:
-        tf.saved_model.save(*_saved(model, directory))
+        tf.saved_model.save(*_saved(model, graph or model.text_graph(), directory))
         return SavedModel.FromString(Path(directory, layout.GRAPH).read_bytes())
 
 
 def _write(model, directory, extra_files):
-    tf.saved_model.save(*_saved(model, str(directory)))
+    tf.saved_model.save(*_saved(model, model.text_graph(), str(directory)))
     extra = directory / layout.EXTRA
     extra.mkdir()
     for name, content in extra_files.items():
@@ -110,9 +112,8 @@ def _write(model, directory, extra_files):
     write_manifest(directory)
 
 
-def _saved(model, directory):
+def _saved(model, graph, directory):
     """The arguments of `tf.saved_model.save`."""
-    graph = model.text_graph()
     artefact = tf.Module()
     # The lookup table. The functions are reached through the signatures only.
     artefact.codec = graph.codec

@@ -60,12 +60,13 @@ class Inspection:
         return not self.differences and not self.disallowed
 
 
-def inspect_directory(directory: Path | str, graph_of: Callable[[dict[str, Any]], SavedModel]) -> Inspection:
+def inspect_directory(directory: Path | str, graph_of: Callable[[dict[str, Any], str], SavedModel]) -> Inspection:
     """Describes a SavedModel without loading it, and compares it with an export of its configuration.
 
     Args:
         directory: as for `tfcharlm.inspect_model`.
-        graph_of: makes the graph of an export from the parts of its model. It is called if everything else agrees.
+        graph_of: makes the graph of an export from the parts of its model and the version of tfcharlm that wrote it. It
+            is called if everything else agrees.
 
     Returns:
         An `Inspection`.
@@ -96,7 +97,7 @@ def _inspect(directory, files, graph_of):
     if config is not None:
         differences += signature_differences(graph, signatures, layout.signatures(**config["model"]))
     if not differences and not disallowed:
-        differences += _content_differences(graph, objects, graph_of(config["model"]))
+        differences += _content_differences(graph, objects, graph_of(config["model"], config["tfcharlm"]))
     library = [function for meta in graph.meta_graphs for function in meta.graph_def.library.function]
     return Inspection(
         directory=directory,
@@ -140,7 +141,7 @@ def _differences_of_files(files: OpenFiles, sums: Mapping[str, File]) -> Iterato
 def _content_differences(graph: SavedModel, objects: bytes, expected: SavedModel) -> Iterator[str]:
     place = graph_difference(graph, expected)
     if place:
-        yield f"its graph is not the one that this version of tfcharlm writes for its configuration: {place} differs"
+        yield f"its graph is not the one that tfcharlm writes for its configuration: {place} differs"
     elif objects != checkpoint_objects(graph.meta_graphs[0].object_graph_def).SerializeToString(deterministic=True):
         yield "the variables in its checkpoint are not assigned as in an export"
 

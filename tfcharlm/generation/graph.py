@@ -124,7 +124,8 @@ class TextGraph(tf.Module):
         texts = tf.ensure_shape(texts, [None])
         with tf.control_dependencies(limits.score_checks(texts, self._width)):
             ids = self.codec.encode(tf.identity(texts), name="texts")
-        tokens, lengths = self._tokens(ids)
+        lengths = tf.cast(ids.row_lengths(), tf.int32) + len(self._line_start)
+        tokens = self._with_start(ids.to_tensor())
         first = self.certain_logits(tokens), *self.initial_state(tf.size(texts))
         nats, *_ = self._scorer.score(tokens, lengths, *first)
         scored = tf.maximum(lengths - 1, 0)
@@ -142,12 +143,10 @@ class TextGraph(tf.Module):
         logits, states = self._step(tokens, states)
         return {"logits": logits} | {f"state_{i}": state for i, state in enumerate(states)}
 
-    def _tokens(self, ids):
-        """The tokens of texts as the model reads them, int32 (B, T) with padding, and how many each row has, (B,)."""
-        lengths = tf.cast(ids.row_lengths(), tf.int32) + len(self._line_start)
-        tokens = ids.to_tensor()
+    def _with_start(self, tokens):
+        """Tokens of texts as the model reads them: each row starts a line."""
         start = tf.tile(tf.constant(self._line_start, tf.int32)[None], [tf.shape(tokens)[0], 1])
-        return tf.concat([start, tokens], axis=1), lengths
+        return tf.concat([start, tokens], axis=1)
 
     def _continue(self, prompts, max_length, sampling, seed):
         """The ids that follow the prompts, (B, max_length)."""
@@ -175,8 +174,9 @@ class TextGraph(tf.Module):
             ["prompts must not be empty, because this model has no newline to start a line; received", prompts],
         )
         with tf.control_dependencies([given] if given is not None else []):
-            tokens, lengths = self._tokens(ids)
-        tokens = tf.pad(tokens, [[0, 0], [0, DECODE_BLOCK]])
+            lengths = tf.cast(ids.row_lengths(), tf.int32) + len(self._line_start)
+            tokens = ids.to_tensor()
+        tokens = tf.pad(self._with_start(tokens), [[0, 0], [0, DECODE_BLOCK]])
         longest = tf.reduce_max(tf.concat([lengths, [0]], axis=0))
         nothing = tf.zeros_like(lengths, tf.int64)
 

@@ -56,8 +56,8 @@ class TokenLoop(tf.Module):
             `(ids (B, DECODE_BLOCK), logits, *states)`: the tokens, and the logits and states after the last token of
             each row.
         """
-        arguments = [*map(tf.convert_to_tensor, (reads, position, count)), sampling]
-        return self._run(self._tile, arguments, tf.TensorSpec((None, DECODE_BLOCK), tf.int32), batches)
+        made = tf.TensorSpec((None, DECODE_BLOCK), tf.int32)
+        return self._run(self._tile, (reads, position, count), (sampling,), made, batches)
 
     def score(self, count: int | tf.Tensor, *batches: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Reads tokens in any number of rows, and adds up how probable they were.
@@ -71,10 +71,10 @@ class TokenLoop(tf.Module):
             `(nats (B,), logits, *states)`: the sums of log-probabilities, float64, and the logits and states after the
             last token of each row.
         """
-        return self._run(self._score_tile, [tf.convert_to_tensor(count)], tf.TensorSpec((None,), tf.float64), batches)
+        return self._run(self._score_tile, (count,), (), tf.TensorSpec((None,), tf.float64), batches)
 
-    def _run(self, tile, arguments, made, batches):
-        """Calls `tile(values, *arguments, *batches)` for tiles of the rows. Its first result has the spec `made`."""
+    def _run(self, tile, numbers, arguments, made, batches):
+        """Calls `tile(values, *numbers, *arguments, *batches)` for tiles of the rows; its first result is as `made`."""
         rows = tf.shape(batches[0])[0]
         size = _tile_rows(rows)
         count_of_tiles = tf.maximum(1, (rows + size - 1) // size)
@@ -87,9 +87,10 @@ class TokenLoop(tf.Module):
 
         tiles = [tf.ensure_shape(in_tiles(tensor), (None, None, *tensor.shape[1:])) for tensor in batches]
         results = [tf.TensorArray(spec.dtype, count_of_tiles, element_shape=spec.shape) for spec in (made, *self.specs)]
+        numbers = [tf.convert_to_tensor(number) for number in numbers]
 
         def one(i, *results):
-            values_of_tile = tile(values, *arguments, *(batch[i] for batch in tiles))
+            values_of_tile = tile(values, *numbers, *arguments, *(batch[i] for batch in tiles))
             return i + 1, *(result.write(i, value) for result, value in zip(results, values_of_tile, strict=True))
 
         _, *results = tf.while_loop(

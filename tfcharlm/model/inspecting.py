@@ -6,6 +6,7 @@ from typing import Any
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfcharlm.artefact import Inspection, exported_graph, inspect_directory, weight_specs
+from tfcharlm.generation import EARLIER_GRAPHS
 from tfcharlm.model.char_lm import CharLM
 from tfcharlm.model.given_weights import given_weights
 
@@ -43,8 +44,9 @@ def inspect_model(directory: Path | str) -> Inspection:
     return inspect_directory(directory, _graph_of)
 
 
-def _graph_of(parts: dict[str, Any]) -> SavedModel:
-    """The graph of an export with this configuration."""
+def _graph_of(parts: dict[str, Any], version: str) -> SavedModel:
+    """The graph of an export with this configuration by a version of tfcharlm."""
     with given_weights(weight_specs(**parts)):
         model = CharLM(**parts)
-    return exported_graph(model)
+    earlier = EARLIER_GRAPHS.get(version)
+    return exported_graph(model, earlier(model, model.compiles_generation) if earlier else None)
