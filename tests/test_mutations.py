@@ -179,7 +179,7 @@ MUTANTS = {
     "sequences: a token lost between two": (Scorer._sequence_block, "nats + first", "nats", [sequence_check]),
     "half a stop string shown": (TextStreamer._possible_stop, "default=0)", "default=0) * 0", [stop_check]),
     "beams forget their past": (beams._search, "scores[:, None] +", "0 * scores[:, None] +", [beam_check]),
-    "beams keep their state": (beams._search, "tf.gather(state, parents)", "state", [beam_check]),
+    "beams keep their state": (TextGraph._advance, "tf.gather(state, parents)", "state", [beam_check]),
     "state not advanced in NumPy": (
         reference.sample, "logits, states, _ = step(parameters, written[k]",
         "logits, _, _ = step(parameters, written[k]", [sampling_check],

@@ -17,7 +17,7 @@ from helpers.letters import (
 )
 
 import tfcharlm
-from tfcharlm.generation import TextStreamer
+from tfcharlm.generation import TextStreamer, streaming
 from tfcharlm.text import Vocabulary
 
 
@@ -125,6 +125,28 @@ def test_where_a_text_is_cut_into_pieces_changes_nothing(rng):
             for begin, end in itertools.pairwise(cuts)
         ]
         assert "".join(pieces) == text[: min(positions, default=9)], (text, stops, cuts)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes"), [(0.0, [16, 32, 64, 128, 256, 512, 512, 80]), (1.0, [16] * 100)], ids=["fast", "slow"]
+)
+def test_a_fast_model_writes_ahead_of_its_stream(model, monkeypatch, seconds, sizes):
+    """Every piece has 16 tokens, but not every piece is a call of the graph, unless somebody would have to wait."""
+    counts, decode, ticks = [], model.text_graph().decode, itertools.count()
+    monkeypatch.setattr(
+        model.text_graph(),
+        "decode",
+        lambda seed, position, count, *rest: counts.append(int(count)) or decode(seed, position, count, *rest),
+    )
+    monkeypatch.setattr(streaming, "clock", lambda: next(ticks) * seconds)
+    pieces = list(model.stream("ab", max_length=1600, seed=3))
+    assert counts == sizes
+    assert [len(piece) for piece in pieces] == [16] * 100
+    assert "ab" + "".join(pieces) == model.generate("ab", max_length=1600, seed=3)
+    counts.clear()
+    text = model.generate("ab", max_length=1600, seed=3, stop=pieces[5])
+    assert text == "ab" + "".join(pieces)[: "".join(pieces).find(pieces[5])]
+    assert sum(counts) <= (112 if seconds == 0 else 96)
 
 
 def test_samples_are_rows_of_their_own_and_are_called_back(model):

@@ -28,6 +28,14 @@ def test_decode_undoes_encode(level, text):
     assert vocabulary.decode(ids) == text
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
+def test_ids_of_any_integer_dtype_are_decoded(dtype):
+    tokens = ("\ufeff", "\x00", "\uffff", "a", "\U0010ffff", "\u00e9")
+    ids = np.array([4, 0, 5, 1, 1, 0, 3, 2], dtype)
+    assert Vocabulary(tokens).decode(ids) == "".join(tokens[i] for i in ids)
+    assert Vocabulary(tokens).decode([]) == Vocabulary(tokens).decode(ids[:0]) == ""
+
+
 @settings(deadline=None)
 @given(text=TEXTS)
 def test_char_and_byte_ids_agree_with_python(text):

@@ -28,6 +28,5 @@ def _search(graph, logits, states, length, beams):
         best = np.argsort(-candidates, axis=None, kind="stable")[:beams]
         parents, tokens = np.unravel_index(best, candidates.shape)
         scores, ids = candidates[parents, tokens], np.column_stack([ids[parents], tokens.astype(np.int32)])
-        result = graph.step(tf.constant(tokens[:, None], tf.int32), *(tf.gather(state, parents) for state in states))
-        logits, states = result["logits"][:, 0], [result[f"state_{i}"] for i in range(len(states))]
+        logits, *states = graph.advance(tf.constant(parents, tf.int32), tf.constant(tokens, tf.int32), *states)
     return ids, scores

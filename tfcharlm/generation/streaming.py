@@ -3,6 +3,7 @@
 import codecs
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter as clock
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ import tensorflow as tf
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.limits import LENGTH, checked_texts
+from tfcharlm.generation.loop import DECODE_BLOCK
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.text import UnknownTokenError, Vocabulary
 
-# Tokens between two pieces: often enough for somebody who watches, rarely enough to cost almost no time.
+# Tokens between two pieces.
 TOKENS_PER_YIELD = 16
+# A call of the graph costs as much time as writing a hundred tokens of a small model. So each call writes twice as many
+# tokens as the one before, unless that took so many seconds that somebody who watches would have to wait.
+SHORT_WAIT = 0.05
 ROW_SEED = Bounds(low=-(2**63), high=2**63 - 1, whole=True)
 
 
@@ -126,14 +131,21 @@ def _pieces(graph, prompts, max_length, sampling, seeds, stops):
     rows = [TextStreamer(graph.vocabulary, stops) for _ in prompts]
     logits, *states = graph.prefill(tf.constant(prompts, tf.string, shape=(len(prompts),)))
     seeds = tf.constant(seeds, tf.int64, shape=(len(prompts),))
-    for position in range(0, max_length, TOKENS_PER_YIELD):
-        count = min(TOKENS_PER_YIELD, max_length - position)
+    position, at_once = 0, TOKENS_PER_YIELD
+    while position < max_length:
+        started = clock()
+        count = min(at_once, max_length - position)
         ids, logits, *states = graph.decode(seeds, tf.constant(position), tf.constant(count), sampling, logits, *states)
         ids = ids.numpy()[:, :count]
-        final = position + count == max_length
-        yield [row.add(row_ids, final) for row, row_ids in zip(rows, ids, strict=True)]
-        if all(row.ended for row in rows):
-            return
+        position += count
+        if clock() - started < SHORT_WAIT:
+            at_once = min(2 * at_once, DECODE_BLOCK)
+        for begin in range(0, count, TOKENS_PER_YIELD):
+            final = position == max_length and begin + TOKENS_PER_YIELD >= count
+            piece = ids[:, begin : begin + TOKENS_PER_YIELD]
+            yield [row.add(row_ids, final) for row, row_ids in zip(rows, piece, strict=True)]
+            if all(row.ended for row in rows):
+                return
 
 
 def row_seeds(seed: Any, rows: int) -> list[int]:

@@ -152,6 +152,8 @@ class Vocabulary:
             raise ValueError(f"ids must be from 0 to {len(self) - 1}; received {ids[position]} at position {position}.")
         if self.level == "byte":
             return ids.astype(np.uint8).tobytes().decode("utf-8", "replace")
+        if self.level == "char":
+            return self._code_points[ids.astype(np.int32)].tobytes().decode("utf-32-le")
         return "".join(map(self.tokens.__getitem__, ids.tolist()))
 
     def get_config(self) -> dict[str, Any]:
@@ -205,11 +207,14 @@ class Vocabulary:
 
     @functools.cached_property
     def _id_of_code_point(self) -> np.ndarray:
-        code_points = [ord(token) for token in self.tokens]
         # The last entry is for all code points above the greatest token.
-        table = np.full(max(code_points) + 2, -1, np.int32)
-        table[code_points] = np.arange(len(self))
+        table = np.full(int(self._code_points.max()) + 2, -1, np.int32)
+        table[self._code_points] = np.arange(len(self))
         return table
+
+    @functools.cached_property
+    def _code_points(self) -> np.ndarray:
+        return np.array([ord(token) for token in self.tokens], "<u4")
 
     def _encode_char(self, text):
         table = self._id_of_code_point
