@@ -52,6 +52,7 @@ WRONG = {
     "a URL": (config({"worker": ["a:1", "http://b:1"]}), "received 'http://b:1'"),
     "no host": (config({"worker": ["a:1", ":1"]}), "received ':1'"),
     "a blank": (config({"worker": ["a:1", "b c:1"]}), "received 'b c:1'"),
+    "no IPv6": (config({"worker": ["a:1", "[b:1]:2"]}), r"received '\[b:1\]:2'"),
     "bare IPv6": (config({"worker": ["a:1", "::1:2222"]}), "received '::1:2222'"),
     "twice": (config({"worker": ["a:1", "b:1", "a:1"]}), "the address a:1 is given twice"),
     "twice, in two jobs": (config({"chief": ["a:1"], "worker": ["a:1", "b:1"]}), "the address a:1 is given twice"),
@@ -125,10 +126,8 @@ def test_waiting_has_a_notice_and_an_end(monkeypatch):
     monkeypatch.setenv("TFCHARLM_PEER_SECONDS", "1")
     own, other = free_ports(2)
     notices = []
-    began = time.monotonic()
     with pytest.raises(TimeoutError, match=f"127.0.0.1:{other} .*refused.*; gave up after 1 s.*TFCHARLM_PEER_SECONDS"):
         meet([f"127.0.0.1:{own}", f"127.0.0.1:{other}"], 0, notices.append)
-    assert 1 <= time.monotonic() - began
     assert len(notices) == 1 and f"127.0.0.1:{other} of TF_CONFIG cannot be reached" in notices[0]
 
 

@@ -14,12 +14,13 @@ import grpc
 import numpy as np
 import pytest
 from helpers.fake_searches import fits
-from helpers.oracles import assert_complete, begin, loss
+from helpers.oracles import Clock, assert_complete, begin, loss
 from helpers.processes import environment
 from keras_tuner.engine.trial import Trial
 
 from tfcharlm.tuning.fault_tolerance import Workers, workers
 from tfcharlm.tuning.fault_tolerance.connection import Connection
+from tfcharlm.tuning.fault_tolerance.leases import claim, process_of
 
 
 class Unavailable(grpc.RpcError):
@@ -69,6 +70,72 @@ def test_a_program_that_does_not_start_ends_the_search(tmp_path, monkeypatch):
     crew.stop()
     assert "worker0 does not start: no such corpus: poems" in oracle.stopped_because
     assert (tmp_path / "logs" / "worker0.log").read_text().count("poems") == 5
+
+
+def crew_of_sleepers(tmp_path, oracle):
+    """A worker that does nothing but live, until it is told to end."""
+    return Workers(oracle, ["sleep", "1000"], 1, ("127.0.0.1", 1), tmp_path / "logs")
+
+
+def poll_until(crew, condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        crew.poll()
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="needs waitid to hear that a child is stopped")
+def test_a_worker_that_is_stopped_is_replaced_and_one_that_continues_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "SECONDS_STOPPED", 1)
+    messages = []
+    oracle = begin(tmp_path / "search", messages=messages)
+    crew = crew_of_sleepers(tmp_path, oracle)
+    try:
+        crew.poll()
+        (worker,) = crew.workers
+        first = worker.process
+        trial = oracle.create_trial(process_of("worker0"))
+        first.send_signal(signal.SIGSTOP)
+        poll_until(crew, lambda: worker.stopped_at is not None)
+        first.send_signal(signal.SIGCONT)
+        poll_until(crew, lambda: worker.stopped_at is None)
+        assert worker.process is first and messages == []
+        first.send_signal(signal.SIGSTOP)
+        poll_until(crew, lambda: worker.process not in (None, first))
+        assert first.returncode == -signal.SIGKILL
+        assert messages == [
+            f"worker0 was stopped by a signal and is replaced; trial {trial.trial_id} goes to the next worker."
+        ]
+        assert oracle.create_trial(process_of("worker0")).trial_id == trial.trial_id
+        assert oracle.deaths == {trial.trial_id: 1} and worker.patience == workers.PATIENCE
+        worker.process.send_signal(signal.SIGSTOP)  # in the end, it is killed without a wait
+        poll_until(crew, lambda: worker.stopped_at is not None)
+    finally:
+        crew.stop()
+    assert worker.process.returncode == -signal.SIGKILL
+
+
+def test_a_worker_that_makes_no_progress_is_replaced(tmp_path):
+    clock = Clock()
+    oracle = begin(tmp_path / "search", clock=clock, stall_seconds=10)
+    crew = crew_of_sleepers(tmp_path, oracle)
+    try:
+        crew.poll()
+        (worker,) = crew.workers
+        first, process = worker.process, process_of("worker0")
+        trial = oracle.create_trial(process)
+        oracle.get_trial(claim(trial.trial_id, process), 1)
+        for _ in clock.ticks(9):
+            crew.poll()
+            oracle.expire()
+        assert first.poll() is None, "it is alive, though no heartbeat was heard"
+        for _ in clock.ticks(9):
+            oracle.expire()
+        poll_until(crew, lambda: worker.process not in (None, first))
+        assert first.returncode == -signal.SIGKILL and oracle.deaths == {trial.trial_id: 1}
+    finally:
+        crew.stop()
 
 
 def program(directory, *arguments, log="chief.log", **variables):

@@ -1,6 +1,7 @@
 """Waiting for other processes: it says what is missing, it can be interrupted at any time, and it ends."""
 
 import contextlib
+import ipaddress
 import os
 import re
 import signal
@@ -103,8 +104,8 @@ def parse_address(text: str) -> tuple[str, int]:
     Traceback (most recent call last):
     ValueError: an address must be host:port with a port from 1 to 65535, such as host0:2222; received 'host0:70000'.
     """
-    parts = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/@\[\]]+)):([0-9]{1,5})", text, re.ASCII)
-    if parts is None or not 1 <= int(parts[3]) <= 65535:
+    parts = re.fullmatch(r"(?:\[(.+)\]|([^\s:/@\[\]]+)):([0-9]{1,5})", text, re.ASCII)
+    if parts is None or not 1 <= int(parts[3]) <= 65535 or (parts[1] and not _is_ipv6(parts[1])):
         raise ValueError(
             f"an address must be host:port with a port from 1 to 65535, such as host0:2222; received {text!r:.80}."
         )
@@ -141,6 +142,13 @@ def ends_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _is_ipv6(text):
+    try:
+        return bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
 
 
 def _seconds(text):
