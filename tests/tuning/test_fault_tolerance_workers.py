@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -217,3 +218,53 @@ def test_workers_on_other_machines_outlive_their_chief(tmp_path):
     state = json.loads((tmp_path / "search" / "oracle.json").read_text())
     assert [trial["status"] for trial in state["trials"].values()] == ["COMPLETED"] * 6
     assert len(fits(tmp_path, "begin")) == len(fits(tmp_path, "end")) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_a_search_whose_workers_were_stopped(tmp_path, number):
+    """Whatever ends the chief; and the search can be resumed."""
+    chief = program(tmp_path, "4", "2")
+    log = tmp_path / "fits.txt"
+    while not log.exists() or len(fits(tmp_path, "begin")) < 2:
+        time.sleep(0.1)
+        assert chief.poll() is None
+    for pid in processes(tmp_path, parent=chief.pid):
+        os.kill(pid, signal.SIGSTOP)
+    chief.send_signal(number)
+    assert chief.wait(timeout=30) == {signal.SIGTERM: 143}.get(number, -number)
+    deadline = time.monotonic() + 10
+    while list(processes(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(processes(tmp_path)) == []
+    assert ("tfcharlm: terminated." in Path(tmp_path, "chief.log").read_text()) == (number == signal.SIGTERM)
+    assert program(tmp_path, "4", "2").wait(timeout=300) == 0
+    assert len(overs(tmp_path)) == 4 and not (tmp_path / "search" / "secret").exists()
+
+
+@pytest.mark.slow
+def test_a_trial_that_hangs_is_run_again_by_another_process(tmp_path):
+    """Its worker lives and sends heartbeats."""
+    chief = program(tmp_path, "3", "1", FAKE_HANGS="1", FAKE_STALL_SECONDS="5")
+    assert chief.wait(timeout=300) == 0
+    assert len(fits(tmp_path, "begin")) == 4 and len(fits(tmp_path, "end")) == 3 and len(overs(tmp_path)) == 3
+    assert re.search("worker[01] made no step for 5 s; trial [01] goes", Path(tmp_path, "chief.log").read_text())
+    assert list(processes(tmp_path)) == []
+
+
+@pytest.mark.slow
+def test_a_worker_elsewhere_that_hangs_ends(tmp_path):
+    """Nobody can kill it there, so it ends itself when it has lost its trial."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(free.getsockname()[1])}
+    variables = address | {"FAKE_STALL_SECONDS": "5"}
+    chief = program(tmp_path, "2", "1", KERASTUNER_TUNER_ID="chief", **variables)
+    hangs = program(tmp_path, "2", "1", log="hangs.log", KERASTUNER_TUNER_ID="hangs", FAKE_HANGS="1", **variables)
+    log = tmp_path / "fits.txt"
+    while not log.exists():
+        time.sleep(0.1)
+        assert hangs.poll() is None
+    works = program(tmp_path, "2", "1", log="works.log", KERASTUNER_TUNER_ID="works", **variables)
+    assert [process.wait(timeout=300) for process in (chief, works, hangs)] == [0, 0, 1]
+    assert "tfcharlm: hangs ends, because trial 0 hangs." in Path(tmp_path, "hangs.log").read_text()

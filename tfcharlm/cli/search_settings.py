@@ -23,8 +23,10 @@ def check_settings(
         if not resume and role in (None, "chief"):
             raise ValueError(f"{directory} has a search; type --resume to continue it, or give another --name.")
         try:
-            before = dict(json.loads(file.read_text()))
-        except (OSError, ValueError, TypeError):
+            before = {**json.loads(file.read_text(encoding="utf-8"))}
+        except PermissionError:
+            raise
+        except (OSError, ValueError, TypeError, RecursionError):
             console.print(f"{file} cannot be read; the search is assumed to have started with these options.")
     elif resume and role is None:
         # Only without a role: a launcher always starts the same command, also for a new search.

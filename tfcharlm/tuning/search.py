@@ -120,7 +120,13 @@ def search(
             return _search_alone(oracle, hypermodel, directory, not continues, on_trial)
         tuner = SearchTuner(oracle, hypermodel, directory, explore=not continues)
         # The secret and the state are on the disk before a worker reaches the chief.
-        server = Server(oracle, *(chief_address() if role else (LOCALHOST, 0)), make_secret(directory, on_message))
+        secret = make_secret(directory, on_message)
+        try:
+            server = Server(oracle, *(chief_address() if role else (LOCALHOST, 0)), secret)
+        except OSError:
+            if not continues:  # else workers may be waiting for a chief that knows it
+                forget_secret(directory)
+            raise
         oracle.save()
         command = worker_command or [sys.executable, *sys.orig_argv[1:]]
         local_workers = Workers(oracle, command, 0 if role else workers, (LOCALHOST, server.port), directory / "logs")

@@ -120,9 +120,18 @@ class SearchTuner(keras_tuner.Tuner):
         self.on_trial_over()
 
     def load_model(self, trial: Trial) -> keras.Model:
-        """Builds the model of a trial and loads its best weights."""
+        """Builds the model of a trial and loads its best weights.
+
+        Raises:
+            ValueError: the file of the weights is missing or damaged.
+        """
         model = self.hypermodel.build(trial.hyperparameters)
-        load_weights(model, TrialFiles(self.project_dir, trial.trial_id).weights)
+        path = TrialFiles(self.project_dir, trial.trial_id).weights
+        try:
+            load_weights(model, path)
+        except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+            reason = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+            raise ValueError(f"the weights of trial {trial.trial_id} in {path} are {reason}.") from error
         return model
 
     def save(self) -> None:

@@ -19,6 +19,8 @@ PARENT = "TFCHARLM_CHIEF_PID"
 PATIENCE, KILLED, BROKEN = 20, 1, 4
 LONGEST_PAUSE = 10
 SECONDS_TO_LEAVE = 5
+# It includes the import of TensorFlow and the reading of the text, which may be gigabytes.
+SECONDS_TO_START = 1800
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 # A process that somebody stopped (SIGSTOP) is killed if it is not continued within this time.
 SECONDS_STOPPED = 10
@@ -66,7 +68,7 @@ class Workers:
         known = self.oracle.processes_of(worker.id)
         if known:
             worker.has_asked = True
-        elif not worker.has_asked and now - worker.started_at >= self.oracle.leases.stall_seconds:
+        elif not worker.has_asked and now - worker.started_at >= SECONDS_TO_START:
             self.kill(worker.id)
         if not _is_stopped(worker.process):
             worker.stopped_at = None
@@ -139,7 +141,7 @@ class Workers:
         worker.not_before = time.monotonic() + min(PATIENCE - worker.patience, LONGEST_PAUSE)
         self.oracle.worker_died(worker.id)
         if worker.patience <= 0:
-            self.oracle.stop(f"{worker.id} does not start: {_last_line(worker.log)} (see {worker.log})")
+            self.oracle.stop(f"{worker.id} does not start: {_last_line(worker.log):.150} (see {worker.log})")
 
 
 class Worker:
