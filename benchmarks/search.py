@@ -7,6 +7,7 @@ Both are evaluated on the second half of the held-out text, which is read neithe
 best weights. Each run is a process of its own.
 """
 
+import argparse
 import dataclasses
 import json
 import os
@@ -67,7 +68,15 @@ def main(model):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--train":
-        print(json.dumps(train(json.loads(sys.argv[2]), int(sys.argv[3]))))
+    parser = argparse.ArgumentParser(description="Train the best configuration of a search and the defaults again.")
+    parser.add_argument(
+        "model", nargs="?", help="the directory of a model from tfcharlm tune, such as saved_models/tuned"
+    )
+    parser.add_argument("--train", nargs=2, help=argparse.SUPPRESS)  # a process of this script: settings and a seed
+    arguments = parser.parse_args()
+    if arguments.train:
+        print(json.dumps(train(json.loads(arguments.train[0]), int(arguments.train[1]))))
+    elif not arguments.model or not Path(arguments.model, "1", "assets.extra", "training.json").is_file():
+        parser.error("type the directory of a model from tfcharlm tune, such as saved_models/tuned.")
     else:
-        main(sys.argv[1])
+        main(arguments.model)

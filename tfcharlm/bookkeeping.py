@@ -24,6 +24,7 @@ def read_file(path: Path | str, limit: int = MAX_BYTES) -> bytes:
 
     Raises:
         FileNotFoundError: there is nothing of that name.
+        PermissionError: this user may not read it.
         DamagedFileError: it is something else, such as a FIFO or a directory, it is too large, or it cannot be read.
     """
     try:
@@ -32,7 +33,7 @@ def read_file(path: Path | str, limit: int = MAX_BYTES) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise DamagedFileError(f"{path} must be a regular file; received another kind.")
             content = b"" if status.st_size > limit else file.read(limit + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         raise
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read: {error.strerror}.") from error

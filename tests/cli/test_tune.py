@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import socket
 import subprocess
 
 import numpy as np
@@ -17,6 +18,7 @@ from tfcharlm import cli
 from tfcharlm.cli.tune import _by_updates
 from tfcharlm.text import stream_dataset
 from tfcharlm.training import OPTIONS, TrainingConfig
+from tfcharlm.tuning import CharLMHyperModel
 from tfcharlm.tuning.hypermodel import VALIDATION_SHAPE
 
 FIXED = "--num-evaluations 2 --cell rnn --layers 1 --batch-size 4 --sequence-length 16 --embedding-dim 4 --units 4,6"
@@ -98,6 +100,7 @@ def test_tune_writes_what_it_promises_and_resumes(tune, monkeypatch, tmp_path):
 REFUSED = {
     "nothing to resume": (["--resume"], r"no search to resume in \S+search; type the command without --resume"),
     "no trials": (["--trials", "0"], "--trials must be a whole number from 1 up; received 0"),
+    "no time": (["--stall-seconds", "0"], "--stall-seconds must be a number above 0; received 0"),
     "no workers": (["--workers", "-1"], "--workers must be a whole number from 0 up; received -1"),
     "two budgets": (["--minutes", "1"], "either --minutes or --steps for a trial, such as --minutes 1; received"),
     "no number": (["--units", "4,x"], "--units.*received '4,x'; type one value, or several separated by commas"),
@@ -138,6 +141,38 @@ def test_a_role_needs_three_variables(missing, tune, tmp_path, monkeypatch):
     status, output, error = tune()
     assert (status, output) == (2, "") and re.search(f"several machines needs .*{missing}.* received", error)
     assert error.count("\n") == 1 and not (tmp_path / "saved_models").exists()
+
+
+def test_a_search_in_which_all_raises_has_no_model(tune, tmp_path, monkeypatch):
+    """Also with fewer trials than end a search early."""
+
+    def fit(*arguments, **named):
+        raise RuntimeError("the moon is full")
+
+    monkeypatch.setattr(CharLMHyperModel, "fit", fit)
+    status, output, error = tune("--trials", "1")
+    assert (status, error) == (
+        2, "tfcharlm: no trial has a result, so there is no model; the last one ended with: "
+        "RuntimeError: the moon is full\n",
+    )  # fmt: skip
+    assert "0 of 1 trials have a result" in output
+    assert [path.name for path in (tmp_path / "saved_models/barn").iterdir()] == ["search"]
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_chief_that_cannot_listen_leaves_nothing_in_the_way(resume, tune, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+        monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+        monkeypatch.setenv("KERASTUNER_ORACLE_PORT", str(port))
+        status, _, error = tune("--trials", "1", *resume)
+    assert status == 2 and error == (
+        f"tfcharlm: the address of the chief, 127.0.0.1:{port}, is taken: another process uses it. Give a free port in "
+        "KERASTUNER_ORACLE_PORT.\n"
+    )
+    left = {path.name for path in (tmp_path / "saved_models/barn/search").iterdir()}
+    assert left <= {"lock"}, "the same command can start the search"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import os
 import random
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +32,9 @@ class Fake(keras_tuner.HyperModel):
 
     def fit(self, hp, model, callbacks=(), epochs=2, initial_epoch=0):
         self.note("begin", hp)
+        if "FAKE_HANGS" in os.environ and len(fits(self.log.parent, "begin")) == 1:
+            callbacks[-1].on_epoch_begin(initial_epoch)
+            threading.Event().wait()
         history = keras.callbacks.History()
         listeners = keras.callbacks.CallbackList([history, *callbacks], model=model)
         listeners.on_train_begin()
@@ -61,6 +65,7 @@ def main(directory, trials, seconds):
         trials=int(trials),
         workers=2,
         resume=True,
+        stall_seconds=float(os.environ.get("FAKE_STALL_SECONDS", 600)),
         on_trial=over,
         on_message=lambda message: print("message", time.time(), message, flush=True),
     )

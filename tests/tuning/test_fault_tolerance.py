@@ -1,6 +1,8 @@
 """Oracles lose no trial and run none twice, whoever dies and whatever message is the last one."""
 
+import errno
 import itertools
+import os
 import threading
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from helpers.oracles import CELLS, RATES, Clock, assert_complete, begin, ended, 
 
 from tfcharlm.tuning import make_oracle
 from tfcharlm.tuning.fault_tolerance import KINDS
-from tfcharlm.tuning.fault_tolerance.leases import claim
+from tfcharlm.tuning.fault_tolerance.leases import claim, process_of
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k == "bayesian")) for k in KINDS])
@@ -77,6 +79,56 @@ def test_a_silent_worker_loses_its_trial_and_a_living_one_does_not(tmp_path):
     assert oracle.end_order == []
     oracle.end_trial(ended(again, "worker2", value=0.2))
     assert oracle.trials[silent.trial_id].score == pytest.approx(0.2)
+
+
+def test_a_worker_without_progress_loses_its_trial_and_a_slow_one_does_not(tmp_path):
+    """All of them send heartbeats. What counts is how long a trial has the same number of steps."""
+    clock, expired = Clock(), []
+    oracle = begin(tmp_path / "search", clock=clock, stall_seconds=60)
+    oracle.on_expired = expired.append
+    # After how many seconds the first, second, ... step is over; the last one hangs.
+    steps = {"slow": [50, 105, 160, 215, 270, 325, 380], "compiles": [350, 380], "hangs": [20], "hangs at once": []}
+    trials, lost = {worker: oracle.create_trial(worker) for worker in steps}, {}
+    began = clock.now
+    for now in clock.ticks(395):
+        oracle.expire()
+        if now % 5 == 0:
+            for worker, over in steps.items():
+                done = sum(second <= now - began for second in over)
+                if oracle.get_trial(claim(trials[worker].trial_id, worker), done).status == "INVALID":
+                    lost.setdefault(worker, now - began)
+    assert sorted(oracle.ongoing_trials) == ["compiles", "slow"] and expired == ["hangs", "hangs at once"]
+    # 60 s after the step was heard of, at 20; six times as long at the start.
+    assert {worker: round(after, -1) for worker, after in lost.items()} == {"hangs": 80, "hangs at once": 360}
+    assert oracle.deaths == {trials["hangs"].trial_id: 1, trials["hangs at once"].trial_id: 1}
+
+
+def test_a_worker_that_waits_for_a_trial_makes_no_steps(tmp_path):
+    clock = Clock()
+    oracle = begin(tmp_path / "search", trials=1, clock=clock, stall_seconds=1)
+    trial = oracle.create_trial("worker0")
+    for number, _ in enumerate(clock.ticks(60)):
+        oracle.expire()
+        assert oracle.create_trial("worker1").status == "IDLE"
+        assert oracle.get_trial(claim(trial.trial_id, "worker0"), number).status == "RUNNING"
+    oracle.end_trial(ended(trial, "worker0"))
+    assert_complete(play(oracle), 1)
+
+
+def test_a_process_that_comes_twice(tmp_path):
+    """The last process of a worker is the worker: it gets the trial, and the earlier one is told."""
+    oracle = begin(tmp_path / "search", trials=2)
+    first, second = process_of("worker0"), process_of("worker0")
+    trial = oracle.create_trial(first)
+    again = oracle.create_trial(second)
+    assert (again.trial_id, again.status) == (trial.trial_id, "RUNNING")
+    assert oracle.get_trial(claim(trial.trial_id, first)).status == "INVALID"
+    oracle.end_trial(ended(trial, first, value=0.1))
+    assert oracle.end_order == []
+    refused = oracle.create_trial(first)
+    assert refused.status == "STOPPED" and refused.message.startswith("another process is worker0, too; give each")
+    oracle.end_trial(ended(again, second))
+    assert_complete(play(oracle, workers=[second]), 2)
 
 
 def test_a_chief_that_stood_still_blames_nobody(tmp_path):
@@ -165,6 +217,30 @@ def test_trials_that_diverge_end_nothing(tmp_path, value):
     assert statuses == 4 * ["FAILED"] + (len(statuses) - 4) * ["COMPLETED"]
     # A bracket with failed trials continues to its last round.
     assert [oracle.trials[info].hyperparameters["tuner/round"] for info in oracle.start_order].count(2) > 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_fails_no_trial(tmp_path, number):
+    directory = tmp_path / "search"
+    oracle = begin(directory)
+    oracle.end_trial(ended(oracle.create_trial("worker0"), "worker0"))
+    trial = oracle.create_trial("worker0")
+    error = OSError(number, os.strerror(number), "best.weights.h5")
+    oracle.end_trial(ended(trial, "worker0", "INVALID", message=f"Traceback\nOSError: {error}\n"))
+    assert "the disk is full" in oracle.stopped_because and oracle.create_trial("worker0").status == "STOPPED"
+    assert oracle.is_over() and oracle.raised == []
+    assert_complete(play(begin(directory, reload=True)), 7)
+
+
+def test_a_disk_that_is_full_for_the_state_ends_the_search_in_one_line(tmp_path, monkeypatch):
+    directory = tmp_path / "search"
+    oracle = begin(directory)
+    oracle.end_trial(ended(oracle.create_trial("worker0"), "worker0"))
+    with monkeypatch.context() as patch:
+        patch.setattr(oracle.file, "save", lambda state: os.write(os.open("/dev/full", os.O_WRONLY), b"x"))
+        assert oracle.create_trial("worker0").status == "STOPPED"
+    assert oracle.stopped_because.startswith("the disk is full") and "\n" not in oracle.stopped_because
+    assert_complete(play(begin(directory, reload=True)), 7)
 
 
 def test_a_trial_in_which_ten_workers_die_fails(tmp_path):

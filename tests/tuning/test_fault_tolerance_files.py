@@ -1,10 +1,14 @@
 """Files of a search that are torn, zeroed or missing cost nothing that was finished."""
 
+import contextlib
 import json
 import shutil
 
 import pytest
+from helpers.fake_searches import Fake
 from helpers.oracles import assert_complete, begin, ended, play, values_of
+
+from tfcharlm.tuning import search
 
 
 def after_some_trials(directory, kind="random"):
@@ -103,3 +107,61 @@ def test_nothing_readable_is_one_line_and_no_change(tmp_path):
         begin(directory, reload=True)
     assert "\n" not in str(error.value)
     assert [(directory / name).read_bytes() for name in ("oracle.json", "oracle.json.previous")] == [b"torn"] * 2
+
+
+def test_a_state_that_is_json_and_damaged_costs_nothing(tmp_path, rng):
+    """Values exchanged, as a bad disk or an editor does. The state before is whole."""
+    directory = tmp_path / "search"
+    finished = set(after_some_trials(directory).end_order)
+    path = directory / "oracle.json"
+    text = path.read_text()
+    digits = [at for at, sign in enumerate(text) if sign.isdigit()]
+    for at in rng.choice(digits, size=20, replace=False):
+        damaged = f"{text[:at]}{(int(text[at]) + 1) % 10}{text[at + 1 :]}"
+        with contextlib.suppress(ValueError):
+            if json.loads(damaged) == json.loads(text):  # the last digit of a number may not count
+                continue
+        path.write_text(damaged)
+        messages = []
+        oracle = begin(directory, reload=True, messages=messages)
+        assert messages[0].startswith("oracle.json was damaged: ") and finished <= set(oracle.end_order)
+    path.write_text("[" * 100_000)
+    assert finished <= set(begin(directory, reload=True).end_order)
+
+
+def test_a_state_of_an_earlier_version_has_no_sum(tmp_path):
+    directory = tmp_path / "search"
+    finished = after_some_trials(directory).end_order
+    for name in ("oracle.json", "oracle.json.previous"):
+        state = json.loads((directory / name).read_text())
+        del state["sha256"]
+        (directory / name).write_text(json.dumps(state))
+    messages = []
+    assert begin(directory, reload=True, messages=messages).end_order == finished and messages == []
+
+
+def test_copies_that_are_no_trials_are_left_out(tmp_path):
+    """Both states are torn, and so are copies, in ways that are JSON."""
+    directory = tmp_path / "search"
+    after_some_trials(directory)
+    for name in ("oracle.json", "oracle.json.previous"):
+        (directory / name).write_bytes(b"torn")
+    whole = json.loads((directory / "trial_1" / "trial.json").read_text())
+    for key, value in [("trial_id", "x"), ("trial_id", "2"), ("hyperparameters", 3), ("status", None), ("metrics", [])]:
+        (directory / "trial_1" / "trial.json").write_text(json.dumps(whole | {key: value}))
+        oracle = begin(directory, reload=True)
+        assert oracle.trials["1"].message == "its files were damaged", key
+
+
+def test_weights_that_are_damaged_are_named(tmp_path):
+    tuner = search(Fake(tmp_path), "random", tmp_path / "search", trials=1)
+    (trial,) = tuner.oracle.trials.values()
+    path = tmp_path / "search" / "trial_0" / "best.weights.h5"
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"\0" * len(content)):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"the weights of trial 0 in \S+/trial_0/best.weights.h5 are damaged"):
+            tuner.load_model(trial)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"best.weights.h5 are missing"):
+        tuner.load_model(trial)

@@ -1,5 +1,7 @@
 """A search in one process: its files, its resumption, and its ends."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -95,3 +97,24 @@ def test_memory_does_not_grow(tmp_path):
     print("MiB after each trial:", *map(round, sizes))
     assert len(sizes) == 30
     assert np.mean(sizes[-10:]) < 1.1 * np.mean(sizes[:10])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on the size of files")
+def test_a_disk_that_is_full_ends_in_one_line_and_the_search_can_be_resumed(tmp_path):
+    """No file may be longer than 5 kB: the state fits, the weights do not."""
+    program = """
+import resource, sys
+from pathlib import Path
+from helpers.fake_searches import Fake
+from tfcharlm.tuning import search
+directory, limit = Path(sys.argv[1]), int(sys.argv[2])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+tuner = search(Fake(directory), "random", directory / "search", trials=3, resume=True, on_message=print)
+print(tuner.oracle.stopped_because, sorted(tuner.oracle.end_order))
+"""
+    line = "the disk is full, or a file reached its limit; make room and resume the search. No finished trial is lost."
+    assert run_python(program, tmp_path, 5000) == f"{line} []\n"
+    # What was running is run again.
+    assert run_python(program, tmp_path, 0).splitlines()[-1] == "None ['0', '1', '2']"

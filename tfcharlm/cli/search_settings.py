@@ -28,6 +28,8 @@ def check_settings(
             raise ValueError(f"{directory} has a search; type --resume to continue it, or give another --name.")
         try:
             before = read_object(file)
+        except PermissionError:
+            raise
         except (OSError, ValueError) as error:
             if file.is_dir():
                 raise

@@ -18,9 +18,9 @@ from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, TRAINING, export_saved_model, next_version
 from tfcharlm.atomic_files import replace_file
 from tfcharlm.bookkeeping import DamagedFileError, read_file
-from tfcharlm.checks import POSITIVE_INTEGER, Bounds
+from tfcharlm.checks import POSITIVE, POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
-from tfcharlm.cli.search_settings import check_settings
+from tfcharlm.cli.search_settings import SETTINGS, check_settings
 from tfcharlm.cli.shared import as_options, check_writable, config_option, errors_option, searched_options
 from tfcharlm.cli.trial_table import TrialTable
 from tfcharlm.kernels import available_cores, configure_threads
@@ -59,6 +59,11 @@ TABLE, PICTURE = "leaderboard.csv", "trials.png"
 @click.option(
     "--workers", default=0, help="Processes to start on this machine; 0: train one model after another in this process."
 )
+@click.option(
+    "--stall-seconds",
+    default=600.0,
+    help="Seconds without a step after which a worker is replaced; six times as many before its first step.",
+)
 @click.option("--name", required=True, help="Name of the model.")
 @click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Directory of the models.")
 @click.option("--resume", is_flag=True, help="Resume a search that was interrupted.")
@@ -76,6 +81,7 @@ def tune(
     tuner: str,
     trials: int | None,
     workers: int,
+    stall_seconds: float,
     name: str,
     output: Path,
     resume: bool,
@@ -90,12 +96,14 @@ def tune(
     The best model is written to OUTPUT/NAME/VERSION. OUTPUT/NAME/search has leaderboard.csv, trials.png, and the logs
     for TensorBoard. After an interruption, the same command with --resume continues the search. To use several
     machines, start the command on each of them with KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and
-    KERASTUNER_ORACLE_PORT set, and with a common OUTPUT (docs/scaling.md).
+    KERASTUNER_ORACLE_PORT set, and with a common OUTPUT (docs/scaling.md). Only processes that know the secret of the
+    search take part.
     """
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     directory = output / name / "search"
     with one_line_errors():
         _check_counts(trials, workers)
+        POSITIVE.check("--stall-seconds", stall_seconds)
         trials = TRIALS if trials is None and tuner not in FINITE else trials
         role = role_from_environment()
         if role is not None and workers > 1:
@@ -120,20 +128,32 @@ def tune(
         try:
             done = search(
                 hypermodel, tuner, directory, trials, workers=workers, seed=settings["seed"], resume=resume,
-                max_epochs=settings["num_evaluations"], on_trial=table.print_trial, on_message=console.print,
+                max_epochs=settings["num_evaluations"], stall_seconds=stall_seconds, on_trial=table.print_trial,
+                on_message=console.print,
             )  # fmt: skip
+        except OSError:
+            if role in (None, "chief") and not any(directory.glob("oracle.json*")):
+                (directory / SETTINGS).unlink(missing_ok=True)  # the search has not started
+            raise
         except KeyboardInterrupt:
             again = "" if resume else " --resume"
             click.echo(f"tfcharlm: interrupted; resume with {shlex.join(['tfcharlm', *sys.argv[1:]])}{again}", err=True)
             sys.exit(130)
     if done is None:
         return  # this is a worker; the chief does the rest
+    stopped_because = done.oracle.stopped_because
     with one_line_errors():
-        best = _write(console, done, directory)
-        if best is not None:
-            _export_best(console, best, done, hypermodel, output / name, corpus, errors)
-    if done.oracle.stopped_because:
-        raise UserError(done.oracle.stopped_because)
+        try:
+            best = _write(console, done, directory)
+            if best is not None:
+                _export_best(console, best, done, hypermodel, output / name, corpus, errors)
+        except OSError:  # the disk may still be full
+            if not stopped_because:
+                raise
+    if stopped_because:
+        raise UserError(stopped_because)
+    if best is None:
+        raise UserError(_why_no_model(list(done.oracle.trials.values())))
 
 
 def _introduce(console: rich.console.Console, hypermodel: CharLMHyperModel, trials: int | None, workers: int) -> None:
@@ -169,6 +189,13 @@ def _write(console, done, directory):
         console.print(f"There is no picture of the trials: {error}")
     console.print(f"TensorBoard: tensorboard --logdir {shlex.quote(str(directory / 'tensorboard'))}")
     return done.oracle.trials[finished[0]["trial"]]
+
+
+def _why_no_model(trials):
+    if not trials:
+        return "no trial has started, so there is no model; give more time or trials."
+    lines = (trials[-1].message or "").strip().splitlines() or ["no error message"]
+    return f"no trial has a result, so there is no model; the last one ended with: {lines[-1].strip():.200}"
 
 
 def _export_best(console, trial, done, hypermodel, directory, corpus, errors):

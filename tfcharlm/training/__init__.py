@@ -4,6 +4,7 @@ from tfcharlm.training.build import build_model, build_optimizer, log_frequencie
 from tfcharlm.training.cluster import strategy_from_environment, workers_on_this_machine
 from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation, averaged_weights
+from tfcharlm.training.peers import Patience, ends_on_sigterm, parse_address, resolution_error
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.schedule import SCHEDULES, AnnealLearningRate, Budget, learning_rate_at
@@ -18,6 +19,7 @@ __all__ = [
     "AnnealLearningRate",
     "Budget",
     "Evaluation",
+    "Patience",
     "PeriodicEvaluation",
     "TrainingConfig",
     "TrainingDivergedError",
@@ -26,9 +28,12 @@ __all__ = [
     "averaged_weights",
     "build_model",
     "build_optimizer",
+    "ends_on_sigterm",
     "learning_rate_at",
     "log_frequencies",
     "measured_speed",
+    "parse_address",
+    "resolution_error",
     "strategy_from_environment",
     "suggest_config",
     "workers_on_this_machine",

@@ -3,7 +3,8 @@
 from tfcharlm.tuning.fault_tolerance import TrialFiles, make_oracle
 from tfcharlm.tuning.hypermodel import CHOICES, SEARCHED, CharLMHyperModel
 from tfcharlm.tuning.leaderboard import as_csv, leaderboard
-from tfcharlm.tuning.search import role_from_environment, search
+from tfcharlm.tuning.role import role_from_environment
+from tfcharlm.tuning.search import search
 
 __all__ = [
     "CHOICES",

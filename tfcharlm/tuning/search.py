@@ -1,13 +1,9 @@
 """Runs a search, or resumes one that was interrupted: in one process, as the chief of workers, or as a worker."""
 
-import contextlib
-import os
-import socket
 import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +11,23 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial
 
 from tfcharlm.atomic_files import lock
-from tfcharlm.tuning.fault_tolerance import SearchTuner, Workers, end_with_chief, make_oracle
+from tfcharlm.checks import POSITIVE
+from tfcharlm.training import Patience, ends_on_sigterm
+from tfcharlm.tuning.fault_tolerance import (
+    DEFAULT_STALL_SECONDS,
+    SearchTuner,
+    Server,
+    Workers,
+    connect,
+    end_with_chief,
+    forget_secret,
+    make_oracle,
+    make_secret,
+    process_of,
+)
+from tfcharlm.tuning.role import CHIEF, chief_address, role_from_environment
 
-VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
-CHIEF, LOCALHOST = "chief", "127.0.0.1"
+LOCALHOST = "127.0.0.1"
 SECONDS_BETWEEN_POLLS = 0.2
 
 
@@ -33,6 +42,7 @@ def search(
     max_epochs: int | None = None,
     resume: bool = False,
     worker_command: Sequence[str] | None = None,
+    stall_seconds: float = DEFAULT_STALL_SECONDS,
     on_trial: Callable[[Trial], Any] = lambda trial: None,
     on_message: Callable[[str], Any] = warnings.warn,
 ) -> SearchTuner | None:
@@ -41,7 +51,9 @@ def search(
     This process either runs all trials itself, or is the chief of `workers` processes that it starts on this machine.
     On several machines, start the same program on each, with a common directory and Keras Tuner's environment
     variables. `KERASTUNER_ORACLE_IP` and `KERASTUNER_ORACLE_PORT` are the address of the chief. `KERASTUNER_TUNER_ID`
-    is `chief` for one process and `worker0`, `worker1`, ... for the others.
+    is `chief` for one process and `worker0`, `worker1`, ... for the others. Only processes that know the secret of the
+    search may take part. The chief writes it to the file `secret` in the directory, for this user only. If the machines
+    have no common directory, or several users take part, give all processes the same `TFCHARLM_SEARCH_SECRET`.
 
     Args:
         hypermodel: a `keras_tuner.HyperModel`, such as a `CharLMHyperModel`. `SearchTuner` documents what its methods
@@ -58,6 +70,9 @@ def search(
         resume: whether to resume the search in the directory, if there is one. False (default) refuses to.
         worker_command: program and arguments that start a worker. It must call this function with the same arguments.
             None (default) takes the command of this process.
+        stall_seconds: how long a worker's trial may be without a step (a batch, an evaluation or an epoch) before the
+            worker is replaced, and its trial tried again; six times as long before the first step. The default is ten
+            minutes. A search in one process does not use it.
         on_trial: called with each finished `keras_tuner.engine.trial.Trial`, in the order in which they finished, those
             from before an interruption first. Workers do not call it.
         on_message: called with a line about each death, repetition and recovery.
@@ -68,7 +83,9 @@ def search(
 
     Raises:
         ValueError: the search would never end; or the directory has a search, and `resume` is False, or the search is
-            of another kind, cannot be read, or is running.
+            of another kind, cannot be read, or is running; or an environment variable is wrong.
+        OSError: the chief cannot listen at its address; a worker's secret is wrong; no other process came for an hour,
+            or for the seconds in `TFCHARLM_PEER_SECONDS`.
 
     Example:
 
@@ -84,12 +101,14 @@ def search(
             f"a {kind} search needs trials or minutes, or it would never end; give one, such as trials=30."
         )
     directory = Path(directory).absolute()
-    oracle = make_oracle(kind, directory, trials, seed, max_epochs)
+    stall_seconds = POSITIVE.check("stall_seconds", stall_seconds)
+    oracle = make_oracle(kind, directory, trials, seed, max_epochs, stall_seconds=stall_seconds)
     oracle.on_message, oracle.seconds = on_message, None if minutes is None else 60 * minutes
     role = role_from_environment()
     if role not in (None, CHIEF):
         end_with_chief()
-        SearchTuner(oracle, hypermodel, directory, explore=False).search()
+        connection = connect(*chief_address(), directory, process_of(role), oracle.objective, on_message)
+        SearchTuner(oracle, hypermodel, directory, explore=False, connection=connection).search()
         return None
     with lock(directory, "a search"):
         continues = oracle.file.exists() or any(directory.glob("trial_*/trial.json"))
@@ -99,41 +118,28 @@ def search(
             oracle.reload()
         if role is None and workers == 0:
             return _search_alone(oracle, hypermodel, directory, not continues, on_trial)
-        with _chief(role) as address:
-            tuner = SearchTuner(oracle, hypermodel, directory, explore=not continues)
-            command = worker_command or [sys.executable, *sys.orig_argv[1:]]
-            local_workers = Workers(oracle, command, 0 if role else workers, address, directory / "logs")
-            _search_as_chief(tuner, local_workers, on_trial)
-            return tuner
-
-
-def role_from_environment() -> str | None:
-    """The role that Keras Tuner's environment variables give this process.
-
-    A launcher sets the variables, or a chief that starts its workers on this machine.
-
-    Returns:
-        "chief", the id of a worker, or None if the variables are not set.
-
-    Raises:
-        ValueError: only some of the variables are set, or the port is not a number.
-
-    Example:
-
-    >>> from tfcharlm.tuning import role_from_environment
-    >>> print(role_from_environment())
-    None
-    """
-    given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
-    if not given:
-        return None
-    if len(given) < len(VARIABLES) or not given[VARIABLES[2]].isdecimal():
-        received = " ".join(f"{name}={value}" for name, value in given.items())
-        raise ValueError(
-            f"a search on several machines needs {', '.join(VARIABLES)}, such as worker0, 10.0.0.1 and 8000; "
-            f"received {received}."
-        )
-    return CHIEF if CHIEF in given[VARIABLES[0]] else given[VARIABLES[0]]
+        tuner = SearchTuner(oracle, hypermodel, directory, explore=not continues)
+        # The secret and the state are on the disk before a worker reaches the chief.
+        secret = make_secret(directory, on_message)
+        try:
+            server = Server(oracle, *(chief_address() if role else (LOCALHOST, 0)), secret)
+        except OSError:
+            if not continues:  # else workers may be waiting for a chief that knows it
+                forget_secret(directory)
+            raise
+        oracle.save()
+        command = worker_command or [sys.executable, *sys.orig_argv[1:]]
+        local_workers = Workers(oracle, command, 0 if role else workers, (LOCALHOST, server.port), directory / "logs")
+        try:
+            with ends_on_sigterm():
+                server.start()
+                _search_as_chief(tuner, local_workers, server, on_trial)
+        finally:
+            local_workers.stop()
+            server.stop()
+            if not role or oracle.is_over():
+                forget_secret(directory)
+        return tuner
 
 
 def _search_alone(oracle, hypermodel, directory, explore, on_trial):
@@ -150,15 +156,8 @@ def _search_alone(oracle, hypermodel, directory, explore, on_trial):
     return tuner
 
 
-def _search_as_chief(tuner, local_workers, on_trial):
-    oracle, report_finished, errors = tuner.oracle, _finished_trials_reporter(tuner.oracle, on_trial), []
-
-    def serve():
-        try:
-            tuner.search()
-        except Exception as error:
-            errors.append(error)
-
+def _search_as_chief(tuner, local_workers, server, on_trial):
+    oracle, report_finished = tuner.oracle, _finished_trials_reporter(tuner.oracle, on_trial)
     if local_workers.workers:
         # The workers of an interrupted search ended with their chief. They will not come back for their trials, and the
         # trials are not to blame.
@@ -169,19 +168,17 @@ def _search_as_chief(tuner, local_workers, on_trial):
         return
     # Workers on other machines may not know yet that the search is over.
     stays_until = time.monotonic() + (0 if local_workers.workers else oracle.leases.seconds)
-    # Keras Tuner's server checks only every 20 s whether all workers have left. A daemon thread: nothing waits for it.
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        while not errors and not (oracle.is_over() and not oracle.tuner_ids and time.monotonic() > stays_until):
-            local_workers.poll()
-            oracle.expire()
-            report_finished()
-            time.sleep(SECONDS_BETWEEN_POLLS)
-    finally:
-        local_workers.stop()
+    patience = Patience(oracle.on_message)
+    while not (oracle.is_over() and not oracle.tuner_ids and time.monotonic() > stays_until):
+        local_workers.poll()
+        oracle.expire()
+        report_finished()
+        if oracle.tuner_ids or local_workers.workers or oracle.is_over():
+            patience.reset()
+        else:
+            patience.check(f"no worker is connected to the chief of the search, at port {server.port}")
+        time.sleep(SECONDS_BETWEEN_POLLS)
     report_finished()
-    if errors:
-        raise OSError(f"the chief cannot serve its workers: {errors[0]}") from errors[0]
 
 
 def _finished_trials_reporter(oracle, on_trial):
@@ -195,23 +192,3 @@ def _finished_trials_reporter(oracle, on_trial):
             on_trial(oracle.trials[trial_id])
 
     return report
-
-
-@contextlib.contextmanager
-def _chief(role: str | None) -> Iterator[tuple[str, int]]:
-    """Makes this process Keras Tuner's chief and yields its address `(host, port)`."""
-    if role:
-        yield os.environ[VARIABLES[1]], int(os.environ[VARIABLES[2]])
-        return
-    with socket.socket() as probe:  # finds a free port
-        probe.bind((LOCALHOST, 0))
-        port = probe.getsockname()[1]
-    before = {name: os.environ.get(name) for name in VARIABLES}
-    os.environ.update(zip(VARIABLES, ("chief", LOCALHOST, str(port)), strict=True))
-    try:
-        yield LOCALHOST, port
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value

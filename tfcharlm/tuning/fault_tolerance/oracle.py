@@ -12,8 +12,8 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from tfcharlm.tuning.fault_tolerance.leases import Leases, parse_claim
-from tfcharlm.tuning.fault_tolerance.outcomes import DIVERGED, last_line, trial_outcome
+from tfcharlm.tuning.fault_tolerance.leases import DEFAULT_STALL_SECONDS, Leases, parse_claim, worker_of
+from tfcharlm.tuning.fault_tolerance.outcomes import DISK_FULL, DIVERGED, disk_is_full, last_line, trial_outcome
 from tfcharlm.tuning.fault_tolerance.saved_state import SavedState
 from tfcharlm.tuning.fault_tolerance.state_file import StateFile
 from tfcharlm.tuning.fault_tolerance.trial_files import TrialFiles
@@ -27,6 +27,7 @@ class FaultTolerantOracle(SavedState):
     - One file, `oracle.json`, holds the whole state. It is on the disk before a worker learns of a change.
     - A worker holds its trial by a lease. When the lease runs out, or the worker is known to be dead, the trial goes to
       the next worker that asks. The result of a worker that does not hold the trial is ignored.
+    - A lease needs heartbeats and steps of the trial: a worker that lives and makes no progress loses it, too.
     - A worker that asks while all trials are taken has to wait, because one of them may be returned.
     - A trial that raised is tried once more. After three failed trials in a row, the search ends. A loss that is not
       finite is a result, of a model that diverged; it does not end the search.
@@ -35,6 +36,7 @@ class FaultTolerantOracle(SavedState):
     Args:
         directory: directory of the search.
         trials: total number of trials; None (default) for as many as the space and the time allow.
+        stall_seconds: how long a trial may be without a step; see `Leases`. The default is ten minutes.
         clock: a function that returns seconds and never goes back.
         **kwargs: arguments of the oracle's class.
 
@@ -43,12 +45,14 @@ class FaultTolerantOracle(SavedState):
         seconds: how long the whole search may take, including the time before an interruption; None is without a limit.
             After that, no trial starts, and running trials finish.
         on_message: called with a line about every death, repetition and recovery.
+        on_expired: called with the id of a worker whose lease has run out. Nothing says that its process has ended.
     """
 
     def __init__(
         self,
         directory: Path | str,
         trials: int | None = None,
+        stall_seconds: float = DEFAULT_STALL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         **kwargs: Any,
     ) -> None:
@@ -61,11 +65,13 @@ class FaultTolerantOracle(SavedState):
         self.verbose = 0
         self.directory = directory
         self.file = StateFile(f"{directory}/oracle.json")
-        self.leases = Leases(clock=clock)
+        self.leases = Leases(stall_seconds=stall_seconds, clock=clock)
         self.lock = threading.RLock()
         self.stopped_because: str | None = None
         self.seconds: float | None = None
         self.on_message = warnings.warn
+        self.on_expired: Callable[[str], Any] = lambda worker: None
+        self._replaced: set[str] = set()
         self.returned, self.deaths, self.raised = [], {}, []
         self._failures_in_a_row, self._exhausted = 0, False
         self._clock, self._started, self._earlier = clock, clock(), 0.0
@@ -88,22 +94,37 @@ class FaultTolerantOracle(SavedState):
     def create_trial(self, tuner_id: str) -> Trial:
         with self._entry():
             self.expire()
-            if tuner_id in self.ongoing_trials:
-                self.worker_died(tuner_id, "was restarted")
+            worker = worker_of(tuner_id)
+            if tuner_id in self._replaced:
+                reason = f"another process is {worker}, too; give each worker a KERASTUNER_TUNER_ID of its own."
+                return self._no_trial(TrialStatus.STOPPED, message=reason)
+            self._replaced.update(self.processes_of(worker) - {tuner_id})
+            self.worker_died(worker, "was restarted")
             self.leases.renew(tuner_id)
             self.tuner_ids.add(tuner_id)
             return self._next_trial(tuner_id)
         return self._no_trial(TrialStatus.STOPPED)
 
-    def get_trial(self, trial_id: str) -> Trial:
-        """The trial with this id. A `claim` renews the lease; the trial is INVALID if the worker has lost it."""
+    def processes_of(self, worker: str) -> set[str]:
+        """The processes of a worker that the search knows: one, or more if a worker was started twice."""
+        with self.lock:
+            known = self.tuner_ids | self.ongoing_trials.keys()
+            return {process for process in known if worker in (process, worker_of(process))}
+
+    def get_trial(self, trial_id: str, steps: int | None = None) -> Trial:
+        """The trial with this id. A `claim` renews the lease; the trial is INVALID if the worker has lost it.
+
+        Args:
+            trial_id: the id of a trial, or a `claim`.
+            steps: how many steps of the trial the worker has made; None (default) if it does not say.
+        """
         trial_id, worker = parse_claim(trial_id)
         with self.lock:
             if not worker:
                 return self.trials[trial_id]
             if not self._holds(worker, trial_id):
                 return self._no_trial(TrialStatus.INVALID, trial_id)
-            self.leases.renew(worker)
+            self.leases.renew(worker, steps)
             return self.trials[trial_id]
 
     def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Trial:
@@ -118,12 +139,18 @@ class FaultTolerantOracle(SavedState):
         with self._entry():
             if not self._holds(worker, trial_id):
                 return
+            self.leases.finish(worker)
             ours = self.trials[trial_id]
             if trial.metrics.exists(self.objective.name):
                 ours.metrics = trial.metrics
             message = trial.message or TrialFiles(self.directory, trial_id).error()
             status, message = trial_outcome(trial.status, message, ours.metrics, self.objective.name)
-            if status == TrialStatus.INVALID and trial_id not in self.raised:
+            if status == TrialStatus.INVALID and disk_is_full(message):
+                # The trial is not to blame, and neither is the next one.
+                self._give_back(trial_id)
+                self.stop(DISK_FULL)
+                self.save()
+            elif status == TrialStatus.INVALID and trial_id not in self.raised:
                 self.raised.append(trial_id)
                 self._give_back(trial_id)
                 self.on_message(f"trial {trial_id} raised and is tried once more: {last_line(message)}")
@@ -134,26 +161,31 @@ class FaultTolerantOracle(SavedState):
     def expire(self) -> None:
         """Takes the trials away from all workers whose lease has run out."""
         with self._entry():
-            for worker in self.leases.expired():
-                self.worker_died(worker, f"was silent for {self.leases.seconds} s")
+            for process, how in self.leases.expired().items():
+                self.worker_died(process, how)
+                self.on_expired(worker_of(process))
 
     def worker_died(self, worker: str, how: str = "died", counts: bool = True) -> None:
         """Hands a dead worker's trial to the next worker; the tenth death that `counts` makes the trial fail."""
         with self._entry():
             self.leases.end(worker)
-            self.tuner_ids.discard(worker)
-            trial = self.ongoing_trials.get(worker)
-            if trial is None:
-                return
-            trial_id = trial.trial_id
-            self.deaths[trial_id] = self.deaths.get(trial_id, 0) + counts
-            if self.deaths[trial_id] >= MAX_DEATHS:
-                reason = f"{MAX_DEATHS} workers died in it; is there enough memory?"
-                self._end(trial_id, TrialStatus.FAILED, reason, trial.hyperparameters)
-                return
-            self._give_back(trial_id)
-            self.on_message(f"{worker} {how}; trial {trial_id} goes to the next worker.")
-            self.save()
+            for process in self.processes_of(worker):
+                self.leases.end(process)
+                self.tuner_ids.discard(process)
+                trial = self.ongoing_trials.get(process)
+                if trial is not None:
+                    self._lose(trial, f"{worker_of(process)} {how}", counts)
+
+    def _lose(self, trial, how, counts):
+        trial_id = trial.trial_id
+        self.deaths[trial_id] = self.deaths.get(trial_id, 0) + counts
+        if self.deaths[trial_id] >= MAX_DEATHS:
+            reason = f"{MAX_DEATHS} workers died in it; is there enough memory?"
+            self._end(trial_id, TrialStatus.FAILED, reason, trial.hyperparameters)
+            return
+        self._give_back(trial_id)
+        self.on_message(f"{how}; trial {trial_id} goes to the next worker.")
+        self.save()
 
     @contextlib.contextmanager
     def _entry(self):
@@ -162,7 +194,8 @@ class FaultTolerantOracle(SavedState):
             try:
                 yield
             except Exception as error:
-                self.stop(f"{type(error).__name__}: {' '.join(str(error).split())}")
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                self.stop(DISK_FULL if disk_is_full(reason) else reason[:250])
                 # So no caller will ever reach Keras Tuner's lock, which may be locked forever.
                 self.ongoing_trials.clear()
                 self.tuner_ids.clear()
@@ -174,6 +207,7 @@ class FaultTolerantOracle(SavedState):
                 return self._restart_trial(self.returned.pop(0), tuner_id)
             trial = super().create_trial(tuner_id)
             if trial.status != TrialStatus.STOPPED:
+                self.leases.begin(tuner_id)
                 return trial
             if self.ongoing_trials:
                 self.tuner_ids.add(tuner_id)
@@ -183,13 +217,14 @@ class FaultTolerantOracle(SavedState):
         self.leases.end(tuner_id)
         return self._no_trial(TrialStatus.STOPPED)
 
-    def _no_trial(self, status, trial_id="none"):
-        return Trial(self.get_space(), trial_id=trial_id, status=status)
+    def _no_trial(self, status, trial_id="none", message=None):
+        return Trial(self.get_space(), trial_id=trial_id, status=status, message=message)
 
     def _restart_trial(self, trial_id, tuner_id):
         """Hands out a trial as if it had never run, without the metrics of its earlier run."""
         trial = Trial(self.trials[trial_id].hyperparameters, trial_id=trial_id, status=TrialStatus.RUNNING)
         self.trials[trial_id] = self.ongoing_trials[tuner_id] = trial
+        self.leases.begin(tuner_id)
         self.save()
         return trial
 

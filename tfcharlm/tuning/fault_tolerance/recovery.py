@@ -1,5 +1,6 @@
 """Recovery of a search: the newest state that can be read, completed from Keras Tuner's own copies of the trials."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,8 @@ from keras_tuner.engine.trial import Trial
 from tfcharlm.tuning.fault_tolerance.state_file import StateFile, read_json
 
 ENDED = ("COMPLETED", "FAILED")
+# What Keras Tuner's classes raise when they are made from something else than they have saved.
+DAMAGED = (AttributeError, LookupError, TypeError, ValueError)
 # More than a trial ever draws, so that the trials drawn after a recovery differ from those drawn before it.
 DRAWS_PER_TRIAL = 1000
 
@@ -51,12 +54,15 @@ def recover(oracle: RecoverableOracle, file: StateFile) -> str | None:
         newest = name == file.path.name
         try:
             oracle.set_state(state if newest else with_copies(state, read_copies(oracle.directory)))
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except DAMAGED:
             continue
         return None if newest else f"{file.path.name} was damaged: {_count(oracle)}"
     copies = read_copies(oracle.directory)
     if not copies:
-        raise ValueError(f"no file of the search in {oracle.directory} can be read; start a search with another name.")
+        names = f"{file.path.name}, {file.previous.name} and trial_*/trial.json are missing or damaged"
+        raise ValueError(
+            f"no file of the search in {oracle.directory} can be read: {names}; start a search with another name."
+        )
     space = copies[max(copies, key=int)]["hyperparameters"]
     seed_state = fresh["seed_state"] + DRAWS_PER_TRIAL * len(copies)
     oracle.set_state(with_copies(fresh | {"hyperparameters": space, "seed_state": seed_state}, copies))
@@ -65,9 +71,8 @@ def recover(oracle: RecoverableOracle, file: StateFile) -> str | None:
 
 def read_copies(directory: Path | str) -> dict[str, dict[str, Any]]:
     """The states of trials by id, from those of Keras Tuner's copies that can be read."""
-    states = [read_json(path) for path in Path(directory).glob("trial_*/trial.json")]
-    keys = {"trial_id", "status", "hyperparameters"}
-    return {state["trial_id"]: state for state in states if state is not None and keys <= state.keys()}
+    states = {path.parent.name: read_json(path) for path in Path(directory).glob("trial_*/trial.json")}
+    return {state["trial_id"]: state for name, state in states.items() if state is not None and _is_copy(name, state)}
 
 
 def with_copies(state: dict[str, Any], copies: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -92,6 +97,18 @@ def with_copies(state: dict[str, Any], copies: Mapping[str, dict[str, Any]]) -> 
     order = list(dict.fromkeys([*state["start_order"], *sorted(trials, key=int)]))
     trials = {trial_id: trials[trial_id] for trial_id in order}
     return state | {"trials": trials, "start_order": order, "end_order": ended, "returned": returned}
+
+
+def _is_copy(name, state):
+    """Whether this is the state of the trial to which the directory belongs."""
+    trial_id = state.get("trial_id")
+    if f"trial_{trial_id}" != name or not isinstance(trial_id, str) or not trial_id.isdecimal():
+        return False
+    try:
+        trial = Trial.from_state(json.loads(json.dumps(state)))  # a copy: Keras Tuner puts objects of its own into it
+        return isinstance(trial.hyperparameters.values, dict) and isinstance(trial.status, str)
+    except DAMAGED:
+        return False
 
 
 def _count(oracle):

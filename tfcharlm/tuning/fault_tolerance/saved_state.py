@@ -55,7 +55,7 @@ class SavedState(keras_tuner.Oracle):
             if message:
                 self.on_message(message)
             for worker in self.ongoing_trials:
-                self.leases.renew(worker)
+                self.leases.begin(worker)
                 self.tuner_ids.add(worker)
 
     def get_state(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import os
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ import tensorflow as tf
 from tfcharlm.artefact import LEARNING_CURVE
 from tfcharlm.atomic_files import replace_file
 from tfcharlm.bookkeeping import read_file
+
+# What HDF5 writes about an array beside its values, generously.
+BYTES_PER_ARRAY = 8192
 
 
 class TrialFiles:
@@ -109,7 +113,23 @@ class SaveBestWeights(keras.callbacks.Callback):
         value = (logs or {}).get(self.metric, -math.inf)
         if value < self.best or not self.saved:
             self.best, self.saved = value, True
-            replace_file(self.path, lambda path: self.model.save_weights(path))
+            replace_file(self.path, self._save)
+
+    def _save(self, path):
+        # A full disk must be noticed before: HDF5 ends the process with a segmentation fault after a failed write.
+        optimizer = getattr(self.model, "optimizer", None)
+        variables = [*self.model.variables, *(optimizer.variables if optimizer else ())]
+        _reserve(path, sum(math.prod(v.shape) * 4 + BYTES_PER_ARRAY for v in variables))
+        self.model.save_weights(path)
+
+
+def _reserve(path, size):
+    """Raises an OSError if a file of this size cannot be written."""
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.write(bytes(size))
 
 
 def finished_curves(directory: Path | str, metric: str = "val_loss") -> list[list[float]]:

@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from tfcharlm.tuning.fault_tolerance.connection import Connection
+from tfcharlm.tuning.fault_tolerance.heartbeat import TrialLease
 from tfcharlm.tuning.fault_tolerance.oracle import FaultTolerantOracle
 from tfcharlm.tuning.fault_tolerance.trial_files import SaveBestWeights, TrialFiles, finished_curves
 from tfcharlm.tuning.fault_tolerance.workers import is_supervised
@@ -35,10 +35,12 @@ class SearchTuner(keras_tuner.Tuner):
         hypermodel: a `keras_tuner.HyperModel`. `build(hp)` returns a built model. `fit(hp, model, callbacks=...)`
             returns a `History` or a dictionary with `val_loss`, or the loss as a number. For Hyperband, `fit` also gets
             `epochs` and `initial_epoch`. If the hypermodel has an attribute `curves`, it is set before each trial to
-            the `val_loss` values of every finished trial.
+            the `val_loss` values of every finished trial. A worker that calls none of the callbacks for
+            `stall_seconds` of the oracle loses the trial.
         directory: directory of the search.
         explore: whether to call `build` to find the hyperparameters. A resumed search knows them.
         on_trial_over: called without arguments after each trial.
+        connection: in a worker, its `Connection` to the chief; None (default) if this process has the oracle.
     """
 
     oracle: Any  # the oracle itself, or a worker's `Connection` to it
@@ -50,6 +52,7 @@ class SearchTuner(keras_tuner.Tuner):
         directory: Path | str,
         explore: bool = True,
         on_trial_over: Callable[[], Any] = lambda: None,
+        connection: Connection | None = None,
     ) -> None:
         directory = Path(directory).absolute()
         # If this file exists, Keras Tuner believes that it was reloaded and does not look for hyperparameters.
@@ -61,9 +64,9 @@ class SearchTuner(keras_tuner.Tuner):
             project_name=directory.name,
         )
         self.hypermodel, self.on_trial_over, self._trials = hypermodel, on_trial_over, 0
-        self.is_worker = self.oracle is not oracle
-        if self.is_worker:
-            self.oracle = Connection(self.oracle, self.tuner_id)
+        self.is_worker = connection is not None
+        # In a worker, Keras Tuner has put a client of its own here. It is never used.
+        self.oracle = connection or oracle
 
     def pre_create_trial(self) -> None:
         """Ends a worker that has run many trials, if `Workers` will start it again."""
@@ -88,16 +91,16 @@ class SearchTuner(keras_tuner.Tuner):
             self.hypermodel.curves = finished_curves(self.project_dir)
         values = trial.hyperparameters.values
         first = values.get("tuner/initial_epoch", 0)
-        with self._alive(trial.trial_id) as lost:
+        with self._alive(trial.trial_id) as lease:
             model = self.hypermodel.build(trial.hyperparameters)
-            saver = SaveBestWeights(files.weights, lost=lost)
-            arguments = {"callbacks": [saver, StopOnEvent(lost)]}
+            saver = SaveBestWeights(files.weights, lost=lease.lost)
+            arguments: dict[str, Any] = {"callbacks": [saver, lease]}
             if "tuner/epochs" in values:
                 arguments |= {"epochs": values["tuner/epochs"], "initial_epoch": first}
             if values.get("tuner/trial_id"):
                 load_weights(model, TrialFiles(self.project_dir, values["tuner/trial_id"]).weights)
             result = self.hypermodel.fit(trial.hyperparameters, model, **arguments)
-            if lost.is_set():
+            if lease.lost.is_set():
                 # The chief would ignore this result.
                 return {self.oracle.objective.name: math.inf}
             history = as_history(result)
@@ -111,14 +114,24 @@ class SearchTuner(keras_tuner.Tuner):
     def on_trial_end(self, trial: Trial) -> None:
         if trial.message:
             trial.status = TrialStatus.INVALID
-            TrialFiles(self.project_dir, trial.trial_id).write_error(trial.message)
+            with contextlib.suppress(OSError):  # on a full disk, the chief still hears of it
+                TrialFiles(self.project_dir, trial.trial_id).write_error(trial.message)
         super().on_trial_end(trial)
         self.on_trial_over()
 
     def load_model(self, trial: Trial) -> keras.Model:
-        """Builds the model of a trial and loads its best weights."""
+        """Builds the model of a trial and loads its best weights.
+
+        Raises:
+            ValueError: the file of the weights is missing or damaged.
+        """
         model = self.hypermodel.build(trial.hyperparameters)
-        load_weights(model, TrialFiles(self.project_dir, trial.trial_id).weights)
+        path = TrialFiles(self.project_dir, trial.trial_id).weights
+        try:
+            load_weights(model, path)
+        except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+            reason = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+            raise ValueError(f"the weights of trial {trial.trial_id} in {path} are {reason}.") from error
         return model
 
     def save(self) -> None:
@@ -127,7 +140,7 @@ class SearchTuner(keras_tuner.Tuner):
             self.oracle.save()
 
     def _alive(self, trial_id):
-        return self.oracle.alive(trial_id) if self.is_worker else contextlib.nullcontext(threading.Event())
+        return self.oracle.alive(trial_id) if self.is_worker else contextlib.nullcontext(TrialLease())
 
 
 def load_weights(model: keras.Model, path: Path | str) -> None:
@@ -136,20 +149,6 @@ def load_weights(model: keras.Model, path: Path | str) -> None:
         # Keras warns that it skips the optimizer's state, because the optimizer has no variables yet.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
         model.load_weights(path)
-
-
-class StopOnEvent(keras.callbacks.Callback):
-    """Stops training when an event is set."""
-
-    def __init__(self, event: threading.Event) -> None:
-        super().__init__()
-        self.event = event
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self.event.is_set():
-            self.model.stop_training = True
-
-    on_epoch_end = on_train_batch_end
 
 
 def as_history(result: Any, objective: str = "val_loss") -> keras.callbacks.History:
