@@ -28,7 +28,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # What each room and each file beside them may import: rooms and files of the package, and packages from outside.
 MAY_IMPORT = {
-    "checks": (set(), set()),
+    "checks": (set(), {"numpy"}),
     "atomic_files": (set(), {"filelock"}),
     "reference": (set(), {"numpy"}),
     "kernels": ({"checks"}, {"tensorflow"}),

@@ -43,7 +43,7 @@ class GenerationMixin:
         """Continues prompts. The model reads each prompt as the start of a line.
 
         Args:
-            prompts: a string or a list of strings; they may be empty.
+            prompts: a string or a list of strings; they may be empty. An array or a tensor of strings is a list, too.
             max_length: the number of tokens to add to each prompt; 400 by default.
             temperature: 1 (default) samples from the distribution of the model. Text is safer below 1, wilder above 1.
                 0 takes the most likely token every time (greedy).
@@ -54,8 +54,8 @@ class GenerationMixin:
                 same text, whatever the other rows are. With more than 8 rows, a draw that falls within rounding may
                 make an exception.
             stop: None (default), a string or a list of strings. A text ends before the first of them after its prompt.
-            samples: how many texts to write for each prompt; 1 by default. With more than one, the result has a list of
-                texts for each prompt, and every sample is a row with its own seed.
+            samples: how many texts to write for each prompt; 1 by default, at most 2^20. With more than one, the result
+                has a list of texts for each prompt, and every sample is a row with its own seed.
             callback: called as `callback(row, piece)` with each piece of the continuation of a row as soon as it is
                 made; None by default.
 
@@ -113,8 +113,8 @@ class GenerationMixin:
         Args:
             prompt: a string, read as the start of a line; it may be empty.
             max_length: the number of tokens to add; 40 by default.
-            beams: the number of candidates to keep after every token; 8 by default. An exhaustive search would need
-                V^max_length of them.
+            beams: the number of candidates to keep after every token; 8 by default, at most 2^20. An exhaustive search
+                would need V^max_length of them.
 
         Returns:
             At most `beams` pairs `(text, log-probability of the continuation in nats)`, the most likely first.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.checks import Bounds, plain_number
+from tfcharlm.checks import Bounds, plain_number, short_repr
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
@@ -143,7 +143,7 @@ class Sampling(NamedTuple):
             # The graph computes in float32, where 1e-50 is 0 and 1e39 is infinite.
             number = value if bounds.whole or plain_number(value) is None else _float32(value)
             if number not in bounds:
-                raise ValueError(f"{name} must be {bounds}{MEANINGS[name]}; received {value!r:.80}.")
+                raise ValueError(f"{name} must be {bounds}{MEANINGS[name]}; received {short_repr(value)}.")
             numbers[name] = plain_number(value)
         return Sampling(**numbers)
 

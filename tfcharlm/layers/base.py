@@ -98,7 +98,7 @@ class BaseRecurrentCell(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(input_shape[-1], columns),
             name="kernel",
-            initializer=self.kernel_initializer,
+            initializer=_rounded(self.kernel_initializer),
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
             autocast=False,  # kernels round it themselves
@@ -106,7 +106,7 @@ class BaseRecurrentCell(keras.layers.Layer):
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, columns),
             name="recurrent_kernel",
-            initializer=self.recurrent_initializer,
+            initializer=_rounded(self.recurrent_initializer),
             regularizer=self.recurrent_regularizer,
             constraint=self.recurrent_constraint,
             autocast=False,  # kernels round it themselves
@@ -116,14 +116,15 @@ class BaseRecurrentCell(keras.layers.Layer):
             self.bias = self.add_weight(
                 shape=(columns,),
                 name="bias",
-                initializer=self._initial_bias,
+                initializer=_rounded(self._initial_bias),
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
                 autocast=False,
             )
 
     def _initial_bias(self, shape, dtype=None):
-        return self.bias_initializer(shape, dtype=dtype)
+        # What `add_weight` makes of None.
+        return (self.bias_initializer or keras.initializers.GlorotUniform())(shape, dtype=dtype)
 
     def call(
         self, inputs: tf.Tensor, states: Sequence[tf.Tensor], training: bool = False
@@ -173,3 +174,10 @@ class BaseRecurrentCell(keras.layers.Layer):
             bias_constraint=keras.constraints.serialize(self.bias_constraint),
         )
         return config
+
+
+def _rounded(initializer):
+    """An initializer that draws in float32 at least: TensorFlow has no bfloat16 factorization for orthogonal ones."""
+    if initializer is None:
+        return None
+    return lambda shape, dtype: keras.ops.cast(initializer(shape, dtype=at_least_float32_dtype(dtype).name), dtype)

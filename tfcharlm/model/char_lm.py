@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.artefact import export_litert, export_onnx, export_saved_model
+from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.generation import GenerationMixin
 from tfcharlm.layers import RNN
 from tfcharlm.model.arguments import check_options, checked_cells, checked_vocabulary
@@ -65,8 +66,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
 
     Raises:
         ValueError: `vocabulary` is not a `Vocabulary`; `cells` is empty, or holds something that is not an RNN cell or
-            that computes in another dtype than the model; a fraction is not from 0 to below 1; or `weight_drop` is used
-            with a cell that has no fused kernel.
+            that computes in another dtype than the model; `embedding_dim` is not a positive integer; a fraction is not
+            from 0 to below 1; or `weight_drop` is used with a cell that has no fused kernel.
 
     Example:
 
@@ -101,7 +102,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
     ) -> None:
         super().__init__(**kwargs)
         self.vocabulary = checked_vocabulary(vocabulary)
-        self.embedding_dim, self.skip_connections = embedding_dim, skip_connections
+        self.embedding_dim = embedding_dim = POSITIVE_INTEGER.check("embedding_dim", embedding_dim)
+        self.skip_connections = skip_connections
         self.dropout_masks = SequenceDropout(dropout_seed, dropout, input_dropout, weight_drop)
         policy = self.dtype_policy
         # Keras's default, uniform within 0.05, leaves the gates almost blind to the token. Two minutes on Shakespeare's

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.kernels import map_shards
+from tfcharlm.model.arguments import check_trained
 from tfcharlm.model.batch import mean_loss, token_losses, unpack_batch
 from tfcharlm.model.carried_state import CarriedState
 from tfcharlm.model.guard import unless_updated, with_guard
@@ -78,13 +79,14 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
             **kwargs: other arguments of `keras.Model.compile`, apart from `loss`.
 
         Raises:
-            ValueError: there is a `loss`, or an argument that is not supported under a strategy.
+            ValueError: there is a `loss`, an argument that is not supported under a strategy, or a weight of 16 bits.
         """
         if kwargs.get("loss") is not None:
             raise ValueError(
                 "loss must be None, because CharLM has its own, the cross-entropy of the next token; "
                 f"received loss={kwargs['loss']!r}. Type model.compile(optimizer=...)."
             )
+        check_trained(self.trainable_variables)
         self.replicas.check_compile(kwargs)
         with self.replicas.scope():
             super().compile(optimizer=optimizer, **kwargs)
