@@ -14,6 +14,7 @@ from tfcharlm.artefact.manifest import write_manifest
 from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.artefact.safe_files import parse_json
 from tfcharlm.atomic_files import new_directory
+from tfcharlm.generation import TextGraph, is_debugging, without_debugger
 
 FORMAT = 1
 
@@ -81,12 +82,14 @@ def export_saved_model(
             stacklevel=3,
         )
     with new_directory(target) as directory:
-        _write(model, directory, {Path(layout.CONFIG).name: config, **(extra_files or {})})
+        # What the debugger of TensorFlow adds to graphs belongs neither into an export nor to XLA.
+        graph = TextGraph(model, model.supports_xla) if is_debugging() else model.text_graph()
+        files = {Path(layout.CONFIG).name: config, **(extra_files or {})}
+        without_debugger(lambda: _write(model, graph, directory, files))
     return target
 
 
-def _write(model, directory, extra_files):
-    graph = model.text_graph()
+def _write(model, graph, directory, extra_files):
     artefact = tf.Module()
     # The lookup table. The functions are reached through the signatures only.
     artefact.codec = graph.codec

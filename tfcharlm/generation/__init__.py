@@ -1,5 +1,6 @@
 """Text in, text out: continues prompts, scores texts, finds likely continuations; in Python and in SavedModels."""
 
+from tfcharlm.generation.debugging import is_debugging, without_debugger
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.mixin import GenerationMixin
 from tfcharlm.generation.protocol import LanguageModel
@@ -7,4 +8,13 @@ from tfcharlm.generation.sampling import SPECS as SAMPLING_SPECS
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.generation.streaming import TextStreamer
 
-__all__ = ["SAMPLING_SPECS", "GenerationMixin", "LanguageModel", "Sampling", "TextGraph", "TextStreamer"]
+__all__ = [
+    "SAMPLING_SPECS",
+    "GenerationMixin",
+    "LanguageModel",
+    "Sampling",
+    "TextGraph",
+    "TextStreamer",
+    "is_debugging",
+    "without_debugger",
+]

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcharlm.generation.debugging import is_debugging
 from tfcharlm.generation.sampling import Sampling, sample, uniform
 
 # Tokens that one call of the compiled loop can read or write. The loop is compiled once for every number of rows in a
@@ -29,7 +30,7 @@ class TokenLoop(tf.Module):
     ) -> None:
         super().__init__()
         self._step, self._variables, self.specs = step, variables, specs
-        self._tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)  # type: ignore[method-assign]
+        self._compiled_tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)
 
     def __call__(
         self,
@@ -69,9 +70,11 @@ class TokenLoop(tf.Module):
             for spec in (tf.TensorSpec((None, DECODE_BLOCK), tf.int32), *self.specs)
         ]
         arguments = [tf.convert_to_tensor(a) for a in (reads, position, count)]
+        # XLA cannot compile what TensorFlow's debugger adds to graphs.
+        run_tile = self._tile if is_debugging() else self._compiled_tile
 
         def one(i, *results):
-            made = self._tile(values, *arguments, sampling, *(tile[i] for tile in tiles))
+            made = run_tile(values, *arguments, sampling, *(tile[i] for tile in tiles))
             return i + 1, *(result.write(i, value) for result, value in zip(results, made, strict=True))
 
         _, *results = tf.while_loop(

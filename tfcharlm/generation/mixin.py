@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tfcharlm.checks import short_repr
 from tfcharlm.generation.beams import beam_search
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.sampling import Sampling
@@ -15,7 +16,7 @@ from tfcharlm.generation.streaming import generate, stream
 class GenerationMixin:
     """The methods of a model that read and write text. The class that inherits them must be a `LanguageModel`.
 
-    `compiles_generation` says whether XLA can compile the step of the model.
+    `compiles_generation` says whether XLA compiles the loop over tokens. False runs it without XLA.
 
     Example:
 
@@ -26,7 +27,25 @@ class GenerationMixin:
     """
 
     _text_graph: TextGraph | None = None
-    compiles_generation: bool = True
+    _text_graph_without_xla: TextGraph | None = None
+    _compiles_generation: bool = True
+    supports_xla: bool = True
+
+    @property
+    def compiles_generation(self) -> bool:
+        """Whether XLA compiles the loop over tokens. True by default; False if XLA cannot compile every cell.
+
+        Set it to False to generate without XLA, for example to debug the model. The texts are the same, except where a
+        draw falls within rounding, and take about three times as long. An exported graph is not changed.
+        `compile(jit_compile=False)` sets it, too.
+        """
+        return self._compiles_generation and self.supports_xla
+
+    @compiles_generation.setter
+    def compiles_generation(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise ValueError(f"compiles_generation must be True or False; received {short_repr(value)}.")
+        self._compiles_generation = value
 
     def generate(
         self,
@@ -74,7 +93,7 @@ class GenerationMixin:
         (2, 3, False)
         """
         sampling = Sampling(temperature, top_k, top_p)
-        return generate(self.text_graph(), prompts, max_length, sampling, seed, stop, samples, callback)
+        return generate(self._text_graph_in_python(), prompts, max_length, sampling, seed, stop, samples, callback)
 
     def stream(
         self,
@@ -105,7 +124,7 @@ class GenerationMixin:
         >>> "a" + "".join(model.stream("a", max_length=40, seed=1)) == model.generate("a", max_length=40, seed=1)
         True
         """
-        return stream(self.text_graph(), prompt, max_length, Sampling(temperature, top_k, top_p), seed, stop)
+        return stream(self._text_graph_in_python(), prompt, max_length, Sampling(temperature, top_k, top_p), seed, stop)
 
     def beam_search(self, prompt: str, max_length: int = 40, beams: int = 8) -> list[tuple[str, float]]:
         """The most likely continuations that a search with a fixed number of candidates finds.
@@ -132,7 +151,7 @@ class GenerationMixin:
 
         Reference: Lowerre (1976), The HARPY speech recognition system.
         """
-        return beam_search(self.text_graph(), prompt, max_length, beams)
+        return beam_search(self._text_graph_in_python(), prompt, max_length, beams)
 
     def score(self, texts: str | Sequence[str]) -> dict[str, np.ndarray | float | int]:
         """How probable texts are, each given that it starts a line.
@@ -159,7 +178,7 @@ class GenerationMixin:
         >>> round(float(sum(np.exp(scores["log_probability"]))), 6)
         1.0
         """
-        return score(self.text_graph(), texts)
+        return score(self._text_graph_in_python(), texts)
 
     def next_token_probabilities(self, prompt: str) -> dict[str, float]:
         """The probability of every token after a prompt.
@@ -181,10 +200,17 @@ class GenerationMixin:
         >>> round(sum(model.next_token_probabilities("ab").values()), 6)
         1.0
         """
-        return next_token_probabilities(self.text_graph(), prompt)
+        return next_token_probabilities(self._text_graph_in_python(), prompt)
 
     def text_graph(self) -> TextGraph:
-        """The `TextGraph` of this model. Its functions are compiled when they are first called."""
+        """The `TextGraph` of this model, which an export contains. Its functions are compiled when first called."""
         if self._text_graph is None:
-            self._text_graph = TextGraph(self, self.compiles_generation)  # type: ignore[arg-type]
+            self._text_graph = TextGraph(self, self.supports_xla)  # type: ignore[arg-type]
         return self._text_graph
+
+    def _text_graph_in_python(self) -> TextGraph:
+        if self.compiles_generation or not self.supports_xla:
+            return self.text_graph()
+        if self._text_graph_without_xla is None:
+            self._text_graph_without_xla = TextGraph(self, jit_compile=False)  # type: ignore[arg-type]
+        return self._text_graph_without_xla

@@ -173,8 +173,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         return writers[format](self, filepath)
 
     @property
-    def compiles_generation(self) -> bool:  # type: ignore[override]
-        """Whether XLA compiles the generation loop. It may be unable to compile a cell without a fused kernel."""
+    def supports_xla(self) -> bool:  # type: ignore[override]
+        """Whether XLA can compile the generation loop. It may be unable to compile a cell without a fused kernel."""
         return all(layer.fallback_reason is None for layer in self.recurrent)
 
     @property

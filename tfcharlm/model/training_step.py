@@ -76,7 +76,8 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
 
         Args:
             optimizer: a Keras optimizer, or its name.
-            **kwargs: other arguments of `keras.Model.compile`, apart from `loss`.
+            **kwargs: other arguments of `keras.Model.compile`, apart from `loss`. `jit_compile=False` turns XLA off in
+                generation, too.
 
         Raises:
             ValueError: there is a `loss`, an argument that is not supported under a strategy, or a weight of 16 bits.
@@ -88,6 +89,8 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
             )
         check_trained(self.trainable_variables)
         self.replicas.check_compile(kwargs)
+        if isinstance(kwargs.get("jit_compile"), bool):
+            self.compiles_generation = kwargs["jit_compile"]
         with self.replicas.scope():
             super().compile(optimizer=optimizer, **kwargs)
             if self.replicas.is_distributed:
