@@ -7,6 +7,7 @@ import numpy as np
 
 from tfcharlm.checks import short_repr
 from tfcharlm.generation.beams import beam_search
+from tfcharlm.generation.forks import check_not_forked
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.generation.scores import next_token_probabilities, score
@@ -209,6 +210,7 @@ class GenerationMixin:
         return self._text_graph
 
     def _text_graph_in_python(self) -> TextGraph:
+        check_not_forked()
         if self.compiles_generation or not self.supports_xla:
             return self.text_graph()
         if self._text_graph_without_xla is None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfcharlm.artefact import export_litert, export_onnx, export_saved_model
 from tfcharlm.checks import POSITIVE_INTEGER
-from tfcharlm.generation import GenerationMixin
+from tfcharlm.generation import GenerationMixin, check_not_forked
 from tfcharlm.layers import RNN
 from tfcharlm.model.arguments import check_options, checked_cells, checked_vocabulary
 from tfcharlm.model.dropout import SequenceDropout
@@ -100,6 +100,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         skip_connections: bool = False,
         **kwargs: Any,
     ) -> None:
+        # Weights could not be drawn.
+        check_not_forked()
         super().__init__(**kwargs)
         self.vocabulary = checked_vocabulary(vocabulary)
         self.embedding_dim = embedding_dim = POSITIVE_INTEGER.check("embedding_dim", embedding_dim)

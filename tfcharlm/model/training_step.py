@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcharlm.generation import check_not_forked
 from tfcharlm.kernels import map_shards
 from tfcharlm.model.arguments import check_trained
 from tfcharlm.model.batch import mean_loss, token_losses, unpack_batch
@@ -120,6 +121,7 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
         Raises:
             NonFiniteError: a number was not finite in ten steps in a row (see `tfcharlm.Guard`).
         """
+        check_not_forked()
         # Keras would warn: its default is to shuffle, which it cannot do with a data set.
         shuffle = not isinstance(x, tf.data.Dataset) if shuffle is None else shuffle
         named = self._as_replicas("fit", x, named) | {"shuffle": shuffle}
