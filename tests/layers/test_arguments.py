@@ -1,19 +1,14 @@
 """Arguments, configuration and initial weights of the cells, which are those of Keras's; what is refused."""
 
 import inspect
-import runpy
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.cells import BATCH, CELLS, INPUT, KERAS_CELLS, NUM_STATES, UNITS, assert_close
-from helpers.processes import environment
 
 import tfcharlm
-from tfcharlm.layers import BaseRecurrentCell
 
 kinds = pytest.mark.parametrize("kind", CELLS)
 
@@ -139,20 +134,3 @@ def test_a_model_of_our_layers_survives_saving(rng, tmp_path):
 
 def test_our_wrapper_takes_the_arguments_of_the_stock_one():
     assert inspect.signature(tfcharlm.RNN) == inspect.signature(keras.layers.RNN)
-
-
-REFUSED = "The Keras backend must be tensorflow; received 'jax'. Type export KERAS_BACKEND=tensorflow"
-
-
-def test_another_backend_is_refused_at_import(monkeypatch):
-    """Other backends are not installed here: Keras is made to say that it runs on one."""
-    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
-    with pytest.raises(ImportError, match=REFUSED):
-        runpy.run_path(inspect.getfile(BaseRecurrentCell))
-
-
-@pytest.mark.slow
-def test_nothing_of_the_package_is_imported_on_another_backend():
-    program = "import keras; keras.config.backend = lambda: 'jax'; import tfcharlm"
-    result = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
-    assert result.returncode == 1 and f"ImportError: {REFUSED}" in result.stderr

@@ -9,12 +9,6 @@ import tensorflow as tf
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.kernels import at_least_float32_dtype
 
-if keras.config.backend() != "tensorflow":
-    raise ImportError(
-        f"The Keras backend must be tensorflow; received {keras.config.backend()!r}. "
-        "Type export KERAS_BACKEND=tensorflow before Python starts."
-    )
-
 
 class BaseRecurrentCell(keras.layers.Layer):
     """A cell that owns `kernel` (D, G*units), `recurrent_kernel` (units, G*units) and `bias` (G*units,).
