@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.checks import POSITIVE_INTEGER, short_repr
 from tfcharlm.kernels import at_least_float32_dtype
+from tfcharlm.layers.call_checks import check_cell_options
 
 
 class BaseRecurrentCell(keras.layers.Layer):
@@ -66,8 +67,9 @@ class BaseRecurrentCell(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         units = POSITIVE_INTEGER.check("units", units, f", such as {type(self).__name__}(256)")
+        check_cell_options(type(self).__name__, kwargs)
         # With autocast, Keras would round the incoming states to the compute dtype.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs | {"autocast": False})
         self.units = units
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
@@ -80,6 +82,19 @@ class BaseRecurrentCell(keras.layers.Layer):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
+
+    @property
+    def activity_regularizer(self) -> None:
+        """Always None: a cell runs in a loop, out of which Keras can bring no penalty. The layer may have one."""
+        return None
+
+    @activity_regularizer.setter
+    def activity_regularizer(self, value: Any) -> None:
+        if value is not None:
+            raise ValueError(
+                f"activity_regularizer must be None for a cell; received {short_repr(value)}. "
+                "Type tfcharlm.RNN(cell, activity_regularizer=...)."
+            )
 
     @property
     def output_size(self) -> int:
@@ -124,8 +139,10 @@ class BaseRecurrentCell(keras.layers.Layer):
         self, inputs: tf.Tensor, states: Sequence[tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """One step: `(output (B, units), states)`, from inputs (B, D) and the previous states, h first."""
-        next_states = self.next_states(self.step_weights(), self.operand(inputs), states)
-        return next_states[0], next_states
+        # Keras's cells take a single state without a list, too.
+        is_list = isinstance(states, (list, tuple))
+        next_states = self.next_states(self.step_weights(), self.operand(inputs), states if is_list else [states])
+        return next_states[0], next_states if is_list else next_states[0]
 
     @property
     def raw_weights(self) -> tuple[keras.Variable, keras.Variable, keras.Variable | None]:
@@ -147,6 +164,8 @@ class BaseRecurrentCell(keras.layers.Layer):
 
     def get_initial_state(self, batch_size: int | tf.Tensor | None = None) -> list[tf.Tensor]:
         """Zeros (batch_size, units) for each state, float32 at least, because a state sums up many small updates."""
+        if batch_size is None:
+            raise ValueError("batch_size must be a whole number; received None. Type get_initial_state(batch_size=1).")
         sizes = keras.tree.flatten(self.state_size)
         return [tf.zeros((batch_size, size), dtype=at_least_float32_dtype(self.compute_dtype)) for size in sizes]
 
