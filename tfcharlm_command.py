@@ -25,6 +25,10 @@ def main() -> None:
             from tfcharlm import cli, configure_threads
     except KeyboardInterrupt:
         sys.exit(130)
+    except ImportError as error:
+        # Such as another backend of Keras than TensorFlow.
+        print(f"tfcharlm: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
     configure_threads()
     cli.main(BEGAN)
 

@@ -4,10 +4,12 @@ import decimal
 import fractions
 import math
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfcharlm.checks import FRACTION, POSITIVE, POSITIVE_INTEGER, SEED, Bounds, plain_number
+from tfcharlm.checks import FRACTION, POSITIVE, POSITIVE_INTEGER, SEED, Bounds, plain_number, short_repr
 
 # Bounds; what is said of them; numbers that are within; numbers that are not.
 TABLE = [
@@ -40,11 +42,16 @@ def test_every_bound_holds_and_is_named(bounds, words, inside, outside):
         assert value not in bounds
         with pytest.raises(ValueError) as error:
             bounds.check("x", value)
-        assert str(error.value) == f"x must be {words}; received {value!r:.80}."
+        received = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+        assert str(error.value) == f"x must be {words}; received {received}."
 
 
-NOT_NUMBERS = [True, False, np.True_, None, "1", b"1", [1], (1,), {}, 1j, np.complex64(1), ..., decimal.Decimal(1)]
-NOT_FINITE = [math.nan, math.inf, -math.inf, np.float32("nan"), np.float64("inf")]
+NOT_NUMBERS = [
+    True, False, np.True_, None, "1", b"1", [1], (1,), {}, 1j, np.complex64(1), ..., decimal.Decimal(1), np.array(True),
+    np.array("1"), np.array([1]), np.ones((1, 1)), np.array(None), np.datetime64(1, "s"), np.timedelta64(1, "ns"),
+    tf.constant(True), tf.constant("1"), tf.constant([1]), keras.Input(()),
+]  # fmt: skip
+NOT_FINITE = [math.nan, math.inf, -math.inf, np.float32("nan"), np.float64("inf"), tf.constant(math.inf)]
 
 
 @pytest.mark.parametrize("value", [*NOT_NUMBERS, *NOT_FINITE], ids=lambda value: repr(value)[:30])
@@ -65,6 +72,14 @@ def test_what_is_not_a_finite_number_is_within_no_bounds(value):
         (np.array(3), 3),
         (np.float32(0.1), float(np.float32(0.1))),
         (np.float64(0.5), 0.5),
+        (np.array(0.5), 0.5),
+        (np.array(3, object), 3),
+        (tf.constant(3, tf.int64), 3),
+        (tf.constant(2**64 - 1, tf.uint64), 2**64 - 1),
+        (tf.constant(0.25), 0.25),
+        (tf.constant(0.25, tf.bfloat16), 0.25),
+        (tf.Variable(3), 3),
+        (keras.Variable(0.25), 0.25),
         (fractions.Fraction(1, 4), 0.25),
         (10**400, 10**400),
     ],
@@ -88,6 +103,17 @@ def test_the_line_says_what_to_type_and_is_short():
         Bounds(low=1).check("top_k", -(10**200), advice=", or None for all")
     assert str(error.value).startswith("top_k must be a number from 1 up, or None for all; received -1000")
     assert len(str(error.value)) < 160
+
+
+def test_a_value_in_an_error_is_one_short_line():
+    class Unwritable:
+        def __repr__(self):
+            raise RuntimeError
+
+    assert short_repr(np.ones((2, 2))) == "array([[1., 1.], [1., 1.]])"
+    assert short_repr("to be", 5) == "'t..." and short_repr("to be", 7) == "'to be'"
+    assert short_repr(10**5000) == "a value of type int" and short_repr(Unwritable()) == "a value of type Unwritable"
+    assert len(short_repr(list(range(1000)))) == 80
 
 
 def test_the_bounds_that_have_names():

@@ -2,6 +2,10 @@
 
 from importlib.metadata import version
 
+# It refuses other backends than TensorFlow, before anything imports Keras.
+from tfcharlm import keras_backend  # noqa: F401
+
+# isort: split
 from tfcharlm import testing, text
 from tfcharlm.analysis import novelty_report
 from tfcharlm.artefact import export_litert, export_onnx

@@ -1,10 +1,12 @@
-"""Numbers as arguments: which ones are accepted, and the error that says what was expected and what was received."""
+"""Values of arguments: which numbers are accepted, and errors that say what was expected and what was received."""
 
 import dataclasses
 import math
 import numbers
 import operator
 from typing import Any
+
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Bounds:
         high: the largest number that is accepted; None (default) for no limit.
         above: a number that the argument must exceed; None (default) for no limit.
         below: a number that the argument must stay below; None (default) for no limit.
-        whole: whether only integers are accepted, of Python or NumPy; False by default.
+        whole: whether only integers are accepted, of Python, NumPy or TensorFlow; False by default.
 
     Example:
 
@@ -73,20 +75,24 @@ class Bounds:
             ValueError: the value is not within the bounds. The message says what was expected and what was received.
         """
         if value not in self:
-            raise ValueError(f"{name} must be {self}{advice}; received {value!r:.80}.")
+            raise ValueError(f"{name} must be {self}{advice}; received {short_repr(value)}.")
         return plain_number(value)
 
 
 def plain_number(value: object) -> int | float | None:
-    """A number of Python or NumPy as an int or a float; None for anything else, including a bool."""
-    if isinstance(value, bool):
+    """A number as an int or a float; None for anything else, including a bool.
+
+    It may be a number of Python or NumPy, or an array, tensor or variable without axes.
+    """
+    number = without_axes(value)
+    if isinstance(number, bool | np.datetime64 | np.timedelta64):
         return None
     try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+        return operator.index(number)  # type: ignore[arg-type]
+    except (TypeError, AttributeError):  # what TensorFlow raises for a string
         pass
     try:
-        return float(value) if isinstance(value, numbers.Real) else None
+        return float(number) if isinstance(number, numbers.Real) else None
     except OverflowError:
         return None
 
@@ -129,6 +135,47 @@ def about(subject: object, message: object, limit: int = 300) -> str:
     """
     message = one_line(message, limit * 3 // 4)
     return f"{one_line(subject, limit - 1 - len(message))} {message}"
+
+
+def without_axes(value: object) -> object:
+    """What an array, tensor or variable without axes contains; any other value as it is.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfcharlm.checks import without_axes
+    >>> without_axes(np.array("To be")), without_axes([3])
+    ('To be', [3])
+    """
+    if not hasattr(value, "__array__") or getattr(value, "shape", None) is None:
+        return value
+    try:
+        # The __array__ of a scalar tensor does not always return an array.
+        array = np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+        # NumPy does not know bfloat16 as a number, and would make plain integers of dates.
+        array = array.astype(np.float64) if array.dtype.name == "bfloat16" else array
+        return array.item() if array.ndim == 0 and array.dtype.kind not in "mM" else value
+    except Exception:
+        # A tensor of a graph has no value yet.
+        return value
+
+
+def short_repr(value: object, length: int = 80) -> str:
+    """A value in an error message: its `repr` in one line of at most `length` characters.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfcharlm.checks import short_repr
+    >>> short_repr(np.eye(2)), short_repr("to be or not to be", length=12)
+    ('array([[1., 0.], [0., 1.]])', "'to be or...")
+    """
+    try:
+        line = " ".join(repr(value).split())
+    except Exception:
+        # Python does not write integers of more than 4,300 digits, for example.
+        line = f"a value of type {type(value).__name__}"
+    return line if len(line) <= length else line[: length - 3] + "..."
 
 
 POSITIVE_INTEGER = Bounds(low=1, whole=True)

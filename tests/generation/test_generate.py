@@ -205,7 +205,7 @@ def test_bytes_that_are_no_text_become_replacement_characters(byte_model):
         ({"seed": 2**64}, "seed must be an integer of 64 bits"),
         ({"seed": [1, 2]}, "seed must be an integer of 64 bits, or a list of 1"),
         ({"seed": [1], "samples": 2}, "seed must be an integer of 64 bits, or a list of 2"),
-        ({"samples": 0}, "samples must be a whole number from 1 up"),
+        ({"samples": 0}, "samples must be a whole number from 1 to 1048576"),
         ({"stop": ""}, "stop must be None, a string or a list of strings"),
         ({"stop": ["a", 3]}, "stop must be None, a string or a list of strings"),
     ],

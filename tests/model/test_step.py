@@ -70,3 +70,30 @@ def test_weight_drop_needs_fused_kernels():
 def test_errors_name_what_was_expected(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_of_16_bits_are_not_trained(dtype):
+    """Adam would change none in bfloat16, where 0.999 is 1, and divide by squares that are 0 in float16."""
+    cell = tfcharlm.RNNCell(2, dtype=dtype)
+    expected = rf"^dtype must be .* received {dtype}\. Type dtype='mixed_{dtype}'"
+    for policy in (dtype, f"mixed_{dtype}"):
+        model = tfcharlm.CharLM(VOCABULARY, [cell], dtype=policy)
+        with pytest.raises(ValueError, match=expected) as error:
+            model.compile()
+        assert len(str(error.value)) <= 300 and "\n" not in str(error.value)
+    # They are good enough for texts.
+    exact = tfcharlm.CharLM(VOCABULARY, [tfcharlm.RNNCell(2)])
+    exact.set_weights([np.asarray(tf.cast(weight, "float32")) for weight in model.weights])
+    np.testing.assert_allclose(model.score("ab")["log_probability"], exact.score("ab")["log_probability"], rtol=0.05)
+
+
+@pytest.mark.parametrize("dimension", [0, -1, 2.0, True, None, "8", np.array([8])], ids=repr)
+def test_an_embedding_without_dimensions_is_refused(dimension):
+    with pytest.raises(ValueError, match=r"^embedding_dim must be a whole number from 1 up; received [^\n]*\.$"):
+        tfcharlm.CharLM(VOCABULARY, [tfcharlm.RNNCell(2)], embedding_dim=dimension)
+
+
+def test_an_embedding_dimension_of_any_integer_type_is_a_plain_integer():
+    model = tfcharlm.CharLM(VOCABULARY, [tfcharlm.RNNCell(2)], embedding_dim=np.array(3))
+    assert type(model.embedding_dim) is int and model.embedding.embeddings.shape == (len(VOCABULARY), 3)

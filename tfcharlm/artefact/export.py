@@ -16,7 +16,7 @@ from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.artefact.strict_json import parse_json, write_json
 from tfcharlm.atomic_files import new_directory
 from tfcharlm.checks import one_line
-from tfcharlm.generation import TextGraph
+from tfcharlm.generation import TextGraph, is_debugging, without_debugger
 
 FORMAT = 1
 
@@ -84,7 +84,10 @@ def export_saved_model(
             stacklevel=3,
         )
     with new_directory(target) as directory:
-        _write(model, directory, {Path(layout.CONFIG).name: config, **(extra_files or {})})
+        # What the debugger of TensorFlow adds to graphs belongs neither into an export nor to XLA.
+        graph = TextGraph(model, model.supports_xla) if is_debugging() else model.text_graph()
+        files = {Path(layout.CONFIG).name: config, **(extra_files or {})}
+        without_debugger(lambda: _write(model, graph, directory, files))
     return target
 
 
@@ -103,8 +106,8 @@ def exported_graph(model: ExportableModel, graph: TextGraph | None = None) -> Sa
         return SavedModel.FromString(Path(directory, layout.GRAPH).read_bytes())
 
 
-def _write(model, directory, extra_files):
-    tf.saved_model.save(*_saved(model, model.text_graph(), str(directory)))
+def _write(model, graph, directory, extra_files):
+    tf.saved_model.save(*_saved(model, graph, str(directory)))
     extra = directory / layout.EXTRA
     extra.mkdir()
     for name, content in extra_files.items():

@@ -16,6 +16,7 @@ class ExportableModel(LanguageModel, Protocol):
     skip_connections: bool
     compute_dtype: str
     variable_dtype: str
+    supports_xla: bool
 
     def text_graph(self) -> TextGraph:
         """The functions that the signatures of a SavedModel call."""

@@ -1,6 +1,8 @@
 """Text in, text out: continues prompts, scores texts, finds likely continuations; in Python and in SavedModels."""
 
+from tfcharlm.generation.debugging import is_debugging, without_debugger
 from tfcharlm.generation.earlier_graph import EARLIER_GRAPHS
+from tfcharlm.generation.forks import check_not_forked
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.mixin import GenerationMixin
 from tfcharlm.generation.protocol import LanguageModel
@@ -16,4 +18,7 @@ __all__ = [
     "Sampling",
     "TextGraph",
     "TextStreamer",
+    "check_not_forked",
+    "is_debugging",
+    "without_debugger",
 ]

@@ -3,16 +3,16 @@
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.generation.arguments import checked_prompt
 from tfcharlm.generation.graph import TextGraph
-from tfcharlm.generation.limits import LENGTH
-from tfcharlm.generation.streaming import TextStreamer, checked_prompt
+from tfcharlm.generation.limits import LENGTH, ROWS
+from tfcharlm.generation.streaming import TextStreamer
 
 
 def beam_search(graph: TextGraph, prompt: str, max_length: int, beams: int) -> list[tuple[str, float]]:
     """The most likely continuations of a prompt; see `CharLM.beam_search`."""
-    checked_prompt(graph.vocabulary, prompt)
-    max_length, beams = LENGTH.check("max_length", max_length), POSITIVE_INTEGER.check("beams", beams)
+    prompt = checked_prompt(graph.vocabulary, prompt)
+    max_length, beams = LENGTH.check("max_length", max_length), ROWS.check("beams", beams)
     logits, *states = graph.prefill(tf.constant([prompt]))
     ids, scores = _search(graph, logits, states, max_length, beams)
     texts = [prompt + TextStreamer(graph.vocabulary).add(row, final=True) for row in ids]

@@ -1,8 +1,5 @@
 """Limits on the arguments of the signatures. Anybody may call a graph, so it rejects what would not fit into memory."""
 
-from typing import Any
-
-import numpy as np
 import tensorflow as tf
 
 from tfcharlm.checks import Bounds
@@ -18,6 +15,8 @@ MAX_LENGTH, MAX_TOKENS = 2**17, 2**20
 MAX_NUMBERS = 2**24
 # `max_length` in Python. There the only limit is that of int32.
 LENGTH = Bounds(low=0, high=2**31 - 1, whole=True)
+# `samples` and `beams` in Python. A row takes kilobytes, and more rows than these no memory holds.
+ROWS = Bounds(low=1, high=2**20, whole=True)
 
 
 def generate_checks(
@@ -105,12 +104,3 @@ def _bounds_check(name, value):
 
 def _check(holds, *message):
     return tf.debugging.Assert(holds, list(message))
-
-
-def checked_texts(name: str, value: Any) -> tuple[list[str], bool]:
-    """`(list of strings, whether it was one string)`; a ValueError unless it is a string or a list of strings."""
-    single = isinstance(value, str)
-    texts = [value] if single else list(value) if isinstance(value, (list, tuple, np.ndarray)) else None
-    if texts is None or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"{name} must be a string or a list of strings; received {value!r:.80}.")
-    return texts, single

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfcharlm.generation.debugging import is_debugging
 from tfcharlm.generation.sampling import Sampling, sample, uniform
 
 # Tokens that one call of the compiled loop can read or write. The loop is compiled once for every number of rows in a
@@ -29,10 +30,8 @@ class TokenLoop(tf.Module):
     ) -> None:
         super().__init__()
         self._step, self._variables, self.specs, self.is_compiled = step, variables, specs, jit_compile
-        self._tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)  # type: ignore[method-assign]
-        self._score_tile = tf.function(  # type: ignore[method-assign]
-            self._score_tile, autograph=False, jit_compile=jit_compile
-        )
+        self._compiled_tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)
+        self._compiled_score_tile = tf.function(self._score_tile, autograph=False, jit_compile=jit_compile)
 
     def __call__(
         self,
@@ -57,7 +56,9 @@ class TokenLoop(tf.Module):
             each row.
         """
         made = tf.TensorSpec((None, DECODE_BLOCK), tf.int32)
-        return self._run(self._tile, (reads, position, count), (sampling,), made, batches)
+        # XLA cannot compile what TensorFlow's debugger adds to graphs.
+        tile = self._tile if is_debugging() else self._compiled_tile
+        return self._run(tile, (reads, position, count), (sampling,), made, batches)
 
     def score(self, count: int | tf.Tensor, *batches: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Reads tokens in any number of rows, and adds up how probable they were.
@@ -71,7 +72,8 @@ class TokenLoop(tf.Module):
             `(nats (B,), logits, *states)`: the sums of log-probabilities, float64, and the logits and states after the
             last token of each row.
         """
-        return self._run(self._score_tile, (count,), (), tf.TensorSpec((None,), tf.float64), batches)
+        tile = self._score_tile if is_debugging() else self._compiled_score_tile
+        return self._run(tile, (count,), (), tf.TensorSpec((None,), tf.float64), batches)
 
     def _run(self, tile, numbers, arguments, made, batches):
         """Calls `tile(values, *numbers, *arguments, *batches)` for tiles of the rows; its first result is as `made`."""

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.checks import short_repr
 from tfcharlm.generation.beams import beam_search
+from tfcharlm.generation.forks import check_not_forked
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.generation.scores import next_token_probabilities, score
@@ -20,7 +22,7 @@ _MAKING_GRAPHS = threading.RLock()
 class GenerationMixin:
     """The methods of a model that read and write text. The class that inherits them must be a `LanguageModel`.
 
-    `compiles_generation` says whether XLA can compile the step of the model.
+    `compiles_generation` says whether XLA compiles the loop over tokens. False runs it without XLA.
 
     Example:
 
@@ -31,7 +33,25 @@ class GenerationMixin:
     """
 
     _text_graph: TextGraph | None = None
-    compiles_generation: bool = True
+    _text_graph_without_xla: TextGraph | None = None
+    _compiles_generation: bool = True
+    supports_xla: bool = True
+
+    @property
+    def compiles_generation(self) -> bool:
+        """Whether XLA compiles the loop over tokens. True by default; False if XLA cannot compile every cell.
+
+        Set it to False to generate without XLA, for example to debug the model. The texts are the same, except where a
+        draw falls within rounding, and take about three times as long. An exported graph is not changed.
+        `compile(jit_compile=False)` sets it, too.
+        """
+        return self._compiles_generation and self.supports_xla
+
+    @compiles_generation.setter
+    def compiles_generation(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise ValueError(f"compiles_generation must be True or False; received {short_repr(value)}.")
+        self._compiles_generation = value
 
     def generate(
         self,
@@ -48,7 +68,7 @@ class GenerationMixin:
         """Continues prompts. The model reads each prompt as the start of a line.
 
         Args:
-            prompts: a string or a list of strings; they may be empty.
+            prompts: a string or a list of strings; they may be empty. An array or a tensor of strings is a list, too.
             max_length: the number of tokens to add to each prompt; 400 by default.
             temperature: 1 (default) samples from the distribution of the model. Text is safer below 1, wilder above 1.
                 0 takes the most likely token every time (greedy).
@@ -59,8 +79,8 @@ class GenerationMixin:
                 same text, whatever the other rows are. With more than 8 rows, a draw that falls within rounding may
                 make an exception.
             stop: None (default), a string or a list of strings. A text ends before the first of them after its prompt.
-            samples: how many texts to write for each prompt; 1 by default. With more than one, the result has a list of
-                texts for each prompt, and every sample is a row with its own seed.
+            samples: how many texts to write for each prompt; 1 by default, at most 2^20. With more than one, the result
+                has a list of texts for each prompt, and every sample is a row with its own seed.
             callback: called as `callback(row, piece)` with each piece of the continuation of a row as soon as it is
                 made; None by default.
 
@@ -79,7 +99,7 @@ class GenerationMixin:
         (2, 3, False)
         """
         sampling = Sampling(temperature, top_k, top_p)
-        return generate(self.text_graph(), prompts, max_length, sampling, seed, stop, samples, callback)
+        return generate(self._text_graph_in_python(), prompts, max_length, sampling, seed, stop, samples, callback)
 
     def stream(
         self,
@@ -110,7 +130,7 @@ class GenerationMixin:
         >>> "a" + "".join(model.stream("a", max_length=40, seed=1)) == model.generate("a", max_length=40, seed=1)
         True
         """
-        return stream(self.text_graph(), prompt, max_length, Sampling(temperature, top_k, top_p), seed, stop)
+        return stream(self._text_graph_in_python(), prompt, max_length, Sampling(temperature, top_k, top_p), seed, stop)
 
     def beam_search(self, prompt: str, max_length: int = 40, beams: int = 8) -> list[tuple[str, float]]:
         """The most likely continuations that a search with a fixed number of candidates finds.
@@ -118,8 +138,8 @@ class GenerationMixin:
         Args:
             prompt: a string, read as the start of a line; it may be empty.
             max_length: the number of tokens to add; 40 by default.
-            beams: the number of candidates to keep after every token; 8 by default. An exhaustive search would need
-                V^max_length of them.
+            beams: the number of candidates to keep after every token; 8 by default, at most 2^20. An exhaustive search
+                would need V^max_length of them.
 
         Returns:
             At most `beams` pairs `(text, log-probability of the continuation in nats)`, the most likely first.
@@ -137,7 +157,7 @@ class GenerationMixin:
 
         Reference: Lowerre (1976), The HARPY speech recognition system.
         """
-        return beam_search(self.text_graph(), prompt, max_length, beams)
+        return beam_search(self._text_graph_in_python(), prompt, max_length, beams)
 
     def score(self, texts: str | Sequence[str]) -> dict[str, np.ndarray | float | int]:
         """How probable texts are, each given that it starts a line.
@@ -164,7 +184,7 @@ class GenerationMixin:
         >>> round(float(sum(np.exp(scores["log_probability"]))), 6)
         1.0
         """
-        return score(self.text_graph(), texts)
+        return score(self._text_graph_in_python(), texts)
 
     def next_token_probabilities(self, prompt: str) -> dict[str, float]:
         """The probability of every token after a prompt.
@@ -186,13 +206,24 @@ class GenerationMixin:
         >>> round(sum(model.next_token_probabilities("ab").values()), 6)
         1.0
         """
-        return next_token_probabilities(self.text_graph(), prompt)
+        return next_token_probabilities(self._text_graph_in_python(), prompt)
 
     def text_graph(self) -> TextGraph:
-        """The `TextGraph` of this model. Its functions are compiled when they are first called."""
+        """The `TextGraph` of this model, which an export contains. Its functions are compiled when first called."""
         if self._text_graph is None:
-            # Outside of a tf.function that may be calling: its tensors would not outlive it.
-            with _MAKING_GRAPHS, tf.init_scope():
-                if self._text_graph is None:
-                    self._text_graph = TextGraph(self, self.compiles_generation)  # type: ignore[arg-type]
-        return self._text_graph
+            self._make_graph("_text_graph", self.supports_xla)
+        return self._text_graph  # type: ignore[return-value]
+
+    def _text_graph_in_python(self) -> TextGraph:
+        check_not_forked()
+        if self.compiles_generation or not self.supports_xla:
+            return self.text_graph()
+        if self._text_graph_without_xla is None:
+            self._make_graph("_text_graph_without_xla", False)
+        return self._text_graph_without_xla  # type: ignore[return-value]
+
+    def _make_graph(self, name, jit_compile):
+        # Outside of a tf.function that may be calling: its tensors would not outlive it.
+        with _MAKING_GRAPHS, tf.init_scope():
+            if getattr(self, name) is None:
+                setattr(self, name, TextGraph(self, jit_compile))

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.checks import Bounds, plain_number
+from tfcharlm.checks import Bounds, plain_number, short_repr
+from tfcharlm.generation.debugging import is_debugging
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
@@ -104,12 +105,14 @@ def truncate_logits(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf
     size = tf.shape(logits)[-1]
     descending = tf.sort(logits, axis=-1, direction="DESCENDING")
     k = tf.where(top_k > 0, tf.minimum(top_k, size), size)
-    descending = tf.where(tf.range(size) < k, descending, -float("inf"))
+    # TensorFlow's debugger would report every infinite number.
+    excluded = logits.dtype.min if is_debugging() else -math.inf
+    descending = tf.where(tf.range(size) < k, descending, excluded)
     probabilities = tf.nn.softmax(descending)
     before = tf.cumsum(probabilities, axis=-1, exclusive=True)
     kept = (tf.range(size) < k) & ((before < top_p) | (top_p >= 1.0))
-    threshold = tf.reduce_min(tf.where(kept, descending, float("inf")), axis=-1, keepdims=True)
-    return tf.where(logits >= threshold, logits, -float("inf"))
+    threshold = tf.reduce_min(tf.where(kept, descending, -excluded), axis=-1, keepdims=True)
+    return tf.where(logits >= threshold, logits, excluded)
 
 
 class Sampling(NamedTuple):
@@ -143,7 +146,7 @@ class Sampling(NamedTuple):
             # The graph computes in float32, where 1e-50 is 0 and 1e39 is infinite.
             number = value if bounds.whole or plain_number(value) is None else _float32(value)
             if number not in bounds:
-                raise ValueError(f"{name} must be {bounds}{MEANINGS[name]}; received {value!r:.80}.")
+                raise ValueError(f"{name} must be {bounds}{MEANINGS[name]}; received {short_repr(value)}.")
             numbers[name] = plain_number(value)
         return Sampling(**numbers)
 

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.generation.arguments import checked_prompt, checked_texts
 from tfcharlm.generation.graph import TextGraph
-from tfcharlm.generation.limits import checked_texts
-from tfcharlm.generation.streaming import checked_prompt
 
 # Rows in one call of the graph, and tokens of all rows: few enough to hold them in memory, whatever the texts are.
 ROWS, TOKENS = 64, 2**16
@@ -35,7 +34,7 @@ def score(graph: TextGraph, texts: str | Sequence[str]) -> dict[str, np.ndarray 
 
 def next_token_probabilities(graph: TextGraph, prompt: str) -> dict[str, float]:
     """The probabilities of the token after a prompt; see `CharLM.next_token_probabilities`."""
-    checked_prompt(graph.vocabulary, prompt)
+    prompt = checked_prompt(graph.vocabulary, prompt)
     logits, *_ = graph.prefill(tf.constant([prompt]))
     probabilities = tf.nn.softmax(tf.cast(logits[0], tf.float64)).numpy()
     order = np.argsort(-probabilities, kind="stable")

@@ -1,7 +1,6 @@
 """Continues prompts from Python: several samples, stop strings, and pieces of text as they are made."""
 
 import codecs
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter as clock
 from typing import Any
@@ -9,19 +8,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.checks import POSITIVE_INTEGER, Bounds
+from tfcharlm.generation.arguments import checked_callback, checked_prompt, checked_stops, checked_texts, row_seeds
 from tfcharlm.generation.graph import TextGraph
-from tfcharlm.generation.limits import LENGTH, checked_texts
+from tfcharlm.generation.limits import LENGTH, ROWS
 from tfcharlm.generation.loop import DECODE_BLOCK
 from tfcharlm.generation.sampling import Sampling
-from tfcharlm.text import UnknownTokenError, Vocabulary
+from tfcharlm.text import Vocabulary
 
 # Tokens between two pieces.
 TOKENS_PER_YIELD = 16
 # A call of the graph costs as much time as writing a hundred tokens of a small model. So each call writes twice as many
 # tokens as the one before, unless that took so many seconds that somebody who watches would have to wait.
 SHORT_WAIT = 0.05
-ROW_SEED = Bounds(low=-(2**63), high=2**63 - 1, whole=True)
 
 
 def generate(
@@ -35,11 +33,11 @@ def generate(
     callback: Callable[[int, str], Any] | None = None,
 ) -> Any:
     """Continues prompts; see `CharLM.generate`."""
-    samples = POSITIVE_INTEGER.check("samples", samples)
+    samples = ROWS.check("samples", samples)
     prompts, single = checked_texts("prompts", prompts)
     texts: list[Any] = [prompt for prompt in prompts for _ in range(samples)]
     arguments = _checked(graph, list(texts), max_length, sampling, seed)
-    stops = _checked_stops(stop)
+    stops, callback = checked_stops(stop), checked_callback(callback)
     parts = _pieces(graph, *arguments, stops) if stops or callback else [_whole(graph, *arguments)]
     for pieces in parts:
         for row, piece in enumerate(pieces):
@@ -61,7 +59,7 @@ def stream(
 ) -> Iterator[str]:
     """Continues one prompt piece by piece; see `CharLM.stream`. The arguments are checked before the first piece."""
     arguments = _checked(graph, [checked_prompt(graph.vocabulary, prompt)], max_length, sampling, seed)
-    return (pieces[0] for pieces in _pieces(graph, *arguments, _checked_stops(stop)))
+    return (pieces[0] for pieces in _pieces(graph, *arguments, checked_stops(stop)))
 
 
 class TextStreamer:
@@ -148,50 +146,8 @@ def _pieces(graph, prompts, max_length, sampling, seeds, stops):
                 return
 
 
-def row_seeds(seed: Any, rows: int) -> list[int]:
-    """One int64 seed per row: s, s + 1, ... for an integer s, random ones for None; a list is returned as it is.
-
-    Example:
-
-    >>> from tfcharlm.generation.streaming import row_seeds
-    >>> row_seeds(7, 3)
-    [7, 8, 9]
-    """
-    if seed is None:
-        seed = secrets.randbelow(2**62)
-    try:
-        seeds = list(seed)
-    except TypeError:
-        seeds = [int(seed) + row for row in range(rows)] if seed in ROW_SEED else []
-    if len(seeds) != rows or not all(value in ROW_SEED for value in seeds):
-        raise ValueError(
-            f"seed must be an integer of 64 bits, or a list of {rows}, one for each row; received {seed!r}."
-        )
-    return list(map(int, seeds))
-
-
-def checked_prompt(vocabulary: Vocabulary, prompt: Any) -> str:
-    """The prompt; a ValueError if a model with this vocabulary cannot continue it."""
-    if not isinstance(prompt, str):
-        raise ValueError(f"prompt must be a string; received {prompt!r:.80}.")
-    if prompt == "" and not vocabulary.line_start:
-        raise ValueError("prompt must not be empty, because this model has no newline to start a line; received ''.")
-    try:
-        vocabulary.encode(prompt)
-    except UnknownTokenError as error:
-        raise ValueError(f"prompt: {error.what}; a model can only read the tokens of its vocabulary.") from error
-    return prompt
-
-
 def _checked(graph, prompts, max_length, sampling, seed) -> tuple[list[str], int, Sampling, list[int]]:
     for prompt in dict.fromkeys(prompts):
         checked_prompt(graph.vocabulary, prompt)
     max_length = LENGTH.check("max_length", max_length)
     return prompts, max_length, sampling.checked().tensors(), row_seeds(seed, len(prompts))
-
-
-def _checked_stops(stop):
-    stops = [stop] if isinstance(stop, str) else stop or []
-    if not isinstance(stops, (list, tuple)) or not all(isinstance(s, str) and s for s in stops):
-        raise ValueError(f"stop must be None, a string or a list of strings, and none may be empty; received {stop!r}.")
-    return stops

@@ -6,14 +6,9 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.checks import POSITIVE_INTEGER, short_repr
 from tfcharlm.kernels import at_least_float32_dtype
-
-if keras.config.backend() != "tensorflow":
-    raise ImportError(
-        f"The Keras backend must be tensorflow; received {keras.config.backend()!r}. "
-        "Type export KERAS_BACKEND=tensorflow before Python starts."
-    )
+from tfcharlm.layers.call_checks import check_cell_options
 
 
 class BaseRecurrentCell(keras.layers.Layer):
@@ -72,8 +67,9 @@ class BaseRecurrentCell(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         units = POSITIVE_INTEGER.check("units", units, f", such as {type(self).__name__}(256)")
+        check_cell_options(type(self).__name__, kwargs)
         # With autocast, Keras would round the incoming states to the compute dtype.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs | {"autocast": False})
         self.units = units
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
@@ -88,6 +84,19 @@ class BaseRecurrentCell(keras.layers.Layer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
 
     @property
+    def activity_regularizer(self) -> None:
+        """Always None: a cell runs in a loop, out of which Keras can bring no penalty. The layer may have one."""
+        return None
+
+    @activity_regularizer.setter
+    def activity_regularizer(self, value: Any) -> None:
+        if value is not None:
+            raise ValueError(
+                f"activity_regularizer must be None for a cell; received {short_repr(value)}. "
+                "Type tfcharlm.RNN(cell, activity_regularizer=...)."
+            )
+
+    @property
     def output_size(self) -> int:
         """The size of the output, which is h."""
         return self.units
@@ -98,7 +107,7 @@ class BaseRecurrentCell(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(input_shape[-1], columns),
             name="kernel",
-            initializer=self.kernel_initializer,
+            initializer=_rounded(self.kernel_initializer),
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
             autocast=False,  # kernels round it themselves
@@ -106,7 +115,7 @@ class BaseRecurrentCell(keras.layers.Layer):
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, columns),
             name="recurrent_kernel",
-            initializer=self.recurrent_initializer,
+            initializer=_rounded(self.recurrent_initializer),
             regularizer=self.recurrent_regularizer,
             constraint=self.recurrent_constraint,
             autocast=False,  # kernels round it themselves
@@ -116,21 +125,24 @@ class BaseRecurrentCell(keras.layers.Layer):
             self.bias = self.add_weight(
                 shape=(columns,),
                 name="bias",
-                initializer=self._initial_bias,
+                initializer=_rounded(self._initial_bias),
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
                 autocast=False,
             )
 
     def _initial_bias(self, shape, dtype=None):
-        return self.bias_initializer(shape, dtype=dtype)
+        # What `add_weight` makes of None.
+        return (self.bias_initializer or keras.initializers.GlorotUniform())(shape, dtype=dtype)
 
     def call(
         self, inputs: tf.Tensor, states: Sequence[tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """One step: `(output (B, units), states)`, from inputs (B, D) and the previous states, h first."""
-        next_states = self.next_states(self.step_weights(), self.operand(inputs), states)
-        return next_states[0], next_states
+        # Keras's cells take a single state without a list, too.
+        is_list = isinstance(states, (list, tuple))
+        next_states = self.next_states(self.step_weights(), self.operand(inputs), states if is_list else [states])
+        return next_states[0], next_states if is_list else next_states[0]
 
     @property
     def raw_weights(self) -> tuple[keras.Variable, keras.Variable, keras.Variable | None]:
@@ -152,6 +164,8 @@ class BaseRecurrentCell(keras.layers.Layer):
 
     def get_initial_state(self, batch_size: int | tf.Tensor | None = None) -> list[tf.Tensor]:
         """Zeros (batch_size, units) for each state, float32 at least, because a state sums up many small updates."""
+        if batch_size is None:
+            raise ValueError("batch_size must be a whole number; received None. Type get_initial_state(batch_size=1).")
         sizes = keras.tree.flatten(self.state_size)
         return [tf.zeros((batch_size, size), dtype=at_least_float32_dtype(self.compute_dtype)) for size in sizes]
 
@@ -173,3 +187,10 @@ class BaseRecurrentCell(keras.layers.Layer):
             bias_constraint=keras.constraints.serialize(self.bias_constraint),
         )
         return config
+
+
+def _rounded(initializer):
+    """An initializer that draws in float32 at least: TensorFlow has no bfloat16 factorization for orthogonal ones."""
+    if initializer is None:
+        return None
+    return lambda shape, dtype: keras.ops.cast(initializer(shape, dtype=at_least_float32_dtype(dtype).name), dtype)

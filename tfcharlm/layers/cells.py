@@ -171,9 +171,9 @@ class LSTMCell(BaseRecurrentCell):
             return super()._initial_bias(shape, dtype)
         return ops.concatenate(
             [
-                self.bias_initializer((self.units,), dtype=dtype),
+                super()._initial_bias((self.units,), dtype),
                 ops.ones((self.units,), dtype=dtype),
-                self.bias_initializer((2 * self.units,), dtype=dtype),
+                super()._initial_bias((2 * self.units,), dtype),
             ]
         )
 

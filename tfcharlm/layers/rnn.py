@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.kernels import MatMul, run_recurrence
+from tfcharlm.layers.call_checks import check_cells, checked_call
 from tfcharlm.layers.registry import why_not_fused
 
 
@@ -45,6 +46,22 @@ class RNN(keras.layers.RNN):
     def cells(self) -> list[keras.layers.Layer]:
         """The cells from the bottom up: those of a stack, or the only one."""
         return self.cell.cells if isinstance(self.cell, keras.layers.StackedRNNCells) else [self.cell]
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Creates the weights of the cells for sequences of shape (batch, steps, input_dim)."""
+        check_cells(self.cells)
+        super().build(sequences_shape, initial_state_shape)
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Calls the layer, as Keras does, after checks that say in one line what does not fit."""
+        given = checked_call(self, arguments, named) if self.fallback_reason is None else {}
+        return super().__call__(given.pop("sequences"), **given) if given else super().__call__(*arguments, **named)
+
+    def reset_state(self) -> None:
+        """Makes the states of a stateful layer zeros."""
+        # Keras's own fails for the nested states of several cells.
+        for variable in keras.tree.flatten(self.states or []):
+            variable.assign(tf.zeros_like(variable.value))
 
     def run(
         self,
@@ -113,7 +130,7 @@ class RNN(keras.layers.RNN):
         return outputs[:, -1], outputs, states
 
     def _forward(self, inputs, states, mask, training, embeddings=None, recurrent_dropout_masks=()):
-        states = keras.tree.map_structure(tf.convert_to_tensor, list(states))
+        states = keras.tree.map_structure(lambda state: _in_every_row(state, inputs), list(states))
         if mask is not None:
             mask = tf.cast(mask[..., 0] if len(mask.shape) == 3 else mask, tf.bool)
             mask = tf.broadcast_to(mask, tf.shape(inputs)[:2])
@@ -189,6 +206,14 @@ def _run_cell(cell, inputs, states, mask, training, embeddings, dropout_mask):
 def _expand_like(mask, tensor):
     """The mask with as many axes as the tensor."""
     return tf.reshape(mask, tf.concat([tf.shape(mask), [1] * (len(tensor.shape) - len(mask.shape))], axis=0))
+
+
+def _in_every_row(state, inputs):
+    """A state as a tensor. One row is the state of all rows, as in Keras's loop."""
+    state = tf.convert_to_tensor(state)
+    if state.shape[0] != 1 or inputs.shape[0] == 1:
+        return state
+    return tf.broadcast_to(state, (tf.shape(inputs)[0], *state.shape[1:]))
 
 
 def _multiplies_table(embeddings):

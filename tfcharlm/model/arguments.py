@@ -18,6 +18,16 @@ def checked_vocabulary(vocabulary: object) -> Vocabulary:
     return vocabulary
 
 
+def check_trained(variables: Iterable[keras.Variable]) -> None:
+    """Raises a ValueError if an optimizer could not train these variables."""
+    dtype = next((variable.dtype for variable in variables if variable.dtype in ("float16", "bfloat16")), None)
+    if dtype:
+        raise ValueError(
+            "dtype must be float32, float64 or a mixed policy in training, because optimizers lose small updates to "
+            f"16-bit weights; received {dtype}. Type dtype='mixed_{dtype}', or set floatx to 'float32' in keras.json."
+        )
+
+
 def checked_cells(cells: object, policy: keras.DTypePolicy) -> Sequence[keras.layers.Layer]:
     """The cells, or a ValueError if they are not RNN cells that compute in the dtype of the model's policy."""
     example = "such as [tfcharlm.LSTMCell(256)]"

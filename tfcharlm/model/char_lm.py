@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.artefact import export_litert, export_onnx, export_saved_model
-from tfcharlm.generation import GenerationMixin
+from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.generation import GenerationMixin, check_not_forked
 from tfcharlm.layers import RNN
 from tfcharlm.model.arguments import check_options, checked_cells, checked_vocabulary
 from tfcharlm.model.dropout import SequenceDropout
@@ -66,8 +67,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
 
     Raises:
         ValueError: `vocabulary` is not a `Vocabulary`; `cells` is empty, or holds something that is not an RNN cell or
-            that computes in another dtype than the model; a fraction is not from 0 to below 1; or `weight_drop` is used
-            with a cell that has no fused kernel.
+            that computes in another dtype than the model; `embedding_dim` is not a positive integer; a fraction is not
+            from 0 to below 1; or `weight_drop` is used with a cell that has no fused kernel.
 
     Example:
 
@@ -100,9 +101,12 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         skip_connections: bool = False,
         **kwargs: Any,
     ) -> None:
+        # Weights could not be drawn.
+        check_not_forked()
         super().__init__(**kwargs)
         self.vocabulary = checked_vocabulary(vocabulary)
-        self.embedding_dim, self.skip_connections = embedding_dim, skip_connections
+        self.embedding_dim = embedding_dim = POSITIVE_INTEGER.check("embedding_dim", embedding_dim)
+        self.skip_connections = skip_connections
         self.dropout_masks = SequenceDropout(dropout_seed, dropout, input_dropout, weight_drop)
         policy = self.dtype_policy
         # Keras's default, uniform within 0.05, leaves the gates almost blind to the token. Two minutes on Shakespeare's
@@ -173,8 +177,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         return writers[format](self, filepath)
 
     @property
-    def compiles_generation(self) -> bool:  # type: ignore[override]
-        """Whether XLA compiles the generation loop. It may be unable to compile a cell without a fused kernel."""
+    def supports_xla(self) -> bool:  # type: ignore[override]
+        """Whether XLA can compile the generation loop. It may be unable to compile a cell without a fused kernel."""
         return all(layer.fallback_reason is None for layer in self.recurrent)
 
     @property

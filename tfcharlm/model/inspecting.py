@@ -49,4 +49,4 @@ def _graph_of(parts: dict[str, Any], version: str) -> SavedModel:
     with given_weights(weight_specs(**parts)):
         model = CharLM(**parts)
     earlier = EARLIER_GRAPHS.get(version)
-    return exported_graph(model, earlier(model, model.compiles_generation) if earlier else None)
+    return exported_graph(model, earlier(model, model.supports_xla) if earlier else None)

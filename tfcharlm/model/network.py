@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tfcharlm.generation import check_not_forked
 from tfcharlm.kernels import map_shards
 from tfcharlm.layers import RNN
 from tfcharlm.model.dropout import NO_DROPOUT, DropoutMasks, SequenceDropout
@@ -85,6 +86,8 @@ class RecurrentNetwork:
         >>> logits.shape, states[0].shape
         (TensorShape([1, 2, 3]), TensorShape([1, 5]))
         """
+        if tf.executing_eagerly():
+            check_not_forked()
         embeddings = tf.convert_to_tensor(self.embedding.embeddings)
 
         dropout_masks = self._draw_dropout_masks(tf.shape(tokens)[0]) if training else NO_DROPOUT

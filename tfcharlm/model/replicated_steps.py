@@ -10,6 +10,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from tfcharlm.generation import check_not_forked
 from tfcharlm.model.batch import summed_loss
 
 
@@ -21,6 +22,7 @@ class ReplicatedSteps(keras.Model):
 
     def make_train_function(self, force: bool = False) -> None:
         """Makes the function that `fit` calls for every batch; under a strategy, one for all replicas together."""
+        check_not_forked()
         if not self.replicas.is_distributed:
             return super().make_train_function(force)
         if self.train_function is None or force:
@@ -31,10 +33,16 @@ class ReplicatedSteps(keras.Model):
 
     def make_test_function(self, force: bool = False) -> None:
         """Makes the function that `evaluate` calls for every batch; under a strategy, one for all replicas together."""
+        check_not_forked()
         if not self.replicas.is_distributed:
             return super().make_test_function(force)
         if self.test_function is None or force:
             self.test_function = self.replicas.step_function(self._test_on_rows, self._test_on_sums)
+
+    def make_predict_function(self, force: bool = False) -> Callable:
+        """Makes the function that `predict` calls for every batch."""
+        check_not_forked()
+        return super().make_predict_function(force)
 
     def _train_on_rows(self, final_states, data):
         gradients, result, final_states[_replica()] = self._gradients(data, summed_loss)

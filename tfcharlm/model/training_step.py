@@ -7,7 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcharlm.generation import check_not_forked
 from tfcharlm.kernels import map_shards
+from tfcharlm.model.arguments import check_trained
 from tfcharlm.model.batch import mean_loss, token_losses, unpack_batch
 from tfcharlm.model.carried_state import CarriedState
 from tfcharlm.model.guard import unless_updated, with_guard
@@ -75,17 +77,21 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
 
         Args:
             optimizer: a Keras optimizer, or its name.
-            **kwargs: other arguments of `keras.Model.compile`, apart from `loss`.
+            **kwargs: other arguments of `keras.Model.compile`, apart from `loss`. `jit_compile=False` turns XLA off in
+                generation, too.
 
         Raises:
-            ValueError: there is a `loss`, or an argument that is not supported under a strategy.
+            ValueError: there is a `loss`, an argument that is not supported under a strategy, or a weight of 16 bits.
         """
         if kwargs.get("loss") is not None:
             raise ValueError(
                 "loss must be None, because CharLM has its own, the cross-entropy of the next token; "
                 f"received loss={kwargs['loss']!r}. Type model.compile(optimizer=...)."
             )
+        check_trained(self.trainable_variables)
         self.replicas.check_compile(kwargs)
+        if isinstance(kwargs.get("jit_compile"), bool):
+            self.compiles_generation = kwargs["jit_compile"]
         with self.replicas.scope():
             super().compile(optimizer=optimizer, **kwargs)
             if self.replicas.is_distributed:
@@ -115,6 +121,7 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
         Raises:
             NonFiniteError: a number was not finite in ten steps in a row (see `tfcharlm.Guard`).
         """
+        check_not_forked()
         # Keras would warn: its default is to shuffle, which it cannot do with a data set.
         shuffle = not isinstance(x, tf.data.Dataset) if shuffle is None else shuffle
         named = self._as_replicas("fit", x, named) | {"shuffle": shuffle}
