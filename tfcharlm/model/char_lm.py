@@ -13,6 +13,7 @@ from tfcharlm.layers import RNN
 from tfcharlm.model.arguments import check_options, checked_cells, checked_vocabulary
 from tfcharlm.model.dropout import SequenceDropout
 from tfcharlm.model.given_weights import takes_given_weights
+from tfcharlm.model.layer_config import freeze_layers, frozen_layers, unbuilt
 from tfcharlm.model.network import RecurrentNetwork
 from tfcharlm.model.training_step import StreamModel
 from tfcharlm.text import Vocabulary
@@ -192,11 +193,20 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
             dropout_seed=self.dropout_masks.seed,
             skip_connections=self.skip_connections,
         )
-        return config
+        frozen = frozen_layers(self)
+        # Otherwise the key is left out, as in the exports of versions that did not have it.
+        return config | {"frozen_layers": frozen} if frozen else config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "CharLM":
         config = dict(config)
         vocabulary = Vocabulary.from_config(config.pop("vocabulary"))
-        cells = [keras.saving.deserialize_keras_object(cell) for cell in config.pop("cells")]
-        return cls(vocabulary, cells, **config)
+        cells = [keras.saving.deserialize_keras_object(unbuilt(cell)) for cell in config.pop("cells")]
+        return cls.from_parts(vocabulary, cells, **config)
+
+    @classmethod
+    def from_parts(cls, *arguments: Any, frozen_layers: Sequence[str] = (), **named: Any) -> "CharLM":
+        """A model from the arguments of the constructor, and from the names of the layers that are frozen."""
+        model = cls(*arguments, **named)
+        freeze_layers(model, frozen_layers)
+        return model

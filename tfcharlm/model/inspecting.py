@@ -46,5 +46,5 @@ def inspect_model(directory: Path | str) -> Inspection:
 def _graph_of(parts: dict[str, Any]) -> SavedModel:
     """The graph of an export with this configuration."""
     with given_weights(weight_specs(**parts)):
-        model = CharLM(**parts)
+        model = CharLM.from_parts(**parts)
     return exported_graph(model)

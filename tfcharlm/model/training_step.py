@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 from typing import Any
 
 import keras
@@ -195,8 +196,13 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
         def update():
             pairs = list(zip(gradients, self.trainable_variables, strict=True))
             apply = functools.partial(self.optimizer.apply_gradients, pairs)
-            # Loss scaling must run inside a replica.
-            tf.distribute.get_strategy().run(apply) if scales else apply()
+            if not pairs:
+                warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+            elif scales:
+                # Loss scaling must run inside a replica.
+                tf.distribute.get_strategy().run(apply)
+            else:
+                apply()
             self._count(sums)
             store()
 
