@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfcharlm.kernels import map_shards
 from tfcharlm.layers import RNN
 from tfcharlm.model.dropout import NO_DROPOUT, DropoutMasks, SequenceDropout
+from tfcharlm.model.inputs import check_rank, token_ids
 
 
 class RecurrentNetwork:
@@ -68,7 +69,7 @@ class RecurrentNetwork:
         """Reads tokens, starting from given states.
 
         Args:
-            tokens: int (B, T), ids of the vocabulary.
+            tokens: int (B, T), ids of the vocabulary: an array, a tensor or lists of any number type.
             states: as `initial_state` or an earlier `step` returned them.
             mask: bool (B, T), False where the states must stay as they are; None (default) reads all tokens.
             training: whether dropout is applied. False by default.
@@ -85,8 +86,10 @@ class RecurrentNetwork:
         >>> logits.shape, states[0].shape
         (TensorShape([1, 2, 3]), TensorShape([1, 5]))
         """
-        embeddings = tf.convert_to_tensor(self.embedding.embeddings)
-
+        tokens, embeddings = token_ids(tokens), tf.convert_to_tensor(self.embedding.embeddings)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            check_rank(mask.shape, "mask")
         dropout_masks = self._draw_dropout_masks(tf.shape(tokens)[0]) if training else NO_DROPOUT
 
         # The masks that have rows are split with the tokens; the masks of the recurrent weights hold for all rows.
