@@ -190,5 +190,6 @@ MODEL = BASE | {
 OPTIONAL = {
     "dropout": number(FRACTION), "input_dropout": number(FRACTION), "weight_drop": number(FRACTION),
     "dropout_seed": number(SEED), "skip_connections": BOOLEAN,
+    "frozen_layers": list_of(one_of("embedding", "head", *(f"recurrent_{i}" for i in range(100))), 102),
 }  # fmt: skip
 CONFIG = fields({"format": whole(1, 1), "tfcharlm": parse_name, "vocabulary_fingerprint": parse_name, "model": model})

@@ -1,11 +1,35 @@
 """Checks of the arguments of `CharLM`: a wrong one is refused in one line that says what to type."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfcharlm.layers import RNN
 from tfcharlm.text import Vocabulary
+
+
+def checked_keywords(keywords: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments for `keras.Model`, or a ValueError if there is one that `CharLM` would not heed."""
+    unknown = sorted(keywords.keys() - {"name", "trainable", "dtype"})
+    if unknown:
+        raise ValueError(
+            f"CharLM has no argument {unknown[0]!r}; besides its own it takes name, trainable and dtype, such as "
+            "CharLM(vocabulary, cells, name='shakespeare')."
+        )
+    return keywords
+
+
+def checked_policy(policy: keras.DTypePolicy) -> keras.DTypePolicy:
+    """The dtype policy, or a ValueError if it is not one in which a model computes and trains."""
+    plain = not isinstance(policy, keras.dtype_policies.DTypePolicyMap) and policy.quantization_mode is None
+    if not plain or not tf.as_dtype(policy.compute_dtype).is_floating:
+        raise ValueError(
+            "dtype must be float32, float64, mixed_bfloat16 or another dtype policy of floating-point numbers; "
+            f"received {policy.name!r:.80}."
+        )
+    return policy
 
 
 def checked_vocabulary(vocabulary: object) -> Vocabulary:
@@ -36,6 +60,8 @@ def checked_cells(cells: object, policy: keras.DTypePolicy) -> Sequence[keras.la
     for cell in cells:
         if isinstance(cell, keras.layers.RNN) or not hasattr(cell, "state_size"):
             raise ValueError(f"cells must be a list of RNN cells, {example}; received a list with {cell!r:.200}.")
+        if getattr(cell, "quantization_mode", None) is not None:
+            raise ValueError(f"cells must not be quantized; received {cell.name} with {cell.dtype_policy.name!r}.")
         if getattr(cell, "compute_dtype", policy.compute_dtype) != policy.compute_dtype:
             name = type(cell).__name__
             raise ValueError(
@@ -43,6 +69,20 @@ def checked_cells(cells: object, policy: keras.DTypePolicy) -> Sequence[keras.la
                 f"computes in {cell.compute_dtype}. Type {name}(..., dtype={policy.name!r})."
             )
     return cells
+
+
+def check_dtypes(layers: Iterable[RNN], policy: keras.DTypePolicy) -> None:
+    """Raises a ValueError if a recurrent layer or its cell got another dtype policy than that of its model.
+
+    A copy could not have it, because a configuration has the policies of the model and the cells only.
+    """
+    for layer in layers:
+        checked_cells([layer.cell], policy)
+        if layer.dtype_policy != policy:
+            raise ValueError(
+                f"the dtype_policy of {layer.name} must be that of the model, {policy.name}; received "
+                f"{layer.dtype_policy.name!r:.80}. Make a new model, CharLM(..., dtype=...), with cells of that dtype."
+            )
 
 
 def check_options(layers: Iterable[RNN], weight_drop: float, skip_connections: object) -> None:

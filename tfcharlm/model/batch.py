@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcharlm.model.inputs import token_ids, tokens_and_start
+
 
 def unpack_batch(
     data: Any,
@@ -21,9 +23,15 @@ def unpack_batch(
         padding, or None; ids (B, T), 0 where the weight is 0; (B, T) or None.
     """
     inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
-    if not isinstance(inputs, dict):
-        inputs = {"tokens": inputs}
-    tokens, start, mask = inputs["tokens"], inputs.get("start"), None
+    tokens, start = tokens_and_start(inputs)
+    tokens, targets, mask = token_ids(tokens), _targets(targets), None
+    if not tokens.shape.is_compatible_with(targets.shape):
+        raise ValueError(
+            f"y must be the token after each token of x, ids {tuple(tokens.shape)}; received the shape "
+            f"{tuple(targets.shape)}."
+        )
+    if start is not None and len(start.shape) != 1:
+        raise ValueError(f"start must be flags (B,), one for each row; received the shape {tuple(start.shape)}.")
     if weights is not None:
         weights = _weights_of_tokens(weights, tokens)
         counts = tf.not_equal(weights, 0)
@@ -33,13 +41,31 @@ def unpack_batch(
     return tokens, start, mask, targets, weights
 
 
+def _targets(targets):
+    if targets is None:
+        raise ValueError(
+            "a batch must be (tokens, targets) or (tokens, targets, weights), with the token after each token as its "
+            "target; received no targets."
+        )
+    targets = tf.convert_to_tensor(targets)
+    # Keras's losses of sparse classes take a last axis of length 1, too.
+    return token_ids(targets[..., 0] if targets.shape.rank == 3 and targets.shape[-1] == 1 else targets, "y")
+
+
 def _weights_of_tokens(weights, tokens):
     """Numbers (B, T), from weights (B, T), (B, 1) or (B,), which may be a mask."""
+    weights = tf.convert_to_tensor(weights)
     if weights.dtype == tf.bool:
         weights = tf.cast(weights, tf.float32)
-    if len(weights.shape) == 1:
+    if weights.shape.rank == 1:
         weights = weights[:, None]
-    return tf.broadcast_to(weights, tf.shape(tokens))
+    try:
+        return tf.broadcast_to(weights, tf.shape(tokens))
+    except (ValueError, tf.errors.InvalidArgumentError):
+        raise ValueError(
+            f"sample_weight must be numbers (B, T), (B, 1) or (B,), for tokens {tuple(tokens.shape)}; received the "
+            f"shape {tuple(weights.shape)}."
+        ) from None
 
 
 def token_losses(targets: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -11,16 +11,26 @@ from tfcharlm.artefact import export_litert, export_onnx, export_saved_model
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.generation import GenerationMixin, check_not_forked
 from tfcharlm.layers import RNN
-from tfcharlm.model.arguments import check_options, checked_cells, checked_vocabulary
+from tfcharlm.model.arguments import (
+    check_dtypes,
+    check_options,
+    checked_cells,
+    checked_keywords,
+    checked_policy,
+    checked_vocabulary,
+)
 from tfcharlm.model.dropout import SequenceDropout
+from tfcharlm.model.fixed_layers import FixedLayer, OutputLayer, TokenEmbedding
 from tfcharlm.model.given_weights import takes_given_weights
+from tfcharlm.model.layer_config import freeze_layers, frozen_layers, unbuilt
 from tfcharlm.model.network import RecurrentNetwork
+from tfcharlm.model.token_calls import TokenCalls
 from tfcharlm.model.training_step import StreamModel
 from tfcharlm.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
-class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
+class CharLM(GenerationMixin, RecurrentNetwork, TokenCalls, FixedLayer, StreamModel):
     r"""A recurrent language model over characters, bytes or words.
 
     $$ e_t = E[x_t], \quad h_t = \mathrm{cells}(e_t, h_{t-1}), \quad
@@ -64,6 +74,7 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         inputs: tokens int (B, T), or a dictionary with the key "tokens". The call returns logits (B, T, V), and every
             row starts from a zero state.
         training: whether dropout is applied. False by default.
+        mask: bool (B, T), False in padding, where states stay as they are. None by default: all tokens are read.
 
     Raises:
         ValueError: `vocabulary` is not a `Vocabulary`; `cells` is empty, or holds something that is not an RNN cell or
@@ -103,28 +114,31 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
     ) -> None:
         # Weights could not be drawn.
         check_not_forked()
-        super().__init__(**kwargs)
+        super().__init__(**checked_keywords(kwargs))
         self.vocabulary = checked_vocabulary(vocabulary)
         self.embedding_dim = embedding_dim = POSITIVE_INTEGER.check("embedding_dim", embedding_dim)
         self.skip_connections = skip_connections
         self.dropout_masks = SequenceDropout(dropout_seed, dropout, input_dropout, weight_drop)
-        policy = self.dtype_policy
+        policy = checked_policy(self.dtype_policy)
         # Keras's default, uniform within 0.05, leaves the gates almost blind to the token. Two minutes on Shakespeare's
         # plays ended at 2.59 nats with it and at 1.71 with unit variance; docs/design-notes.md says what else differed.
-        self.embedding = keras.layers.Embedding(
+        self.embedding = TokenEmbedding(
             len(vocabulary), embedding_dim, keras.initializers.RandomNormal(stddev=1.0), dtype=policy, name="embedding"
         )
         self.recurrent = [
             RNN(cell, return_sequences=True, return_state=True, dtype=policy, name=f"recurrent_{i}")
             for i, cell in enumerate(checked_cells(cells, policy))
         ]
+        for layer in self.recurrent:
+            # tf.train.Checkpoint and tf.saved_model.save do not look into lists.
+            setattr(self, layer.name, layer)
         check_options(self.recurrent, weight_drop, skip_connections)
         # In the precision of the weights: bfloat16 logits would have two digits.
-        self.head = keras.layers.Dense(len(vocabulary), dtype=policy.variable_dtype, name="head")
+        self.head = OutputLayer(len(vocabulary), dtype=policy.variable_dtype, name="head")
         # Otherwise "auto" would let XLA compile the training step, which fails: the carried states have an open batch
         # dimension.
         self.supports_jit = False
-        self.build()
+        self.build((None, None))
         self.prepare_streams()
 
     def build(self, input_shape: Any = None) -> None:
@@ -140,13 +154,24 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
             self.head.build((None, None, sum(self.layer_widths) if self.skip_connections else below))
         self.built: bool = True
 
-    def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
-        """Logits (B, T, V) of tokens (B, T); every row starts from a zero state."""
-        tokens = inputs["tokens"] if isinstance(inputs, dict) else inputs
-        logits, _ = self.step(tokens, self.initial_state(tf.shape(tokens)[0]), training=training)
-        return logits
+    def save(self, filepath: Path | str, *arguments: Any, **named: Any) -> None:
+        """Saves the model, its optimizer and all that `compile` was given, as `keras.Model.save` does.
 
-    def export(self, filepath: Path | str, format: str = "tf_saved_model") -> Path:
+        Args:
+            filepath: a path that ends in `.keras`.
+            *arguments, **named: further arguments of `keras.Model.save`.
+
+        Raises:
+            ValueError: the path ends as that of an HDF5 file.
+        """
+        if Path(filepath).suffix in (".h5", ".hdf5"):
+            raise ValueError(
+                f"filepath must end in .keras, because Keras does not restore an optimizer from HDF5; "
+                f"received {filepath!s:.80}. Type model.save('model.keras')."
+            )
+        super().save(filepath, *arguments, **named)
+
+    def export(self, filepath: Path | str, format: str = "tf_saved_model", **unsupported: Any) -> Path:
         """Writes the model for machines without this package.
 
         Args:
@@ -155,6 +180,7 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
                 (`tfcharlm.artefact.export_saved_model`), and from which `tfcharlm.load_model` rebuilds the model;
                 "litert" or "onnx", one step in a file, with the vocabulary beside it (`tfcharlm.export_litert`,
                 `tfcharlm.export_onnx`).
+            **unsupported: other arguments of `keras.Model.export` are refused, because the signatures are fixed.
 
         Returns:
             The path.
@@ -173,7 +199,12 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         """
         writers = {"tf_saved_model": export_saved_model, "litert": export_litert, "onnx": export_onnx}
         if format not in writers:
-            raise ValueError(f"format must be one of {', '.join(writers)}; received {format!r}.")
+            raise ValueError(f"format must be one of {', '.join(writers)}; received {format!r:.80}.")
+        if unsupported:
+            raise ValueError(
+                f"export has no argument {next(iter(unsupported))!r}, because the signatures of an export are fixed; "
+                "type model.export(filepath, format='tf_saved_model')."
+            )
         return writers[format](self, filepath)
 
     @property
@@ -187,6 +218,7 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
         return [self.dropout_masks.counter]
 
     def get_config(self) -> dict[str, Any]:
+        check_dtypes(self.recurrent, self.dtype_policy)
         config = super().get_config()
         config.update(
             vocabulary=self.vocabulary.get_config(),
@@ -196,11 +228,20 @@ class CharLM(GenerationMixin, RecurrentNetwork, StreamModel):
             dropout_seed=self.dropout_masks.seed,
             skip_connections=self.skip_connections,
         )
-        return config
+        frozen = frozen_layers(self)
+        # Otherwise the key is left out, as in the exports of versions that did not have it.
+        return config | {"frozen_layers": frozen} if frozen else config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "CharLM":
         config = dict(config)
         vocabulary = Vocabulary.from_config(config.pop("vocabulary"))
-        cells = [keras.saving.deserialize_keras_object(cell) for cell in config.pop("cells")]
-        return cls(vocabulary, cells, **config)
+        cells = [keras.saving.deserialize_keras_object(unbuilt(cell)) for cell in config.pop("cells")]
+        return cls.from_parts(vocabulary, cells, **config)
+
+    @classmethod
+    def from_parts(cls, *arguments: Any, frozen_layers: Sequence[str] = (), **named: Any) -> "CharLM":
+        """A model from the arguments of the constructor, and from the names of the layers that are frozen."""
+        model = cls(*arguments, **named)
+        freeze_layers(model, frozen_layers)
+        return model

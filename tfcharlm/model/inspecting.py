@@ -47,6 +47,6 @@ def inspect_model(directory: Path | str) -> Inspection:
 def _graph_of(parts: dict[str, Any], version: str) -> SavedModel:
     """The graph of an export with this configuration by a version of tfcharlm."""
     with given_weights(weight_specs(**parts)):
-        model = CharLM(**parts)
+        model = CharLM.from_parts(**parts)
     earlier = EARLIER_GRAPHS.get(version)
     return exported_graph(model, earlier(model, model.supports_xla) if earlier else None)

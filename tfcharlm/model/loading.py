@@ -56,7 +56,7 @@ def load_model(directory: Path | str) -> CharLM:
         parts, arrays = read(directory)
         # The initializers in a configuration are a stranger's choice, and may need far more than the weights.
         with given_weights(arrays):
-            model = CharLM(**parts)
+            model = CharLM.from_parts(**parts)
         expected = [(tuple(weight.shape), weight.dtype) for weight in model.weights]
         exported = [(array.shape, array.dtype.name) for array in arrays]
         if expected != exported:

@@ -9,6 +9,7 @@ from tfcharlm.generation import check_not_forked
 from tfcharlm.kernels import map_shards
 from tfcharlm.layers import RNN
 from tfcharlm.model.dropout import NO_DROPOUT, DropoutMasks, SequenceDropout
+from tfcharlm.model.inputs import check_rank, token_ids
 
 
 class RecurrentNetwork:
@@ -69,7 +70,7 @@ class RecurrentNetwork:
         """Reads tokens, starting from given states.
 
         Args:
-            tokens: int (B, T), ids of the vocabulary.
+            tokens: int (B, T), ids of the vocabulary: an array, a tensor or lists of any number type.
             states: as `initial_state` or an earlier `step` returned them.
             mask: bool (B, T), False where the states must stay as they are; None (default) reads all tokens.
             training: whether dropout is applied. False by default.
@@ -88,8 +89,10 @@ class RecurrentNetwork:
         """
         if tf.executing_eagerly():
             check_not_forked()
-        embeddings = tf.convert_to_tensor(self.embedding.embeddings)
-
+        tokens, embeddings = token_ids(tokens), tf.convert_to_tensor(self.embedding.embeddings)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            check_rank(mask.shape, "mask")
         dropout_masks = self._draw_dropout_masks(tf.shape(tokens)[0]) if training else NO_DROPOUT
 
         # The masks that have rows are split with the tokens; the masks of the recurrent weights hold for all rows.

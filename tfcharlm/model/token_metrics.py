@@ -1,11 +1,11 @@
 """The metrics of a model over streams of text: what a step counts, and the metrics that `compile` was given."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import tensorflow as tf
 
-from tfcharlm.model.batch import summed_loss, weighted_sums
+from tfcharlm.model.batch import summed_loss, unpack_batch, weighted_sums
 from tfcharlm.model.metrics import BitsPerCharacter, Perplexity, TokenMean
 
 
@@ -21,8 +21,20 @@ class TokenMetrics(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        """All metrics of the model. `loss` counts tokens, where Keras's own would weight a batch by its rows."""
-        return [m for m in super().metrics if m.name != "loss" or m is self._token_loss]
+        """All metrics of the model: its own, then those of `compile`, which replace one of the same name in results.
+
+        `loss` counts tokens, where Keras's own would weight a batch by its rows.
+        """
+        own = [self._token_loss, self._token_accuracy, self._perplexity, self._bits]
+        return own + [m for m in super().metrics if m.name != "loss" and all(m is not mine for mine in own)]
+
+    @property
+    def compiled_metrics(self) -> NoReturn:
+        """Not supported; it raises a NotImplementedError. Keras keeps it for code that was written for Keras 2."""
+        raise NotImplementedError(
+            "compiled_metrics is not supported. Type model.compute_metrics(x, y, y_pred, sample_weight), which updates "
+            "the metrics that compile was given."
+        )
 
     def build_metrics(self, batch: Any) -> None:
         """Makes the variables of the metrics that `compile` was given. Keras would make them with the first batch."""
@@ -38,10 +50,8 @@ class TokenMetrics(keras.Model):
 
     def _sums(self, data, logits, losses, hits, weights):
         """The sums for the metrics: tokens, nats, hits, characters; float64 (4,), because float32 would lose tokens."""
-        _, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
-        characters = tf.gather(
-            tf.constant(self.vocabulary.characters_per_token, losses.dtype), tf.where(weights != 0, targets, 0)
-        )
+        *_, targets, _ = unpack_batch(data)
+        characters = tf.gather(tf.constant(self.vocabulary.characters_per_token, losses.dtype), targets)
         return weighted_sums((tf.ones_like(losses), losses, hits, characters), weights)
 
     def _count(self, sums):

@@ -1,26 +1,24 @@
 """Training on streams of text: `fit` and `evaluate` for a model whose state is carried from batch to batch."""
 
 import functools
-import inspect
+import warnings
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfcharlm.generation import check_not_forked
 from tfcharlm.kernels import map_shards
-from tfcharlm.model.arguments import check_trained
 from tfcharlm.model.batch import mean_loss, token_losses, unpack_batch
 from tfcharlm.model.carried_state import CarriedState
-from tfcharlm.model.guard import unless_updated, with_guard
 from tfcharlm.model.nonfinite import NonFiniteMonitor, checked_variables, nonfinite_groups, not_squarable
 from tfcharlm.model.replicas import Replicas
 from tfcharlm.model.replicated_steps import ReplicatedSteps
 from tfcharlm.model.run_state import RunState
 from tfcharlm.model.token_metrics import TokenMetrics
+from tfcharlm.model.training_methods import TrainingMethods
 
 
-class StreamModel(ReplicatedSteps, TokenMetrics):
+class StreamModel(TrainingMethods, ReplicatedSteps, TokenMetrics):
     """A Keras model that predicts the next token of parallel streams.
 
     A subclass has `vocabulary`, `initial_state(batch_size)` and `step(tokens, states, mask, training) -> (logits,
@@ -72,84 +70,6 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
             "replicas": self.replicas.count,
         }
 
-    def compile(self, optimizer: str | keras.optimizers.Optimizer = "adam", **kwargs: Any) -> None:
-        """Configures training, as `keras.Model.compile` does. The loss is built in: cross-entropy of the next token.
-
-        Args:
-            optimizer: a Keras optimizer, or its name.
-            **kwargs: other arguments of `keras.Model.compile`, apart from `loss`. `jit_compile=False` turns XLA off in
-                generation, too.
-
-        Raises:
-            ValueError: there is a `loss`, an argument that is not supported under a strategy, or a weight of 16 bits.
-        """
-        if kwargs.get("loss") is not None:
-            raise ValueError(
-                "loss must be None, because CharLM has its own, the cross-entropy of the next token; "
-                f"received loss={kwargs['loss']!r}. Type model.compile(optimizer=...)."
-            )
-        check_trained(self.trainable_variables)
-        self.replicas.check_compile(kwargs)
-        if isinstance(kwargs.get("jit_compile"), bool):
-            self.compiles_generation = kwargs["jit_compile"]
-        with self.replicas.scope():
-            super().compile(optimizer=optimizer, **kwargs)
-            if self.replicas.is_distributed:
-                self.optimizer.build(self.trainable_variables)
-
-    @property
-    def distribute_strategy(self) -> tf.distribute.Strategy:
-        # Keras would distribute the rows of every batch itself, and sum metrics as if they were averages. Here it sees
-        # one process; the replicas are in `Replicas.step_function`.
-        return tf.distribute.get_strategy()
-
-    def fit(self, x: Any = None, *arguments: Any, shuffle: bool | None = None, **named: Any) -> keras.callbacks.History:
-        """Trains, as `keras.Model.fit` does.
-
-        Under a strategy every worker calls it with the same data set, and each replica reads its own rows.
-
-        Args:
-            x: a data set such as `tfcharlm.text.stream_dataset(...)`, or an array of tokens (B, T).
-            *arguments: further arguments of `keras.Model.fit`, in their order.
-            shuffle: None (default) shuffles arrays and keeps the order of a data set.
-            **named: further arguments of `keras.Model.fit`, such as `epochs` and `callbacks`. A `tfcharlm.Checkpoint`
-                saves the run and resumes it.
-
-        Returns:
-            A `keras.callbacks.History` with `loss`, `accuracy`, `perplexity` and `bits_per_character` of each epoch.
-
-        Raises:
-            NonFiniteError: a number was not finite in ten steps in a row (see `tfcharlm.Guard`).
-        """
-        check_not_forked()
-        # Keras would warn: its default is to shuffle, which it cannot do with a data set.
-        shuffle = not isinstance(x, tf.data.Dataset) if shuffle is None else shuffle
-        named = self._as_replicas("fit", x, named) | {"shuffle": shuffle}
-        options = inspect.signature(super().fit).bind(x, *arguments, **named).arguments
-        options["callbacks"] = with_guard(options.get("callbacks"))
-        # A callback that saves and resumes runs, such as `Checkpoint`, calls Keras's `fit` itself, perhaps repeatedly.
-        driver = next((callback for callback in options["callbacks"] if hasattr(callback, "run_fit")), None)
-        # Otherwise its variables would be made while the first step is traced, which is then traced twice.
-        if getattr(self, "optimizer", None) is not None and not self.optimizer.built:
-            with self.replicas.scope():
-                self.optimizer.build(self.trainable_variables)
-        with unless_updated(self):
-            if driver is None:
-                return super().fit(**options)
-            return driver.run_fit(self, super().fit, options.pop("x"), options)
-
-    def evaluate(self, x: Any = None, *arguments: Any, **named: Any) -> Any:
-        """Evaluates, as `keras.Model.evaluate` does; under a strategy every worker calls it, as with `fit`."""
-        return super().evaluate(x, *arguments, **self._as_replicas("evaluate", x, named))
-
-    def _as_replicas(self, verb, x, arguments):
-        self.replicas.check(x, verb)
-        return arguments if self.replicas.is_chief else arguments | {"verbose": 0}
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Trains on one batch: the whole update, or nothing of it if a number is not finite.
 
@@ -177,6 +97,31 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
         )
         return self.get_metrics_result()
 
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """The loss of logits: the weighted mean of the cross-entropies of tokens, plus the penalties of regularizers.
+
+        Args:
+            x: not used.
+            y: the targets, ids (B, T).
+            y_pred: logits (B, T, V).
+            sample_weight: weights (B, T), (B, 1) or (B,); None (default) counts all tokens alike.
+            training: not used.
+
+        Returns:
+            A scalar.
+        """
+        *_, targets, weights = unpack_batch((y, y, sample_weight))
+        losses, _ = token_losses(targets, y_pred)
+        weights = tf.ones_like(losses) if weights is None else tf.cast(weights, losses.dtype)
+        return mean_loss(tf.reduce_sum(losses * weights), tf.reduce_sum(weights), self._penalty())
+
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         result, final_states = self._forward(data, training=False)
         self._store_states(final_states, training=False)
@@ -202,8 +147,13 @@ class StreamModel(ReplicatedSteps, TokenMetrics):
         def update():
             pairs = list(zip(gradients, self.trainable_variables, strict=True))
             apply = functools.partial(self.optimizer.apply_gradients, pairs)
-            # Loss scaling must run inside a replica.
-            tf.distribute.get_strategy().run(apply) if scales else apply()
+            if not pairs:
+                warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+            elif scales:
+                # Loss scaling must run inside a replica.
+                tf.distribute.get_strategy().run(apply)
+            else:
+                apply()
             self._count(sums)
             store()
 
