@@ -86,16 +86,18 @@ class TrainingMethods(keras.Model):
             NonFiniteError: a number was not finite in ten steps in a row (see `tfcharlm.Guard`).
             ValueError: the model is not compiled, or an argument cannot be used.
         """
-        options = self._checked("fit", _bound(super().fit, x, *arguments, **named))
+        options = _bound(super().fit, x, *arguments, **named)
+        options["callbacks"] = with_guard(options.get("callbacks"))
+        # A callback that saves and resumes runs, such as `Checkpoint`, calls Keras's `fit` itself, perhaps repeatedly.
+        # It also says which data it takes.
+        driver = next((callback for callback in options["callbacks"] if hasattr(callback, "run_fit")), None)
+        options = self._checked("fit", options, needs_targets=driver is None)
         if options.get("validation_data") is not None:
             options["validation_data"] = _validation_data(options["validation_data"])
         frequency = options.get("validation_freq", 1)
         if not isinstance(frequency, list):
             POSITIVE_INTEGER.check("validation_freq", frequency, ", or a list of epochs")
         options["shuffle"] = _shuffle(options.get("shuffle") if "shuffle" in options else None, options["x"])
-        options["callbacks"] = with_guard(options.get("callbacks"))
-        # A callback that saves and resumes runs, such as `Checkpoint`, calls Keras's `fit` itself, perhaps repeatedly.
-        driver = next((callback for callback in options["callbacks"] if hasattr(callback, "run_fit")), None)
         self._prepare_to_train()
         with unless_updated(self):
             if driver is None:
@@ -129,7 +131,7 @@ class TrainingMethods(keras.Model):
         """Logits (B, T, V) of one batch, as `keras.Model.predict_on_batch` computes them."""
         return super().predict_on_batch(as_tensors(x, "x"))
 
-    def _checked(self, verb: str, options: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, verb: str, options: dict[str, Any], needs_targets: bool = True) -> dict[str, Any]:
         """The arguments of a method, with tensors for lists."""
         if not self.compiled:
             raise ValueError(f"the model must be compiled before {verb}. Type model.compile().")
@@ -140,7 +142,8 @@ class TrainingMethods(keras.Model):
                 "tokens instead: sample_weight=weights[y], with weights an array (V,)."
             )
         options |= {name: as_tensors(options[name], name) for name in ("x", "y", "sample_weight") if name in options}
-        _check_targets(options["x"], options.get("y"))
+        if needs_targets:
+            _check_targets(options["x"], options.get("y"))
         return options if self.replicas.is_chief else options | {"verbose": 0}
 
     def _prepare_to_train(self) -> None:
