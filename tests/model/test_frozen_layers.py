@@ -126,6 +126,7 @@ def test_a_frozen_model_is_exported_and_loaded_frozen(tmp_path):
     model = make_model()
     freeze_embedding(model)
     assert flags(COPIES["export"](model, tmp_path)) == flags(model)
+    assert tfcharlm.inspect_model(tmp_path / "model").is_plain_export
 
 
 def test_a_model_of_which_nothing_is_frozen_has_the_config_that_it_had():

@@ -9,13 +9,20 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.generation import check_not_forked
 from tfcharlm.model.arguments import check_trained
 from tfcharlm.model.guard import unless_updated, with_guard
 from tfcharlm.model.inputs import as_tensors
 
+# Arguments of `compile` that Keras does not save, or not as they were given, and their defaults. Without the first, a
+# model that is loaded would not find the variables of its optimizer; without the second, it would generate without XLA.
+FORGOTTEN = {"auto_scale_loss": True, "jit_compile": "auto"}
+
 
 class TrainingMethods(keras.Model):
     """A base of `StreamModel`: the methods of `keras.Model` that train and evaluate, with Keras's arguments."""
+
+    compiles_generation: bool
 
     def compile(self, optimizer: str | keras.optimizers.Optimizer = "adam", *arguments: Any, **named: Any) -> None:
         """Configures training, as `keras.Model.compile` does. The loss is built in: cross-entropy of the next token.
@@ -40,9 +47,9 @@ class TrainingMethods(keras.Model):
         POSITIVE_INTEGER.check("steps_per_execution", options.get("steps_per_execution", 1))
         check_trained(self.trainable_variables)
         self.replicas.check_compile(options)
-        if isinstance(options.get("jit_compile"), bool):
-            self.compiles_generation = options["jit_compile"]
-        self._scales_loss = options.get("auto_scale_loss", True)
+        self._given = {name: options.get(name, default) for name, default in FORGOTTEN.items()}
+        if isinstance(self._given["jit_compile"], bool):
+            self.compiles_generation = self._given["jit_compile"]
         with self.replicas.scope():
             super().compile(**options)
             if self.replicas.is_distributed:
@@ -51,12 +58,13 @@ class TrainingMethods(keras.Model):
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of `compile` as plain data."""
         config = super().get_compile_config()
-        # Keras forgets it, and would then not find the variables of the optimizer that it wraps.
-        return config if not config or self._scales_loss else config | {"auto_scale_loss": False}
+        return config and config | {f"given_{name}": value for name, value in self._given.items()}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles the model with what `get_compile_config` returned, and makes the variables of the optimizer."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = keras.saving.deserialize_keras_object(config)
+        given = {name: config.pop(f"given_{name}", default) for name, default in FORGOTTEN.items()}
+        self.compile(**config | given)
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
@@ -86,16 +94,18 @@ class TrainingMethods(keras.Model):
             NonFiniteError: a number was not finite in ten steps in a row (see `tfcharlm.Guard`).
             ValueError: the model is not compiled, or an argument cannot be used.
         """
-        options = self._checked("fit", _bound(super().fit, x, *arguments, **named))
+        options = _bound(super().fit, x, *arguments, **named)
+        options["callbacks"] = with_guard(options.get("callbacks"))
+        # A callback that saves and resumes runs, such as `Checkpoint`, calls Keras's `fit` itself, perhaps repeatedly.
+        # It also says which data it takes.
+        driver = next((callback for callback in options["callbacks"] if hasattr(callback, "run_fit")), None)
+        options = self._checked("fit", options, needs_targets=driver is None)
         if options.get("validation_data") is not None:
             options["validation_data"] = _validation_data(options["validation_data"])
         frequency = options.get("validation_freq", 1)
         if not isinstance(frequency, list):
             POSITIVE_INTEGER.check("validation_freq", frequency, ", or a list of epochs")
         options["shuffle"] = _shuffle(options.get("shuffle") if "shuffle" in options else None, options["x"])
-        options["callbacks"] = with_guard(options.get("callbacks"))
-        # A callback that saves and resumes runs, such as `Checkpoint`, calls Keras's `fit` itself, perhaps repeatedly.
-        driver = next((callback for callback in options["callbacks"] if hasattr(callback, "run_fit")), None)
         self._prepare_to_train()
         with unless_updated(self):
             if driver is None:
@@ -129,8 +139,9 @@ class TrainingMethods(keras.Model):
         """Logits (B, T, V) of one batch, as `keras.Model.predict_on_batch` computes them."""
         return super().predict_on_batch(as_tensors(x, "x"))
 
-    def _checked(self, verb: str, options: dict[str, Any]) -> dict[str, Any]:
+    def _checked(self, verb: str, options: dict[str, Any], needs_targets: bool = True) -> dict[str, Any]:
         """The arguments of a method, with tensors for lists."""
+        check_not_forked()
         if not self.compiled:
             raise ValueError(f"the model must be compiled before {verb}. Type model.compile().")
         self.replicas.check(options["x"], verb)
@@ -140,7 +151,8 @@ class TrainingMethods(keras.Model):
                 "tokens instead: sample_weight=weights[y], with weights an array (V,)."
             )
         options |= {name: as_tensors(options[name], name) for name in ("x", "y", "sample_weight") if name in options}
-        _check_targets(options["x"], options.get("y"))
+        if needs_targets:
+            _check_targets(options["x"], options.get("y"))
         return options if self.replicas.is_chief else options | {"verbose": 0}
 
     def _prepare_to_train(self) -> None:
