@@ -83,10 +83,12 @@ class Patience:
         if self._unresolved_since is not None and now - self._unresolved_since >= self.seconds_for_a_name:
             limit = self.seconds_for_a_name
         if now - self._since >= limit:
-            raise TimeoutError(f"{missing}; gave up after {limit:g} s. Start it, or set {PEER_SECONDS} to wait longer.")
+            advice = "Correct the name" if unresolved else "Start it"
+            raise TimeoutError(f"{missing}; gave up after {limit:g} s. {advice}, or set {PEER_SECONDS} to wait longer.")
         if now - self._since >= SECONDS_BEFORE_NOTICE and not self._noticed:
             self._noticed = True
-            self._notify(f"Still waiting, for up to {self.seconds:g} s: {missing}.")
+            limit = self.seconds_for_a_name if unresolved else self.seconds
+            self._notify(f"Still waiting, for up to {limit:g} s: {missing}.")
 
 
 def parse_address(text: str) -> tuple[str, int]:
