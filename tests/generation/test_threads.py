@@ -16,6 +16,7 @@ import tfcharlm
 from tfcharlm.generation import TextGraph
 from tfcharlm.generation.compiled_once import CompiledOnce
 from tfcharlm.generation.loop import TokenLoop
+from tfcharlm.generation.scorer import Scorer
 from tfcharlm.text import Vocabulary
 
 PATIENCE = 120
@@ -61,11 +62,15 @@ def counted(monkeypatch, *methods):
     return counts
 
 
-def test_one_of_many_threads_compiles(monkeypatch):
+@pytest.mark.parametrize("by_xla", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_one_of_many_threads_compiles(monkeypatch, by_xla):
+    monkeypatch.setattr(tfcharlm.CharLM, "compiles_generation", by_xla)
+    score = (TokenLoop, "_score_tile") if by_xla else (Scorer, "_sequence_block")
     counts = counted(
         monkeypatch,
-        *((TextGraph, name) for name in ("__init__", "_continue", "_prefill", "_decode", "_checked_step")),
-        *((TokenLoop, name) for name in ("_tile", "_score_tile")),
+        *((TextGraph, name) for name in ("__init__", "_continue", "_prefill", "_decode", "_advance", "_checked_step")),
+        (TokenLoop, "_tile"),
+        score,
     )
     model, start = make_few_letters_model(), threading.Barrier(2 * len(CALLS))
 
@@ -76,7 +81,7 @@ def test_one_of_many_threads_compiles(monkeypatch):
     with concurrent.futures.ThreadPoolExecutor(2 * len(CALLS)) as executor:
         results = list(executor.map(call, [*CALLS, *CALLS]))
     # `generate` is one function, which contains what `stream` has in two.
-    once = dict.fromkeys(("__init__", "_continue", "_checked_step", "_tile", "_score_tile"), 1)
+    once = dict.fromkeys(("__init__", "_continue", "_advance", "_checked_step", "_tile", score[1]), 1)
     assert counts == once | {"_prefill": 2, "_decode": 2}
     assert results == [CALLS[name](model) for name in [*CALLS, *CALLS]]
     assert counts == once | {"_prefill": 2, "_decode": 2}
@@ -175,3 +180,15 @@ def test_a_step_inside_a_tf_function_is_the_step_outside(small_model):
 def test_a_copy_of_a_model_in_use_writes_the_same(small_model, make_copy):
     expected = small_model.generate("ab", max_length=30, seed=3)
     assert make_copy(small_model).generate("ab", max_length=30, seed=3) == expected
+
+
+def test_no_length_and_no_number_of_rows_is_traced_again(small_model):
+    for rows, length in ((1, 1), (3, 7), (9, 2), (33, 20), (2, 600)):
+        small_model.generate(["ab" * length] * rows, max_length=length, seed=1)
+        small_model.generate(["ab" * length] * rows, max_length=length, seed=1, stop="bbbbb")
+        small_model.score(["ab" * length] * rows)
+        small_model.next_token_probabilities("ab" * length)
+        small_model.beam_search("ab", max_length=length % 9, beams=rows)
+    graph = small_model.text_graph()
+    functions = ("continuation", "prefill", "decode", "score_ids", "advance")
+    assert {name: getattr(graph, name).number_of_traces for name in functions} == dict.fromkeys(functions, 1)

@@ -54,6 +54,11 @@ class CompiledOnce:
                     self._compiled[rows] = self._compile(rows)
         return self._compiled[rows](*arguments)
 
+    @property
+    def number_of_traces(self) -> int:
+        """How many times TensorFlow has traced the function: once, whatever sizes it was called with."""
+        return self._function.experimental_get_tracing_count()
+
     def get_concrete_function(self) -> Any:
         """The function as `tf.saved_model.save` takes it."""
         return self._function.get_concrete_function()
