@@ -9,13 +9,20 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.generation import check_not_forked
 from tfcharlm.model.arguments import check_trained
 from tfcharlm.model.guard import unless_updated, with_guard
 from tfcharlm.model.inputs import as_tensors
 
+# Arguments of `compile` that Keras does not save, or not as they were given, and their defaults. Without the first, a
+# model that is loaded would not find the variables of its optimizer; without the second, it would generate without XLA.
+FORGOTTEN = {"auto_scale_loss": True, "jit_compile": "auto"}
+
 
 class TrainingMethods(keras.Model):
     """A base of `StreamModel`: the methods of `keras.Model` that train and evaluate, with Keras's arguments."""
+
+    compiles_generation: bool
 
     def compile(self, optimizer: str | keras.optimizers.Optimizer = "adam", *arguments: Any, **named: Any) -> None:
         """Configures training, as `keras.Model.compile` does. The loss is built in: cross-entropy of the next token.
@@ -40,9 +47,9 @@ class TrainingMethods(keras.Model):
         POSITIVE_INTEGER.check("steps_per_execution", options.get("steps_per_execution", 1))
         check_trained(self.trainable_variables)
         self.replicas.check_compile(options)
-        if isinstance(options.get("jit_compile"), bool):
-            self.compiles_generation = options["jit_compile"]
-        self._scales_loss = options.get("auto_scale_loss", True)
+        self._given = {name: options.get(name, default) for name, default in FORGOTTEN.items()}
+        if isinstance(self._given["jit_compile"], bool):
+            self.compiles_generation = self._given["jit_compile"]
         with self.replicas.scope():
             super().compile(**options)
             if self.replicas.is_distributed:
@@ -51,12 +58,13 @@ class TrainingMethods(keras.Model):
     def get_compile_config(self) -> dict[str, Any]:
         """The arguments of `compile` as plain data."""
         config = super().get_compile_config()
-        # Keras forgets it, and would then not find the variables of the optimizer that it wraps.
-        return config if not config or self._scales_loss else config | {"auto_scale_loss": False}
+        return config and config | {f"given_{name}": value for name, value in self._given.items()}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles the model with what `get_compile_config` returned, and makes the variables of the optimizer."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = keras.saving.deserialize_keras_object(config)
+        given = {name: config.pop(f"given_{name}", default) for name, default in FORGOTTEN.items()}
+        self.compile(**config | given)
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
@@ -133,6 +141,7 @@ class TrainingMethods(keras.Model):
 
     def _checked(self, verb: str, options: dict[str, Any], needs_targets: bool = True) -> dict[str, Any]:
         """The arguments of a method, with tensors for lists."""
+        check_not_forked()
         if not self.compiled:
             raise ValueError(f"the model must be compiled before {verb}. Type model.compile().")
         self.replicas.check(options["x"], verb)
