@@ -12,7 +12,7 @@ from tfcharlm.tuning.fault_tolerance.state_file import StateFile, read_json
 
 ENDED = ("COMPLETED", "FAILED")
 # What Keras Tuner's classes raise when they are made from something else than they have saved.
-DAMAGED = (AttributeError, LookupError, TypeError, ValueError)
+DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 # More than a trial ever draws, so that the trials drawn after a recovery differ from those drawn before it.
 DRAWS_PER_TRIAL = 1000
 
