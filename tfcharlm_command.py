@@ -5,6 +5,7 @@ imports TensorFlow.
 """
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -12,6 +13,8 @@ import time
 from collections.abc import Iterator
 
 BEGAN = time.monotonic()
+# With 2,637 MiB `tfcharlm sample names` aborts on two cores, with 2,930 MiB it works.
+ADDRESS_SPACE = 2_816 << 20
 
 
 def main() -> None:
@@ -20,6 +23,9 @@ def main() -> None:
     # TensorFlow turns oneDNN on by itself only on processors with newer vector instructions. But products of tall
     # matrices are a tenth faster with it on AVX2, too (benchmarks/results/training_step.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    _check_address_space()
+    # Without a home that it can write to, matplotlib would say so at length, and then work.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         with _quiet_standard_error(), _no_matplotlib():
             from tfcharlm import cli, configure_threads
@@ -31,6 +37,22 @@ def main() -> None:
         sys.exit(2)
     configure_threads()
     cli.main(BEGAN)
+
+
+def _check_address_space() -> None:
+    """Ends the process if a limit leaves less than TensorFlow needs, with which it would abort or wait forever."""
+    try:
+        import resource
+    except ImportError:
+        return  # this system has no such limits
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= limit < ADDRESS_SPACE:
+        print(
+            f"tfcharlm: the limit of the address space must be {ADDRESS_SPACE >> 20:,} MiB or more for TensorFlow; "
+            f"received {limit >> 20:,} MiB. Type ulimit -v unlimited.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 @contextlib.contextmanager

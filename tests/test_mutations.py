@@ -161,7 +161,7 @@ MUTANTS = {
         TokenLoop._tile, "position + tf.range(DECODE_BLOCK)", "tf.range(DECODE_BLOCK)", [batch_check],
     ),
     "prompt begins no line": (
-        TextGraph._tokens, "tf.concat([start, tokens], axis=1)", "tf.concat([tokens, start], axis=1)",
+        TextGraph._with_start, "tf.concat([start, tokens], axis=1)", "tf.concat([tokens, start], axis=1)",
         [sampling_check],
     ),
     "padding scored": (

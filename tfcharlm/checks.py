@@ -102,8 +102,8 @@ def one_line(text: object, limit: int = 300) -> str:
 
     Args:
         text: a string or an exception.
-        limit: the most characters. Of a longer message the middle is left out. 300 by default, four lines of a
-            terminal.
+        limit: the most characters. Of a longer message the middle of long words, such as paths, is left out first, and
+            then its own middle. 300 by default, four lines of a terminal.
 
     Returns:
         The text with single spaces and without line breaks.
@@ -118,6 +118,8 @@ def one_line(text: object, limit: int = 300) -> str:
     text = str(text)
     ends = text if len(text) <= 4 * limit else f"{text[: 2 * limit]} {text[-2 * limit :]}"
     line = " ".join(ends.split())
+    if len(line) > limit:
+        line = " ".join(word if len(word) <= 80 else f"{word[:38]}...{word[-38:]}" for word in line.split())
     if len(line) <= limit and ends is text:
         return line
     end = (limit - 5) // 2

@@ -64,7 +64,7 @@ def counted(monkeypatch, *methods):
 
 @pytest.mark.parametrize("by_xla", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_one_of_many_threads_compiles(monkeypatch, by_xla):
-    monkeypatch.setattr(tfcharlm.CharLM, "compiles_generation", by_xla)
+    monkeypatch.setattr(tfcharlm.CharLM, "supports_xla", by_xla)
     score = (TokenLoop, "_score_tile") if by_xla else (Scorer, "_sequence_block")
     counts = counted(
         monkeypatch,
@@ -189,6 +189,6 @@ def test_no_length_and_no_number_of_rows_is_traced_again(small_model):
         small_model.score(["ab" * length] * rows)
         small_model.next_token_probabilities("ab" * length)
         small_model.beam_search("ab", max_length=length % 9, beams=rows)
-    graph = small_model.text_graph()
+    graph = small_model._text_graph_in_python()
     functions = ("continuation", "prefill", "decode", "score_ids", "advance")
     assert {name: getattr(graph, name).number_of_traces for name in functions} == dict.fromkeys(functions, 1)

@@ -9,10 +9,14 @@ from tfcharlm.checks import one_line
 from tfcharlm.cli import models, plot, train, tune
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    help="Recurrent character language models: train one on a text file, then generate text in its style.",
+)
 @click.version_option(version("tfcharlm"))
 def commands() -> None:
-    """Recurrent character language models: train one on a text file, then generate text in its style."""
+    # The help of a command is data: Python has no docstrings with -OO.
+    pass
 
 
 for command in (train.train, tune.tune, models.sample, models.score, models.inspect, plot.plot):

@@ -21,6 +21,9 @@ FLAGS: dict[str, str] = {
 } | {"max_length": "--length"}
 
 
+SMALLER = "free some, raise its limit (ulimit -v), or choose a smaller model, batch or text."
+
+
 class UserError(click.ClickException):
     """An error that the user can fix. It is one line on standard error, with exit status 2."""
 
@@ -41,7 +44,10 @@ def one_line_errors(kinds: tuple[type[Exception], ...] = INPUT_ERRORS) -> Iterat
         raise  # the reader, such as `head`, has closed the pipe; click then exits without a message
     except kinds as error:
         message = error.message.splitlines()[0] if isinstance(error, tf.errors.OpError) else str(error)
-        message = " ".join(message.split()) or "there is not enough memory"
+        message = " ".join(message.split())
+        if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+            shape = re.search(r"shape\s*[\[(][\d, ]*[\])]", message)
+            message = f"there is not enough memory{f' for an array of {shape[0]}' if shape else ''}; {SMALLER}"
         # Only whole words are replaced, not parts of a file name.
         names = re.compile(rf"(?<![^ ])({'|'.join(FLAGS)})(?:(=)|(?=[ ,;]))")
         message = names.sub(lambda m: FLAGS[m[1]] + (" " if m[2] else ""), message)

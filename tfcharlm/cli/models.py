@@ -1,6 +1,5 @@
 """`tfcharlm sample`, `score` and `inspect`: the commands for an exported model."""
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from tfcharlm.analysis import novelty_report
 from tfcharlm.artefact import Inspection
 from tfcharlm.checks import POSITIVE_INTEGER, one_line
 from tfcharlm.cli.errors import one_line_errors
-from tfcharlm.cli.shared import errors_option
+from tfcharlm.cli.shared import Text, errors_option
 from tfcharlm.model import inspect_model, load_model
 from tfcharlm.text import UnknownTokenError, load_corpus
 
@@ -19,9 +18,16 @@ from tfcharlm.text import UnknownTokenError, load_corpus
 MAX_LINES = 10
 
 
-@click.command(short_help="Generate text with a model.")
+@click.command(
+    short_help="Generate text with a model.",
+    help="""
+    Generate text with MODEL: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION.
+
+    Without such a directory, names is the small model that comes with the package.
+    """,
+)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--prompt", default="", help="Text to continue; empty for the start of a line.")
+@click.option("--prompt", default="", type=Text(), help="Text to continue; empty for the start of a line.")
 @click.option("--length", default=400, help="Number of tokens to generate.")
 @click.option(
     "--temperature", default=0.8, help="0: always take the most likely token; 1: sample from the model's distribution."
@@ -48,14 +54,8 @@ def sample(
     novelty: str | None,
     errors: str,
 ) -> None:
-    """Generate text with MODEL: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION.
-
-    Without such a directory, names is the small model that comes with the package.
-    """
     with one_line_errors():
         POSITIVE_INTEGER.check("--count", count)
-        if prompt != prompt.encode("utf-8", "ignore").decode():
-            raise ValueError(f"--prompt must be UTF-8; received {os.fsencode(prompt)!r}.")
         corpus = None if novelty is None else load_corpus(novelty, errors)
         language_model = load_model(model)
         texts = [
@@ -77,16 +77,19 @@ def sample(
             click.echo(novelty_report(written, corpus), err=True)
 
 
-@click.command(short_help="Measure how well a model predicts texts.")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("corpora", nargs=-1)
-@click.option("--text", "texts", multiple=True, help="A text to score; may be given several times.")
-@errors_option
-def score(model: Path, corpora: tuple[str, ...], texts: tuple[str, ...], errors: str) -> None:
-    """Measure how well MODEL predicts texts: CORPORA, given as for train (usually paths of UTF-8 files), or --text.
+@click.command(
+    short_help="Measure how well a model predicts texts.",
+    help="""
+    Measure how well MODEL predicts texts: CORPORA, given as for train (usually paths of UTF-8 files), or --text.
 
     Fewer bits per character are better. Each text is scored as if it started a line.
-    """
+    """,
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("corpora", nargs=-1)
+@click.option("--text", "texts", multiple=True, type=Text(), help="A text to score; may be given several times.")
+@errors_option
+def score(model: Path, corpora: tuple[str, ...], texts: tuple[str, ...], errors: str) -> None:
     with one_line_errors():
         if not corpora and not texts:
             raise ValueError("no text was given; type the path of a text file after MODEL, or --text 'To be'.")
@@ -106,14 +109,17 @@ def score(model: Path, corpora: tuple[str, ...], texts: tuple[str, ...], errors:
             )
 
 
-@click.command(short_help="Describe a model without loading or running it.")
-@click.argument("model", type=click.Path(path_type=Path))
-def inspect(model: Path) -> None:
-    """Describe MODEL without loading or running it: any SavedModel, or saved_models/NAME (its latest version).
+@click.command(
+    short_help="Describe a model without loading or running it.",
+    help="""
+    Describe MODEL without loading or running it: any SavedModel, or saved_models/NAME (its latest version).
 
     The exit status is 0 for an unchanged export of tfcharlm, 1 if anything was changed or is disallowed, and 2 if MODEL
     is not a SavedModel.
-    """
+    """,
+)
+@click.argument("model", type=click.Path(path_type=Path))
+def inspect(model: Path) -> None:
     with one_line_errors():
         inspection = inspect_model(model)
     for line in _described(inspection):

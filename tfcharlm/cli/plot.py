@@ -27,20 +27,28 @@ CURVE = Path(EXTRA, LEARNING_CURVE)
 NAMED, CHANCE = 3, 0.1
 
 
-@click.group(short_help="Plot how a model learned and what its units do.")
-def plot() -> None:
-    """Plot how a model learned and what its units, gates and gradients do.
+@click.group(
+    short_help="Plot how a model learned and what its units do.",
+    help="""
+    Plot how a model learned and what its units, gates and gradients do.
 
     The ending of --output chooses the format: .png or .svg for a picture, which needs matplotlib, or .html for colored
     text. No file is overwritten.
-    """
+    """,
+)
+def plot() -> None:
+    pass
 
 
-@plot.command(short_help="Draw the learning curve of a model.")
+@plot.command(
+    short_help="Draw the learning curve of a model.",
+    help="""
+    Draw the learning curve of MODEL: a directory saved_models/NAME (its latest version) or one of its versions.
+    """,
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @output_option("curve.png", "File to write, .png or .svg.")
 def curve(model: Path, output: Path) -> None:
-    """Draw the learning curve of MODEL: a directory saved_models/NAME (its latest version) or one of its versions."""
     with one_line_errors():
         check_output(output, IMAGES)
         directory = latest_version(model)
@@ -49,7 +57,15 @@ def curve(model: Path, output: Path) -> None:
         write_picture(output, plots.learning_curve(directory / CURVE))
 
 
-@plot.command(short_help="Show units over a text, and which of them track quotations.")
+@plot.command(
+    short_help="Show units over a text, and which of them track quotations.",
+    help="""
+    Show units of MODEL over a text, and print which units track quotations, lines and speakers.
+
+    A score is the correlation between the unit and what it tracks, from -1 to 1. It means more on a longer text. The
+    scores are for all of the text that is read; the picture shows its start.
+    """,
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @reads_a_text(length=20_000)
 @picks_units(multiple=True, help="A unit to show; may be given several times.  [default: those that track best]")
@@ -68,11 +84,6 @@ def units(
     kind: str | None,
     output: Path,
 ) -> None:
-    """Show units of MODEL over a text, and print which units track quotations, lines and speakers.
-
-    A score is the correlation between the unit and what it tracks, from -1 to 1. It means more on a longer text. The
-    scores are for all of the text that is read; the picture shows its start.
-    """
     with one_line_errors():
         check_output(output, (*IMAGES, PAGE))
         recorded = _recorded(model, _read(corpus, errors, text, begin, length))
@@ -93,7 +104,10 @@ def units(
         write_picture(output, picture)
 
 
-@plot.command(short_help="Show the gates and states of one unit over a text.")
+@plot.command(
+    short_help="Show the gates and states of one unit over a text.",
+    help="Show the gates and states of one unit of MODEL, an LSTM, over a text.",
+)
 @click.argument("model", type=click.Path(path_type=Path))
 @reads_a_text(length=20_000)
 @picks_units(multiple=False, help="The unit to show.  [default: the one that tracks best]")
@@ -110,7 +124,6 @@ def gates(
     show: int | None,
     output: Path,
 ) -> None:
-    """Show the gates and states of one unit of MODEL, an LSTM, over a text."""
     with one_line_errors():
         check_output(output, (*IMAGES, PAGE))
         recorded = _recorded(model, _read(corpus, errors, text, begin, length))
@@ -129,7 +142,14 @@ def gates(
         write_picture(output, picture)
 
 
-@plot.command(short_help="Show how far the gradients of models reach back.")
+@plot.command(
+    short_help="Show how far the gradients of models reach back.",
+    help="""
+    Show how far the gradients of MODELS reach back: their norms at every step before a prediction, in one picture.
+
+    The text is cut into windows, and the last token of each is predicted. The norms are means over the windows.
+    """,
+)
 @click.argument("models", nargs=-1, required=True, type=click.Path(path_type=Path))
 @reads_a_text(length=5_000)
 @click.option("--window", default=100, type=click.IntRange(min=2), help="Tokens in a window; the last is predicted.")
@@ -144,10 +164,6 @@ def gradients(
     window: int,
     output: Path,
 ) -> None:
-    """Show how far the gradients of MODELS reach back: their norms at every step before a prediction, in one picture.
-
-    The text is cut into windows, and the last token of each is predicted. The norms are means over the windows.
-    """
     with one_line_errors():
         check_output(output, IMAGES)
         read = _read(corpus, errors, text, begin, length)

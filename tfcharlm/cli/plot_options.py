@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tfcharlm.cli.shared import errors_option
+from tfcharlm.cli.shared import Text, errors_option
 
 # How many tokens a picture shows by default.
 SHOWN_IN_TEXT, SHOWN_IN_HEAT_MAP = 2000, 120
@@ -22,7 +22,7 @@ def reads_a_text(length: int) -> Callable:
     options = (
         click.option("--corpus", help="The text to read, given as for train (usually the path of a UTF-8 file)."),
         errors_option,
-        click.option("--text", help="The text itself, instead of --corpus."),
+        click.option("--text", type=Text(), help="The text itself, instead of --corpus."),
         click.option(
             "--begin", default=0, type=click.IntRange(min=0), help="Number of characters to skip at the start."
         ),

@@ -47,6 +47,24 @@ def config_options(command: Callable) -> Callable:
     return command
 
 
+class Text(click.ParamType):
+    """A text. Where the locale is not UTF-8, such as C, its bytes are still those that the user typed."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == value.encode("utf-8", "ignore").decode():
+            return value
+        try:
+            return os.fsencode(value).decode("utf-8")
+        except UnicodeDecodeError as error:
+            received = repr(error.object)
+        except UnicodeEncodeError:
+            received = repr(value)
+        option = param.opts[0] if param else "the text"
+        raise click.UsageError(f"{option} must be UTF-8; received {received:.200}.")
+
+
 class Values(click.ParamType):
     """One value, which fixes an option, or several separated by commas, from which a search chooses."""
 

@@ -41,7 +41,15 @@ from tfcharlm.training import (
 EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 
 
-@click.command(short_help="Train a model on a text.")
+@click.command(
+    short_help="Train a model on a text.",
+    help="""
+    Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
+
+    The model is written to OUTPUT/NAME/VERSION, with its learning curve. Ctrl-C stops early and keeps the best model so
+    far. Checkpoints are saved in OUTPUT/NAME/checkpoints; the same command with --resume continues from the last one.
+    """,
+)
 @click.argument("corpus")
 @config_option("minutes", help_suffix=" Start-up is included. Size and regularization are chosen to suit it.")
 @config_option("epochs")
@@ -71,11 +79,6 @@ def train(
     checkpoint_seconds: float,
     **settings: Any,
 ) -> None:
-    """Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
-
-    The model is written to OUTPUT/NAME/VERSION, with its learning curve. Ctrl-C stops early and keeps the best model so
-    far. Checkpoints are saved in OUTPUT/NAME/checkpoints; the same command with --resume continues from the last one.
-    """
     # A worker that is not the chief also trains, but prints nothing.
     with one_line_errors():
         given = {key: value for key, value in settings.items() if value is not None}

@@ -41,7 +41,21 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
 TABLE, PICTURE = "leaderboard.csv", "trials.png"
 
 
-@click.command(short_help="Search for the best options to train with, and keep the best model.")
+@click.command(
+    short_help="Search for the best options to train with, and keep the best model.",
+    help="""
+    Search for the best options to train on CORPUS, given as for train, and keep the best model.
+
+    Each option from --cell on takes one value, which fixes it, or several values separated by commas, from which the
+    search chooses, such as --units 64,128.
+
+    The best model is written to OUTPUT/NAME/VERSION. OUTPUT/NAME/search has leaderboard.csv, trials.png, and the logs
+    for TensorBoard. After an interruption, the same command with --resume continues the search. To use several
+    machines, start the command on each of them with KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and
+    KERASTUNER_ORACLE_PORT set, and with a common OUTPUT (docs/scaling.md). Only processes that know the secret of the
+    search take part.
+    """,
+)
 @click.argument("corpus")
 @click.option(
     "--tuner",
@@ -88,17 +102,6 @@ def tune(
     errors: str,
     **settings: Any,
 ) -> None:
-    """Search for the best options to train on CORPUS, given as for train, and keep the best model.
-
-    Each option from --cell on takes one value, which fixes it, or several values separated by commas, from which the
-    search chooses, such as --units 64,128.
-
-    The best model is written to OUTPUT/NAME/VERSION. OUTPUT/NAME/search has leaderboard.csv, trials.png, and the logs
-    for TensorBoard. After an interruption, the same command with --resume continues the search. To use several
-    machines, start the command on each of them with KERASTUNER_TUNER_ID, KERASTUNER_ORACLE_IP and
-    KERASTUNER_ORACLE_PORT set, and with a common OUTPUT (docs/scaling.md). Only processes that know the secret of the
-    search take part.
-    """
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
     directory = output / name / "search"
     with one_line_errors():
