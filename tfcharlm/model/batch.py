@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcharlm.model.arrays import check_shapes
 from tfcharlm.model.inputs import token_ids, tokens_and_start
 
 
@@ -24,14 +25,13 @@ def unpack_batch(
     """
     inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
     tokens, start = tokens_and_start(inputs)
-    tokens, targets, mask = token_ids(tokens), _targets(targets), None
-    if not tokens.shape.is_compatible_with(targets.shape):
+    if targets is None:
         raise ValueError(
-            f"y must be the token after each token of x, ids {tuple(tokens.shape)}; received the shape "
-            f"{tuple(targets.shape)}."
+            "a batch must be (tokens, targets) or (tokens, targets, weights), with the token after each token as its "
+            "target; received no targets."
         )
-    if start is not None and len(start.shape) != 1:
-        raise ValueError(f"start must be flags (B,), one for each row; received the shape {tuple(start.shape)}.")
+    check_shapes(*(None if part is None else part.shape for part in (tokens, targets, weights, start)))
+    tokens, targets, mask = token_ids(tokens), token_ids(_with_two_axes(targets), "y"), None
     if weights is not None:
         weights = _weights_of_tokens(weights, tokens)
         counts = tf.not_equal(weights, 0)
@@ -41,31 +41,18 @@ def unpack_batch(
     return tokens, start, mask, targets, weights
 
 
-def _targets(targets):
-    if targets is None:
-        raise ValueError(
-            "a batch must be (tokens, targets) or (tokens, targets, weights), with the token after each token as its "
-            "target; received no targets."
-        )
-    targets = tf.convert_to_tensor(targets)
-    # Keras's losses of sparse classes take a last axis of length 1, too.
-    return token_ids(targets[..., 0] if targets.shape.rank == 3 and targets.shape[-1] == 1 else targets, "y")
+def _with_two_axes(tensor):
+    """(B, T) of a tensor (B, T) or (B, T, 1); (B, 1) of a tensor (B,)."""
+    tensor = tf.convert_to_tensor(tensor)
+    return tensor if tensor.shape.rank == 2 else tf.reshape(tensor, (tf.shape(tensor)[0], -1))
 
 
 def _weights_of_tokens(weights, tokens):
     """Numbers (B, T), from weights (B, T), (B, 1) or (B,), which may be a mask."""
-    weights = tf.convert_to_tensor(weights)
+    weights = _with_two_axes(weights)
     if weights.dtype == tf.bool:
         weights = tf.cast(weights, tf.float32)
-    if weights.shape.rank == 1:
-        weights = weights[:, None]
-    try:
-        return tf.broadcast_to(weights, tf.shape(tokens))
-    except (ValueError, tf.errors.InvalidArgumentError):
-        raise ValueError(
-            f"sample_weight must be numbers (B, T), (B, 1) or (B,), for tokens {tuple(tokens.shape)}; received the "
-            f"shape {tuple(weights.shape)}."
-        ) from None
+    return tf.broadcast_to(weights, tf.shape(tokens))
 
 
 def token_losses(targets: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

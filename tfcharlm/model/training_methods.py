@@ -11,8 +11,8 @@ import tensorflow as tf
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.generation import check_not_forked
 from tfcharlm.model.arguments import check_trained
+from tfcharlm.model.arrays import check_targets, checked_arrays, is_array
 from tfcharlm.model.guard import unless_updated, with_guard
-from tfcharlm.model.inputs import as_tensors
 
 # Arguments of `compile` that Keras does not save, or not as they were given, and their defaults. Without the first, a
 # model that is loaded would not find the variables of its optimizer; without the second, it would generate without XLA.
@@ -118,7 +118,7 @@ class TrainingMethods(keras.Model):
 
     def predict(self, x: Any, *arguments: Any, **named: Any) -> Any:
         """Logits (N, T, V), as `keras.Model.predict` computes them. Every row starts from a zero state."""
-        return super().predict(as_tensors(x, "x"), *arguments, **named)
+        return super().predict(checked_arrays(x)[0], *arguments, **named)
 
     def train_on_batch(self, x: Any, *arguments: Any, **named: Any) -> Any:
         """Trains on one batch, as `keras.Model.train_on_batch` does. A step that is skipped is told by a warning."""
@@ -137,7 +137,7 @@ class TrainingMethods(keras.Model):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Logits (B, T, V) of one batch, as `keras.Model.predict_on_batch` computes them."""
-        return super().predict_on_batch(as_tensors(x, "x"))
+        return super().predict_on_batch(checked_arrays(x)[0])
 
     def _checked(self, verb: str, options: dict[str, Any], needs_targets: bool = True) -> dict[str, Any]:
         """The arguments of a method, with tensors for lists."""
@@ -150,9 +150,10 @@ class TrainingMethods(keras.Model):
                 "class_weight must be None, because Keras would take the largest id of a row for its class. Weight "
                 "tokens instead: sample_weight=weights[y], with weights an array (V,)."
             )
-        options |= {name: as_tensors(options[name], name) for name in ("x", "y", "sample_weight") if name in options}
+        names = ("x", "y", "sample_weight")
+        options |= zip(names, checked_arrays(*map(options.get, names)), strict=True)
         if needs_targets:
-            _check_targets(options["x"], options.get("y"))
+            check_targets(options["x"], options["y"])
         return options if self.replicas.is_chief else options | {"verbose": 0}
 
     def _prepare_to_train(self) -> None:
@@ -170,26 +171,13 @@ def _bound(method: Callable, *arguments: Any, **named: Any) -> dict[str, Any]:
     return options | options.pop("kwargs", {})
 
 
-def _is_array(x: Any) -> bool:
-    return hasattr(x["tokens"] if isinstance(x, Mapping) and "tokens" in x else x, "shape")
-
-
-def _check_targets(x: Any, y: Any) -> None:
-    if _is_array(x) and y is None:
-        raise ValueError(
-            "y must be the token after each token of x, ids of the same shape; received None. "
-            "Type x=ids[:, :-1], y=ids[:, 1:]."
-        )
-
-
 def _validation_data(data: Any) -> Any:
     """The validation data of a `fit`, with tensors for lists. An error after an epoch of training would be late."""
     if not isinstance(data, (list, tuple)):
-        _check_targets(data, None)
+        check_targets(data, None)
         return data
-    x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(data))
-    x, y, weights = as_tensors(x, "x"), as_tensors(y, "y"), as_tensors(weights, "sample_weight")
-    _check_targets(x, y)
+    x, y, weights = checked_arrays(*keras.utils.unpack_x_y_sample_weight(tuple(data)))
+    check_targets(x, y)
     return x, y, weights
 
 
@@ -201,4 +189,4 @@ def _shuffle(shuffle: bool | None, x: Any) -> bool:
             'shuffle must be False or None if x has the key "start", because rows continue those of the batch before; '
             f"received {shuffle!r:.80}."
         )
-    return _is_array(x) and not continues if shuffle is None else shuffle
+    return is_array(x) and not continues if shuffle is None else shuffle
