@@ -140,7 +140,7 @@ def test_weights_of_a_copy_have_the_paths_of_the_original(tmp_path):
         assert [variable.path for variable in through_keras_file(model, tmp_path).variables] == paths
 
 
-@pytest.mark.parametrize("freeze", [freeze_embedding, freeze_layer])
+@pytest.mark.parametrize("freeze", [freeze_embedding, pytest.param(freeze_layer, marks=pytest.mark.slow)])
 def test_a_frozen_model_continues_with_the_state_of_its_optimizer(rng, freeze, tmp_path, small_graphs):
     """Half of a run, saved and loaded, then the other half: the weights of the whole run, and what is frozen stays."""
     keras.utils.set_random_seed(1)

@@ -114,7 +114,7 @@ FIT = {
     ],
     "y": [*Y_OF_ANY_FORM, refused("`y` should not be passed", x=make_dataset(X, Y), y=Y)],
     "batch_size": [same(**ARRAYS | {"batch_size": size}) for size in (4, None)],
-    "epochs": [same(**ARRAYS | {"epochs": 3})],
+    "epochs": [same(**ARRAYS | {"epochs": 2})],
     "verbose": [same(**ARRAYS | {"verbose": how}) for how in (0, 1, 2, "auto")],
     "callbacks": [],
     "validation_split": [
@@ -143,7 +143,7 @@ FIT = {
     ],
     "validation_steps": [same(**VALIDATED | {"validation_batch_size": 2, "validation_steps": 1})],
     "validation_batch_size": [same(**VALIDATED | {"validation_batch_size": size}) for size in (3, None)],
-    "validation_freq": [same(**VALIDATED | {"validation_freq": freq, "epochs": 4}) for freq in (3, [1, 4])]
+    "validation_freq": [same(**VALIDATED | {"validation_freq": freq, "epochs": 2}) for freq in (2, [1])]
     + [refused("validation_freq must be .* or a list of epochs", **VALIDATED | {"validation_freq": freq})
        for freq in (0, 0.5)],
 }  # fmt: skip
@@ -288,7 +288,7 @@ def eagerly(pair, **arguments):
 def optimizers_are_used(pair):
     # Those that are linear in a gradient. Keras squares the parts of the gradient of an embedding before it adds them.
     momentum = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
-    for optimizer in ("sgd", momentum, keras.optimizers.serialize(momentum)):
+    for optimizer in ("sgd", keras.optimizers.serialize(momentum)):
         eagerly(pair, optimizer=optimizer)
     pair.model.compile(optimizer=None)
     assert pair.model.evaluate(**ARRAYS)[0] > 0
@@ -313,7 +313,6 @@ def metrics_are_not_weighted(pair):
     compile_pair(pair, metrics=metrics, run_eagerly=True)
     for arguments in (ARRAYS, WHOLE | {"sample_weight": WEIGHTS}):
         check_row(pair, "evaluate", same(**arguments | {"return_dict": True}))
-    check_row(pair, "fit", same(**ARRAYS | {"shuffle": False}))
     values = pair.model.evaluate(**ARRAYS)
     # The loss first, as in Keras.
     assert values[0] == pytest.approx(pair.functional.evaluate(**ARRAYS)[0], rel=1e-5)
@@ -330,10 +329,10 @@ def weighted_metrics_are_weighted(pair):
 
 
 def eager_and_graph_are_the_same(pair):
-    for how in (False, True):
-        compile_pair(pair, run_eagerly=how)
-        assert pair.model.run_eagerly is how
-        check_row(pair, "fit", same(**ARRAYS | {"shuffle": False}))
+    assert pair.model.run_eagerly, "as in all other rows"
+    compile_pair(pair, run_eagerly=False)
+    assert pair.model.run_eagerly is False
+    check_row(pair, "fit", same(**ARRAYS | {"shuffle": False}))
 
 
 def several_steps_in_an_execution_are_the_same_steps(pair):
