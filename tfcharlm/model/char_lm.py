@@ -159,7 +159,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, TokenCalls, FixedLayer, StreamMo
 
         Args:
             filepath: a path that ends in `.keras`.
-            *arguments, **named: further arguments of `keras.Model.save`.
+            *arguments: further arguments of `keras.Model.save`, in their order.
+            **named: further arguments of `keras.Model.save`.
 
         Raises:
             ValueError: the path ends as that of an HDF5 file.
