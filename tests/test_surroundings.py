@@ -85,7 +85,7 @@ def test_everything_works_without_docstrings(tmp_path):
         [sys.executable, "-OO", "-c", PROGRAM_WITHOUT_DOCSTRINGS], env=environment(), capture_output=True, text=True
     )
     lines = result.stdout.splitlines()
-    assert lines[0] == "[]" and lines[1].startswith("steps must be a whole number from 1 up")
+    assert lines[0] == "[]" and lines[1].startswith("steps must be a whole number from 1 ")
     assert "Train a model on CORPUS" in result.stdout and "Seconds between checkpoints." in result.stdout
     status, output, error = run(*TRAIN, "--name", "x", options=["-OO"], directory=tmp_path)
     assert (status, error) == (0, b"") and b"Model: saved_models/x/1" in output
