@@ -47,7 +47,8 @@ def one_line_errors(kinds: tuple[type[Exception], ...] = INPUT_ERRORS) -> Iterat
         message = " ".join(message.split())
         if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
             shape = re.search(r"shape\s*[\[(][\d, ]*[\])]", message)
-            message = f"there is not enough memory{f' for an array of {shape[0]}' if shape else ''}; {SMALLER}"
+            if shape or not message:
+                message = f"there is not enough memory{f' for an array of {shape[0]}' if shape else ''}; {SMALLER}"
         # Only whole words are replaced, not parts of a file name.
         names = re.compile(rf"(?<![^ ])({'|'.join(FLAGS)})(?:(=)|(?=[ ,;]))")
         message = names.sub(lambda m: FLAGS[m[1]] + (" " if m[2] else ""), message)
