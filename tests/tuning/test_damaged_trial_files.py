@@ -1,6 +1,7 @@
 """Files of trials that are damaged are skipped, whatever they are now."""
 
 import sys
+import types
 
 import pytest
 from helpers.damaged_files import DAMAGES
@@ -36,7 +37,7 @@ def test_a_damaged_state_of_a_search_gives_way_to_the_one_before(tmp_path, damag
 def test_a_link_in_the_place_of_a_log_is_not_followed(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "worker0.log").symlink_to(tmp_path / "precious")
-    workers = Workers(None, [sys.executable, "-c", "print('to be')"], 1, ("127.0.0.1", 1), tmp_path)
+    workers = Workers(types.SimpleNamespace(), [sys.executable, "-c", "print('to be')"], 1, ("127.0.0.1", 1), tmp_path)
     workers._start(workers.workers[0])
     assert workers.workers[0].process.wait(60) == 0
     assert (tmp_path / "precious").read_text() == "precious"
