@@ -42,5 +42,5 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(DamagedFileError, match=r"state.json cannot be read: Permission denied\."):
+    with pytest.raises(PermissionError, match=r"state.json cannot be read: Permission denied\."):
         read_file(tmp_path / "state.json")

@@ -33,8 +33,10 @@ def read_file(path: Path | str, limit: int = MAX_BYTES) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise DamagedFileError(f"{path} must be a regular file; received another kind.")
             content = b"" if status.st_size > limit else file.read(limit + 1)
-    except (FileNotFoundError, PermissionError):
+    except FileNotFoundError:
         raise
+    except PermissionError as error:
+        raise PermissionError(f"{path} cannot be read: {error.strerror}.") from error
     except OSError as error:
         raise DamagedFileError(f"{path} cannot be read: {error.strerror}.") from error
     if max(status.st_size, len(content)) > limit:

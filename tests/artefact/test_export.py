@@ -17,7 +17,7 @@ from tfcharlm.artefact import export
 from tfcharlm.artefact.graph_operations import ALLOWED
 
 # Of these, all but the graph is also in test_config_schema.py; the operations of the graph are in the slow test of all.
-SLOW = {"a stack", "folded embedding"}
+SLOW = {"a stack", "folded embedding", "words, Keras's cells"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MODELS])
