@@ -36,13 +36,13 @@ def test_scores_of_whole_sequences_are_those_of_the_reference(rng, monkeypatch):
     """The way of large vocabularies, with more than one sequence in a text."""
     monkeypatch.setattr(scorer, "LARGEST_VOCABULARY_OF_LOOP", 1)
     model = make_letters_model()
-    assert not compiled_functions(model.text_graph().score)
+    assert not compiled_functions(model.text_graph().signatures["score"])
     check_scores_are_those_of_the_reference(rng, model, model.text_graph().score)
 
 
 def test_the_loop_that_scores_is_compiled(model):
     """Operation by operation, one long text takes six times as long."""
-    (name,) = compiled_functions(model.text_graph().score)
+    (name,) = compiled_functions(model.text_graph().signatures["score"])
     assert "_score_tile" in name
 
 

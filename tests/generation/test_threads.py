@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import copy
+import gc
 import pickle
 import threading
 
@@ -35,7 +36,12 @@ CALLS = {
     "step": lambda model: (
         model.text_graph().step(tf.constant([[1]]), *model.initial_state(1))["logits"].numpy().tolist()
     ),
+    "signature generate": lambda model: (
+        model.text_graph().generate(["ab", "b"], 5, [1, 2], 0.7, 0, 1.0)["text"].numpy().tolist()
+    ),
+    "signature score": lambda model: model.text_graph().score(["ab", "b"])["log_probability"].numpy().tolist(),
 }
+SIGNATURES = {"step", "signature generate", "signature score"}
 
 
 def in_thread(function):
@@ -68,7 +74,8 @@ def test_one_of_many_threads_compiles(monkeypatch, by_xla):
     score = (TokenLoop, "_score_tile") if by_xla else (Scorer, "_sequence_block")
     counts = counted(
         monkeypatch,
-        *((TextGraph, name) for name in ("__init__", "_continue", "_prefill", "_decode", "_advance", "_checked_step")),
+        *((TextGraph, name) for name in ("__init__", "_advance", "_checked_step", "_generate", "_score")),
+        *((TextGraph, name) for name in ("_continue", "_prefill", "_decode")),
         (TokenLoop, "_tile"),
         score,
     )
@@ -80,11 +87,14 @@ def test_one_of_many_threads_compiles(monkeypatch, by_xla):
 
     with concurrent.futures.ThreadPoolExecutor(2 * len(CALLS)) as executor:
         results = list(executor.map(call, [*CALLS, *CALLS]))
-    # `generate` is one function, which contains what `stream` has in two.
-    once = dict.fromkeys(("__init__", "_continue", "_advance", "_checked_step", "_tile", score[1]), 1)
-    assert counts == once | {"_prefill": 2, "_decode": 2}
+    once = dict.fromkeys(("__init__", "_advance", "_checked_step", "_generate", "_score", "_tile", score[1]), 1)
+    # `generate` is one function, and its signature another. Both contain what `stream` has in two.
+    contained = {"_continue": 2, "_prefill": 3, "_decode": 3}
+    if not by_xla:
+        contained[score[1]] = 2
+    assert counts == once | contained
     assert results == [CALLS[name](model) for name in [*CALLS, *CALLS]]
-    assert counts == once | {"_prefill": 2, "_decode": 2}
+    assert counts == once | contained
 
 
 def test_only_the_smallest_call_is_made_under_the_lock():
@@ -144,6 +154,20 @@ def test_an_argument_that_does_not_fit_leaves_nothing_locked():
     assert len(results) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("generate", (["ab"], 5, [3], 1.0, 0, 1.0)), ("score", (["ab"],)), ("step", None)]
+)
+def test_a_graph_that_nobody_keeps_stays_until_its_function_has_ended(name, arguments):
+    """A function of TensorFlow that is made in a class does not keep its instance."""
+    model = make_few_letters_model()
+    if arguments is None:
+        arguments = tf.constant([[1]]), *model.initial_state(1)
+    function = getattr(TextGraph(model), name)
+    gc.collect()
+    expected = getattr(model.text_graph(), name)(*arguments)
+    tf.nest.map_structure(np.testing.assert_array_equal, function(*arguments), expected)
+
+
 @pytest.fixture(scope="module")
 def small_model():
     """A model whose loops are traced but not compiled by XLA, which takes a second less for each."""
@@ -153,7 +177,7 @@ def small_model():
         yield tfcharlm.CharLM(Vocabulary("ab\n"), [tfcharlm.RNNCell(3)])
 
 
-@pytest.mark.parametrize("name", [name for name in CALLS if name != "step"])
+@pytest.mark.parametrize("name", [name for name in CALLS if name not in SIGNATURES])
 def test_text_is_not_made_inside_a_tf_function(small_model, name):
     """The graph of the model, made there, would hold tensors that nobody can use later."""
 

@@ -124,7 +124,7 @@ def _saved(model, graph, directory):
     artefact.model_weights = [variable.value for variable in model.weights]
     # What the graph may refer to although it is not a weight, such as the seed of a cell's dropout.
     artefact.other_variables = [variable.value for variable in model.variables]
-    signatures = {name: getattr(graph, name).get_concrete_function() for name in ("generate", "score", "step")}
+    signatures = {name: function.get_concrete_function() for name, function in graph.signatures.items()}
     signatures["serving_default"] = signatures["generate"]
     # The functions for gradients would be half of the graph, and an exported graph is not trained.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

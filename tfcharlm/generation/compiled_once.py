@@ -43,9 +43,12 @@ class CompiledOnce:
     def __call__(self, *arguments: Any) -> Any:
         if not tf.executing_eagerly():
             return self._in_graph(*arguments)
-        arguments = tf.nest.map_structure(
-            lambda spec, value: tf.convert_to_tensor(value, spec.dtype), self._signature, arguments
-        )
+        if len(arguments) != len(self._signature):
+            expected = ", ".join(str(spec) for spec in self._signature)
+            raise TypeError(
+                f"the function takes {len(self._signature)} arguments: {expected}; received {len(arguments)}."
+            )
+        arguments = tuple(map(self._converted, self._signature, arguments))
         # For other rows, XLA compiles other tiles.
         rows = fewest_rows(arguments[0].shape[0]) if arguments[0].shape.rank else 1
         if rows not in self._compiled:
@@ -69,9 +72,17 @@ class CompiledOnce:
         function(*(tf.nest.map_structure(lambda spec: self._smallest(spec, rows), spec) for spec in self._signature))
         return function
 
+    def _converted(self, spec, value):
+        if isinstance(spec, tuple):
+            return tf.nest.pack_sequence_as(spec, list(map(self._converted, spec, value)))
+        return tf.convert_to_tensor(value, spec.dtype)
+
     def _smallest(self, spec, rows):
         shape = [size or (1 if axis else rows) for axis, size in enumerate(spec.shape)]
-        return tf.fill(shape, self._text) if spec.dtype == tf.string else tf.zeros(shape, spec.dtype)
+        if spec.dtype == tf.string:
+            return tf.fill(shape, self._text)
+        # 0 is a token of every vocabulary; 1 is a setting that everything accepts.
+        return tf.zeros(shape, spec.dtype) if shape else tf.ones(shape, spec.dtype)
 
     def _in_graph(self, *arguments):
         if not self._in_graphs:

@@ -28,9 +28,7 @@ class EarlierTextGraph(TextGraph):
     array([2, 1], dtype=int32)
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "texts")], autograph=False)
-    def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The same as `TextGraph.score`."""
+    def _score(self, texts):
         texts = tf.ensure_shape(texts, [None])
         with tf.control_dependencies(limits.score_checks(texts, self._width)):
             ids = self.codec.encode(tf.identity(texts), name="texts")

@@ -11,7 +11,7 @@ from tfcharlm.generation.scorer import Scorer
 from tfcharlm.text import GraphCodec
 
 
-class TextGraph(tf.Module):
+class TextGraph:
     """The step function of a model and its vocabulary, as TensorFlow functions of text.
 
     Every text starts at the start of a line: the model reads a newline before it, if the vocabulary has one. The noise
@@ -22,6 +22,9 @@ class TextGraph(tf.Module):
         model: a `LanguageModel`, such as a `CharLM`.
         jit_compile: whether XLA compiles the loop. True by default, for speed. XLA cannot compile every cell that
             users may write; False is for those.
+
+    Attributes:
+        signatures: `{name: function}`, what an export offers: `generate`, `score` and `step`.
 
     Example:
 
@@ -34,7 +37,6 @@ class TextGraph(tf.Module):
     """
 
     def __init__(self, model: LanguageModel, jit_compile: bool = True) -> None:
-        super().__init__()
         self._step = model.step
         self.initial_state, self.vocabulary = model.initial_state, model.vocabulary
         self.codec = GraphCodec(model.vocabulary)
@@ -66,16 +68,14 @@ class TextGraph(tf.Module):
         self.step = function(self._checked_step, ids, *named, in_graphs=True)
         self.score_ids = function(self._scorer.score, ids, rows, logits, *states)
         self.certain_logits = self._scorer.certain_logits
+        prompts, texts = tf.TensorSpec([None], tf.string, "prompts"), tf.TensorSpec([None], tf.string, "texts")
+        max_length, seed = tf.TensorSpec([], tf.int32, "max_length"), tf.TensorSpec([None], tf.int64, "seed")
+        self.signatures = {
+            "generate": function(self._generate, prompts, max_length, seed, *SPECS, in_graphs=True),
+            "score": function(self._score, texts, in_graphs=True),
+            "step": self.step,
+        }
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None], tf.string, "prompts"),
-            tf.TensorSpec([], tf.int32, "max_length"),
-            tf.TensorSpec([None], tf.int64, "seed"),
-            *SPECS,
-        ],
-        autograph=False,
-    )
     def generate(
         self, prompts: tf.Tensor, max_length: tf.Tensor, seed: tf.Tensor, *sampling: tf.Tensor
     ) -> dict[str, tf.Tensor]:
@@ -95,17 +95,8 @@ class TextGraph(tf.Module):
         Raises:
             tf.errors.InvalidArgumentError: an argument is out of bounds; the error names it.
         """
-        # A loaded signature does not check the shapes of its arguments.
-        prompts, seed = tf.ensure_shape(prompts, [None]), tf.ensure_shape(seed, [None])
-        max_length, *numbers = (tf.ensure_shape(number, []) for number in (max_length, *sampling))
-        with tf.control_dependencies(
-            limits.generate_checks(prompts, max_length, Sampling(*numbers), seed, self._width)
-        ):
-            prompts, seed, max_length, *numbers = map(tf.identity, (prompts, seed, max_length, *numbers))
-        ids = self._continue(prompts, max_length, Sampling(*numbers), seed)
-        return {"text": self.codec.valid(tf.strings.join([prompts, self.codec.decode(ids)]))}
+        return self.signatures["generate"](prompts, max_length, seed, *sampling)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "texts")], autograph=False)
     def score(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """How probable texts are, given that each starts a line.
 
@@ -123,6 +114,20 @@ class TextGraph(tf.Module):
             tf.errors.InvalidArgumentError: an argument is out of bounds, or a token is not in the vocabulary; the error
                 names it.
         """
+        return self.signatures["score"](texts)
+
+    def _generate(self, prompts, max_length, seed, *sampling):
+        # A loaded signature does not check the shapes of its arguments.
+        prompts, seed = tf.ensure_shape(prompts, [None]), tf.ensure_shape(seed, [None])
+        max_length, *numbers = (tf.ensure_shape(number, []) for number in (max_length, *sampling))
+        with tf.control_dependencies(
+            limits.generate_checks(prompts, max_length, Sampling(*numbers), seed, self._width)
+        ):
+            prompts, seed, max_length, *numbers = map(tf.identity, (prompts, seed, max_length, *numbers))
+        ids = self._continue(prompts, max_length, Sampling(*numbers), seed)
+        return {"text": self.codec.valid(tf.strings.join([prompts, self.codec.decode(ids)]))}
+
+    def _score(self, texts):
         texts = tf.ensure_shape(texts, [None])
         with tf.control_dependencies(limits.score_checks(texts, self._width)):
             ids = self.codec.encode(tf.identity(texts), name="texts")
