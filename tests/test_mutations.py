@@ -172,7 +172,7 @@ MUTANTS = {
         TokenLoop._score_tile, "tf.nn.log_softmax(logits), tokens[t]",
         "tf.nn.log_softmax(logits), tokens[tf.maximum(t - 1, 0)]", [score_check],
     ),
-    "the newline before a text scored": (Scorer.certain_logits, 'float("inf")', "0.0", [score_check]),
+    "the newline before a text scored": (Scorer.certain_logits, "1e30", "0.0", [score_check]),
     "sequences: padding scored": (
         Scorer._sequence_block, "tf.where(positions + 1 < lengths[:, None], nats, 0.0)", "nats", [sequence_check],
     ),

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "checkpoint": ({"atomic_files", "checks"}, {"keras", "numpy", "tensorflow"}),
     "text": ({"atomic_files", "checks"}, {"charset_normalizer", "keras", "numpy", "tensorflow"}),
     "layers": ({"checks", "kernels"}, {"keras", "numpy", "tensorflow"}),
-    "generation": ({"checks", "text"}, {"numpy", "tensorflow"}),
+    "generation": ({"checks", "kernels", "text"}, {"numpy", "tensorflow"}),
     "testing": ({"layers"}, {"keras", "numpy", "tensorflow"}),
     "analysis": ({"checks", "kernels", "layers"}, {"keras", "numpy", "tensorflow"}),
     "artefact": (

@@ -1,8 +1,10 @@
 """Whether a graph is the one that an export of its configuration has, however its parts are called."""
 
+import contextlib
 import re
 
 import pytest
+import tensorflow as tf
 from helpers.auditing import assert_refused
 from helpers.exported_directories import DATA, GRAPH, HEADER, INDEX, entries, seal, string_sum, table
 from helpers.mutations import CHANGES, mutate, renamed
@@ -11,6 +13,28 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 import tfcharlm
 from tfcharlm.artefact import exported_graph
 from tfcharlm.artefact.graph_comparison import graph_difference
+from tfcharlm.kernels import shards
+
+
+@contextlib.contextmanager
+def run_functions_eagerly():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@contextlib.contextmanager
+def debugger():
+    tf.debugging.enable_check_numerics()
+    yield
+    tf.debugging.disable_check_numerics()
+
+
+@contextlib.contextmanager
+def many_cores():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "available_cores", lambda: 64)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +80,7 @@ def test_inspect_compares_the_graph_with_the_configuration(directory, graph):
     """Only operations that exports have, and a graph that writes another text."""
     constants = [n for f in graph.meta_graphs[0].graph_def.library.function for n in f.node_def if n.op == "Const"]
     values = next(n.attr["value"].tensor.float_val for n in constants if n.attr["value"].tensor.float_val)
-    values[0] += 1
+    values[0] = 7
     (directory / GRAPH).write_bytes(graph.SerializeToString(deterministic=True))
     seal(directory)
     inspection = tfcharlm.inspect_model(directory)
@@ -91,3 +115,20 @@ def test_the_checkpoint_assigns_its_variables_as_an_export_does(directory, model
     assert tfcharlm.inspect_model(directory).differences == (
         "the variables in its checkpoint are not assigned as in an export",
     )
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        pytest.param(lambda: tf.distribute.MirroredStrategy(["CPU:0"]).scope(), id="strategy"),
+        pytest.param(lambda: tf.device("CPU:0"), id="device"),
+        pytest.param(lambda: tf.Graph().as_default(), id="graph", marks=pytest.mark.slow),
+        pytest.param(run_functions_eagerly, id="eager functions"),
+        pytest.param(debugger, id="debugger", marks=pytest.mark.slow),
+        pytest.param(many_cores, id="64 cores"),
+    ],
+)
+def test_what_the_caller_has_set_changes_no_graph(exported, surroundings):
+    """An export of another machine, in whatever surroundings it is inspected."""
+    with surroundings():
+        assert tfcharlm.inspect_model(exported).is_plain_export

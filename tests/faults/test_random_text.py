@@ -88,9 +88,10 @@ def random_bytes(draw, count):
 
 
 def may_be_wide(data):
-    """Bytes of 8 or more whose NULs are nearly all in every second place: they may be refused as UTF-16 or UTF-32."""
+    """Bytes of 8 or more whose NULs are nearly all in every second or fourth place: they may be refused."""
     even, odd = data[::2].count(0), data[1::2].count(0)
-    return len(data) >= 8 and max(even, odd) > 0 and (min(even, odd) <= max(even, odd) / 10 or data[::4].count(0) > 1)
+    is_utf_16 = max(even, odd) > 0 and min(even, odd) <= max(even, odd) / 10
+    return len(data) >= 8 and (is_utf_16 or max(data[::4].count(0), data[3::4].count(0)) > 1)
 
 
 @pytest.fixture(params=[500, pytest.param(100_000, marks=pytest.mark.slow)])

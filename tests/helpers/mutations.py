@@ -86,10 +86,11 @@ def another_function(meta, function, node, rng):
 
 
 def another_attribute(meta, function, node, rng):
-    names = [name for name in sorted(node.attr) if node.attr[name].HasField("b")]
-    if not names:
+    places = [(node, name) for node in function.node_def for name in sorted(node.attr) if node.attr[name].HasField("b")]
+    if not places:
         return False
-    node.attr[names[0]].b = not node.attr[names[0]].b
+    node, name = places[int(rng.integers(len(places)))]
+    node.attr[name].b = not node.attr[name].b
     return True
 
 

@@ -16,7 +16,7 @@ from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.artefact.strict_json import parse_json, write_json
 from tfcharlm.atomic_files import new_directory
 from tfcharlm.checks import one_line
-from tfcharlm.generation import TextGraph, is_debugging, without_debugger
+from tfcharlm.generation import TextGraph, is_debugging, with_default_settings
 
 FORMAT = 1
 
@@ -84,10 +84,9 @@ def export_saved_model(
             stacklevel=3,
         )
     with new_directory(target) as directory:
-        # What the debugger of TensorFlow adds to graphs belongs neither into an export nor to XLA.
-        graph = TextGraph(model, model.supports_xla) if is_debugging() else model.text_graph()
         files = {Path(layout.CONFIG).name: config, **(extra_files or {})}
-        without_debugger(lambda: _write(model, graph, directory, files))
+        graph = _text_graph(model)
+        with_default_settings(lambda: _write(model, graph, directory, files))
     return target
 
 
@@ -101,9 +100,17 @@ def exported_graph(model: ExportableModel, graph: TextGraph | None = None) -> Sa
     Returns:
         The message that `export_saved_model` would write to `saved_model.pb`.
     """
+    graph = graph or _text_graph(model)
     with tempfile.TemporaryDirectory() as directory:
-        tf.saved_model.save(*_saved(model, graph or model.text_graph(), directory))
+        with_default_settings(lambda: tf.saved_model.save(*_saved(model, graph, directory)))
         return SavedModel.FromString(Path(directory, layout.GRAPH).read_bytes())
+
+
+def _text_graph(model):
+    """The graph of the model, made anew if the functions of `model.text_graph()` are made with other settings."""
+    if is_debugging() or tf.config.functions_run_eagerly():
+        return TextGraph(model, model.supports_xla)
+    return model.text_graph()
 
 
 def _write(model, graph, directory, extra_files):

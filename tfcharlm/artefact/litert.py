@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcharlm.artefact.edge_files import checked_target, named_states, publish
 from tfcharlm.artefact.protocol import ExportableModel
-from tfcharlm.generation import without_debugger
+from tfcharlm.generation import with_default_settings
 
 
 def export_litert(model: ExportableModel, filepath: Path | str) -> Path:
@@ -59,8 +59,7 @@ def export_litert(model: ExportableModel, filepath: Path | str) -> Path:
     """
     target = checked_target(filepath, ".tflite")
     states = named_states(model)
-    # The converter knows nothing of what the debugger of TensorFlow adds to graphs.
-    return publish(target, without_debugger(lambda: _converted(_in_float32(model), states)), model, states)
+    return publish(target, with_default_settings(lambda: _converted(_in_float32(model), states)), model, states)
 
 
 def _converted(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:

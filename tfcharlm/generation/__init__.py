@@ -1,6 +1,7 @@
 """Text in, text out: continues prompts, scores texts, finds likely continuations; in Python and in SavedModels."""
 
-from tfcharlm.generation.debugging import is_debugging, without_debugger
+from tfcharlm.generation.debugging import is_debugging
+from tfcharlm.generation.default_settings import with_default_settings
 from tfcharlm.generation.earlier_graph import EARLIER_GRAPHS
 from tfcharlm.generation.forks import check_not_forked
 from tfcharlm.generation.graph import TextGraph
@@ -20,5 +21,5 @@ __all__ = [
     "TextStreamer",
     "check_not_forked",
     "is_debugging",
-    "without_debugger",
+    "with_default_settings",
 ]

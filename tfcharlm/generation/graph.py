@@ -8,6 +8,7 @@ from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
 from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import SPECS, Sampling
 from tfcharlm.generation.scorer import Scorer
+from tfcharlm.kernels import same_shards
 from tfcharlm.text import GraphCodec
 
 
@@ -37,7 +38,7 @@ class TextGraph:
     """
 
     def __init__(self, model: LanguageModel, jit_compile: bool = True) -> None:
-        self._step = model.step
+        self._step = _for_any_machine(model.step)
         self.initial_state, self.vocabulary = model.initial_state, model.vocabulary
         self.codec = GraphCodec(model.vocabulary)
         self._size = len(model.vocabulary)
@@ -45,7 +46,7 @@ class TextGraph:
         specs = [tf.TensorSpec((None, *state.shape[1:]), state.dtype) for state in model.initial_state(1)]
         specs = [tf.TensorSpec((None, self._size), tf.float32), *specs]
         self._loop = TokenLoop(model.stateless_step, model.variables, specs, jit_compile)
-        self._scorer = Scorer(self._loop, model.step)
+        self._scorer = Scorer(self._loop, self._step)
 
         # A text that can be encoded, to compile with.
         token = model.vocabulary.decode([0])
@@ -209,3 +210,13 @@ class TextGraph:
         """Writes `count` tokens from `position` of the continuation: ids (B, DECODE_BLOCK), logits and states."""
         given = tf.zeros((tf.shape(seed)[0], DECODE_BLOCK), tf.int32), tf.zeros_like(seed, tf.int32)
         return self._loop(False, position, count, sampling, *given, seed, logits, *states)
+
+
+def _for_any_machine(step):
+    """The step with a graph that does not depend on the number of cores: an export has the same one everywhere."""
+
+    def same_step(*arguments, **named):
+        with same_shards():
+            return step(*arguments, **named)
+
+    return same_step

@@ -84,4 +84,6 @@ def _in_blocks(score_block, size, tokens, lengths, results):
 
 
 def _log_probabilities(logits, tokens):
-    return -tf.cast(tf.nn.sparse_softmax_cross_entropy_with_logits(tokens, logits), tf.float64)
+    # The cross-entropy of TensorFlow is another graph if operations must be deterministic.
+    found = tf.gather(tf.nn.log_softmax(logits), tokens, batch_dims=len(tokens.shape))
+    return tf.cast(found, tf.float64)

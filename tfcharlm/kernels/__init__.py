@@ -3,7 +3,7 @@
 from tfcharlm.kernels.batch_major import run_recurrence
 from tfcharlm.kernels.precision import MatMul, at_least_float32, at_least_float32_dtype
 from tfcharlm.kernels.recurrences import CAPPED_LSTM, LSTM, RNN, Recurrence
-from tfcharlm.kernels.shards import available_cores, configure_threads, map_shards
+from tfcharlm.kernels.shards import available_cores, configure_threads, map_shards, same_shards
 from tfcharlm.kernels.steps import lstm_step, rnn_step
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "map_shards",
     "rnn_step",
     "run_recurrence",
+    "same_shards",
 ]

@@ -4,9 +4,10 @@ A step of a small network takes less time than its threads need to synchronize. 
 runs the loop over its own rows. The results differ only in the order in which the parts of a gradient are added.
 """
 
+import contextlib
 import contextvars
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -18,6 +19,10 @@ from tfcharlm.checks import POSITIVE_INTEGER
 ROWS_PER_SHARD = 4
 SHARDS_OF_UNKNOWN_BATCH = 4
 
+# Two cores are what nearly every machine has.
+SHARDS_OF_EVERY_MACHINE = 2
+
+_same = contextvars.ContextVar("the same shards on every machine", default=False)
 _inside = contextvars.ContextVar("inside a shard", default=False)
 
 
@@ -50,10 +55,29 @@ def configure_threads(cores: int | None = None) -> None:
         ) from None
 
 
+@contextlib.contextmanager
+def same_shards() -> Iterator[None]:
+    """For graphs that are saved: inside, the number of shards does not depend on the cores of this machine.
+
+    Example:
+
+    >>> from tfcharlm.kernels import same_shards
+    >>> with same_shards():
+    ...     pass
+    """
+    token = _same.set(True)
+    try:
+        yield
+    finally:
+        _same.reset(token)
+
+
 def shard_count(rows: int | None) -> int:
     """The number of shards for a batch of `rows` rows; None means that the number of rows is not known yet."""
     if tf.executing_eagerly():
         return 1
+    if _same.get():
+        return SHARDS_OF_EVERY_MACHINE
     cores = tf.config.threading.get_inter_op_parallelism_threads() or available_cores()
     if rows is None:
         # The graph always has this many shards, even if the batch turns out to have only a few rows.

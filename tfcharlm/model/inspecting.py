@@ -6,7 +6,7 @@ from typing import Any
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfcharlm.artefact import Inspection, exported_graph, inspect_directory, weight_specs
-from tfcharlm.generation import EARLIER_GRAPHS
+from tfcharlm.generation import EARLIER_GRAPHS, with_default_settings
 from tfcharlm.model.char_lm import CharLM
 from tfcharlm.model.given_weights import given_weights
 
@@ -41,7 +41,7 @@ def inspect_model(directory: Path | str) -> Inspection:
     >>> inspection.signatures[0].outputs
     (('text', 'string', (None,)),)
     """
-    return inspect_directory(directory, _graph_of)
+    return with_default_settings(lambda: inspect_directory(directory, _graph_of))
 
 
 def _graph_of(parts: dict[str, Any], version: str) -> SavedModel:
