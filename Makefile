@@ -14,11 +14,11 @@ demo: $(READY)
 	@echo '$$ tfcharlm sample saved_models/demo --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1'
 	@$(BIN)/tfcharlm sample saved_models/demo --prompt "ROMEO:" --length 400 --temperature 0.6 --seed 1
 
-# The quick tests: every property once, in about six minutes on two cores.
+# The quick tests, in about seven minutes on two cores.
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-# All tests; half an hour or so.
+# All tests, in about fifty minutes.
 test-all: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m ""
 

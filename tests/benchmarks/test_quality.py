@@ -145,6 +145,7 @@ def test_a_run_is_a_process_that_has_the_training_text_alone(commands, model):
     }
 
 
+@pytest.mark.slow
 def test_a_sitting_keeps_what_it_has_and_another_continues(commands, model, monkeypatch, tmp_path, capsys):
     (tmp_path / "text.txt").write_text(TEXT)
     monkeypatch.setitem(runs.SHA256, "tinyshakespeare", hashlib.sha256(TEXT.encode()).hexdigest())

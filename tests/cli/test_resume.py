@@ -21,6 +21,7 @@ from tfcharlm.training import run as training_run
 from tfcharlm.training import suggest_config
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_the_best_model_so_far(command, barn, monkeypatch, tmp_path, without_samples):
     """By real signals: one after the first evaluation, and one more while the model is being saved."""
     print_evaluation, export = cli.train._print_evaluation, cli.train.export_saved_model

@@ -158,6 +158,7 @@ def test_every_kind_of_model_is_trained_and_sampled(command, tmp_path, settings,
     assert (status, output) == (0, model.generate("the old", 20, 0.8, seed=1) + "\n")
 
 
+@pytest.mark.slow
 def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(
     command, barn, monkeypatch, tmp_path, light_exports
 ):
@@ -179,6 +180,7 @@ def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(
     assert {path.name for path in extra.iterdir()} == {"learning_curve.csv", "training.json"}
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(command, barn, monkeypatch, light_exports):
     export, directories = cli.train.export_saved_model, []
 

@@ -143,6 +143,7 @@ def test_a_role_needs_three_variables(missing, tune, tmp_path, monkeypatch):
     assert error.count("\n") == 1 and not (tmp_path / "saved_models").exists()
 
 
+@pytest.mark.slow
 def test_a_search_in_which_all_raises_has_no_model(tune, tmp_path, monkeypatch):
     """Also with fewer trials than end a search early."""
 

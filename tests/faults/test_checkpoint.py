@@ -125,6 +125,7 @@ def watchers(path):
     return [early, plateau, best, scheduler, counter], seen
 
 
+@pytest.mark.slow
 def test_other_callbacks_continue_as_if_nothing_had_happened(tmp_path, subject):
     """They stop the run, move its learning rate, put the best weights back; and are told of everything once."""
     # With this text the validation loss rises in the third epoch; with others it may fall to the end.

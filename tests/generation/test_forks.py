@@ -65,6 +65,7 @@ METHODS = [
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
+@pytest.mark.slow
 def test_a_fork_of_a_process_that_has_used_tensorflow_refuses():
     lines = run_python(PROGRAM, "used").splitlines()
     expected = "RuntimeError this process was forked after TensorFlow was used, and "

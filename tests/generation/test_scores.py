@@ -134,6 +134,7 @@ def test_beams_and_scores_name_what_is_wrong(model):
         model.next_token_probabilities("x")
 
 
+@pytest.mark.slow
 def test_a_large_vocabulary_leaves_fewer_rows():
     """What is held at once is bounded, whatever the vocabulary."""
     words = Vocabulary.from_text(" ".join(f"w{i}" for i in range(40_000)) + "\n", "word")

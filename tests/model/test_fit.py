@@ -97,6 +97,7 @@ def test_validation_in_between_does_not_disturb_training(rng, small_graphs):
         np.testing.assert_array_equal(undisturbed, disturbed)
 
 
+@pytest.mark.slow
 def test_what_training_carries_is_not_saved_and_binds_no_batch_size(rng, tmp_path, small_graphs):
     ids = rng.integers(SIZE, size=200)
     model = make_model("float32")

@@ -122,6 +122,7 @@ def test_cells_in_a_stack_keep_their_own_flags(tmp_path):
         assert flags(through_keras_file(model, tmp_path)) == flags(model)
 
 
+@pytest.mark.slow
 def test_a_frozen_model_is_exported_and_loaded_frozen(tmp_path):
     model = make_model()
     freeze_embedding(model)

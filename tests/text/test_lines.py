@@ -63,6 +63,7 @@ def test_bad_lines(lines, vocabulary, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_measures_of_lines_are_those_of_numpy_whatever_the_batch(rng, small_graphs):
     """Loss, perplexity, accuracy and bits per character, counted by hand from the logits of single lines."""
     vocabulary = Vocabulary("\nabcde")

@@ -65,6 +65,7 @@ def test_many_streams_are_cuts_of_their_texts(shape, epochs, seed):
     check_a_stream_is_a_cut_of_the_text(shape, epochs, seed)
 
 
+@pytest.mark.slow
 def test_resets_are_drawn_and_change_no_text():
     ids, numbers = _text(2000), {"batch_size": 5, "sequence_length": 3, "seed": 7, "epochs": 4}
     resets = _collect(stream_dataset(ids, **numbers, state_reset_probability=0.2))

@@ -44,6 +44,7 @@ def test_averages_of_the_weights_are_evaluated_and_kept():
     assert [evaluation.loss for evaluation in evaluations.history] == [evaluation.loss for evaluation in plain.history]
 
 
+@pytest.mark.slow
 def test_evaluations_do_not_mix_training_with_validation():
     """A model that hardly learns has the same training loss throughout, on a text whose end is unlike its start."""
     rng = np.random.default_rng(0)

@@ -44,6 +44,7 @@ def test_the_tuners_of_keras_tuner_as_they_are(tuner, tmp_path):
     assert loss == pytest.approx(min(trial.score for trial in trials), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_trial_is_a_run_of_its_configuration():
     """And the same losses again."""
     hypermodel = CharLMHyperModel(TEXT, steps=12, num_evaluations=3, seed=5, **SMALL | {"units": 6})

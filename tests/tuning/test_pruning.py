@@ -1,6 +1,7 @@
 """Trials that are behind the others end early."""
 
 import keras_tuner
+import pytest
 from helpers.barnyard import TEXT
 from helpers.trials import SMALL
 
@@ -26,6 +27,7 @@ def test_pruning_is_the_median_rule(rng):
         assert is_behind(losses, curves, reports) == expected
 
 
+@pytest.mark.slow
 def test_a_trial_behind_the_others_ends_early():
     hypermodel = CharLMHyperModel(TEXT, steps=12, num_evaluations=4, **SMALL | {"units": 4})
     hp = keras_tuner.HyperParameters()

@@ -44,6 +44,7 @@ def test_a_search_in_one_process(tmp_path):
     assert len(list((directory / "tensorboard" / best.trial_id).iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_hyperband_continues_with_weights(tmp_path):
     class Checks(Fake):
         def fit(self, hp, model, epochs, initial_epoch, callbacks):
@@ -57,6 +58,7 @@ def test_hyperband_continues_with_weights(tmp_path):
     assert any("tuner/trial_id" in trial.hyperparameters.values for trial in tuner.oracle.trials.values())
 
 
+@pytest.mark.slow
 def test_three_exceptions_in_a_row_end_a_search(tmp_path):
     class Fails(Fake):
         def fit(self, hp, model, callbacks):
