@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from helpers.auditing import assert_refused
 from helpers.exported_directories import DATA, GRAPH, HEADER, INDEX, entries, seal, string_sum, table
+from helpers.forgeries import FORGERIES
 from helpers.mutations import CHANGES, mutate, renamed
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -74,6 +75,18 @@ def test_functions_that_call_each_other_in_a_circle(graph, expected):
         function.node_def.add(name="call", op="PartitionedCall").attr["f"].func.name = functions[1 - i].signature.name
     with pytest.raises(ValueError, match="in a circle"):
         graph_difference(graph, expected)
+
+
+@pytest.mark.parametrize("forge", FORGERIES, ids=lambda forge: forge.__name__)
+def test_names_that_the_comparison_gives_cannot_be_forged(proto, expected, forge):
+    graph = SavedModel.FromString(proto.SerializeToString())
+    forge(graph.meta_graphs[0])
+    assert graph != proto
+    try:
+        difference = graph_difference(graph, expected)
+    except ValueError as error:
+        difference = str(error)
+    assert difference
 
 
 def test_inspect_compares_the_graph_with_the_configuration(directory, graph):

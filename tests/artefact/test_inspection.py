@@ -5,6 +5,7 @@ import shutil
 import tracemalloc
 
 import pytest
+import tensorflow as tf
 from helpers.exported_directories import FIELD, GRAPH, changed, seal, sparse
 from helpers.foreign_models import save_foreign_model
 
@@ -149,3 +150,31 @@ def test_a_message_of_many_parts_is_refused_before_they_are_made(directory, prot
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50 * 2**20
+
+
+@pytest.mark.parametrize("error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "no memory " * 99)])
+def test_a_model_that_needs_too_much_memory_is_refused_in_one_line(directory, monkeypatch, error):
+    def fail(*arguments, **named):
+        raise error
+
+    monkeypatch.setattr(tfcharlm.CharLM, "from_parts", fail)
+    for function in (tfcharlm.inspect_model, tfcharlm.load_model):
+        with pytest.raises(ValueError, match=type(error).__name__ if not str(error) else "no memory") as caught:
+            function(directory)
+        assert len(str(caught.value)) <= 300
+
+
+@pytest.mark.parametrize("function", [tfcharlm.inspect_model, tfcharlm.load_model])
+def test_a_name_that_is_too_long_is_refused_in_one_line(function):
+    with pytest.raises(ValueError, match="cannot be read: File name too long") as caught:
+        function("x" * 400)
+    assert len(str(caught.value)) <= 300
+
+
+def test_a_small_graph_is_not_compared(directory, graph, monkeypatch):
+    """The graph of 32 cells takes long to make, and an empty one costs a stranger nothing."""
+    monkeypatch.setattr(tfcharlm.CharLM, "from_parts", pytest.fail)
+    del graph.meta_graphs[0].graph_def.library.function[:]
+    (directory / GRAPH).write_bytes(graph.SerializeToString(deterministic=True))
+    seal(directory)
+    assert "saved_model.pb is smaller than the graph" in tfcharlm.inspect_model(directory).differences[-1]

@@ -22,6 +22,7 @@ from helpers.exported_directories import (
     seal,
     sliced,
     sparse,
+    string_sum,
     swapped,
     table,
     with_other,
@@ -32,6 +33,31 @@ from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleH
 from tfcharlm.artefact import table_file, tensor_bundle
 
 pytestmark = pytest.mark.usefixtures("warm")
+
+
+def named_dimensions(found):
+    found[WEIGHT(1).encode()].shape.dim[0].name = "x" * 100
+
+
+def other_length(form):
+    """The length of the object graph in other bytes, with checksums that agree."""
+
+    def spoil(directory):
+        content = (directory / DATA).read_bytes()
+
+        def lengthen(found):
+            objects = found[b"_CHECKPOINTABLE_OBJECT_GRAPH"]
+            begin, whole = objects.offset, content[objects.offset : objects.offset + objects.size]
+            start = next(i for i, byte in enumerate(whole, 1) if byte < 0x80)
+            other = form(whole[:start])
+            (directory / DATA).write_bytes(content[:begin] + other + whole[start:])
+            objects.size += len(other) - start
+            objects.crc32c = string_sum(whole)
+
+        indexed(lengthen)(directory)
+
+    return spoil
+
 
 CASES = {
     "index and data exchanged": (swapped(INDEX, DATA), "damaged"),
@@ -61,6 +87,15 @@ CASES = {
     "integers": (entry(0, dtype=3), "must be float32"),
     "a huge shape": (entry(0, shape=(2**62, 2**62)), "must be float32"),
     "a negative shape": (entry(0, shape=(-1, 3)), "must be float32"),
+    "a shape with names": (indexed(named_dimensions), "TensorFlow writes no names of dimensions"),
+    "a length that goes on": (
+        other_length(lambda length: length[:-1] + bytes([length[-1] | 0x80]) + b"\x80\x80"),
+        "_OBJECT_GRAPH' does not agree",
+    ),
+    "a length with a zero": (
+        other_length(lambda length: length[:-1] + bytes([length[-1] | 0x80, 0])),
+        "_OBJECT_GRAPH' does not agree",
+    ),
     "a transposed weight": (entry(1, shape=(20, 3)), "must be float32 (3, 20)"),
     "a weight missing": (renamed(WEIGHT(3).encode(), b"other_variables/3/.ATTRIBUTES/VARIABLE_VALUE"), "have no"),
     "a large variable that is no weight": (with_other((OTHER(99), 2**21)), "must be int64 (2,)"),

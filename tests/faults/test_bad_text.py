@@ -61,6 +61,20 @@ def test_what_is_typed_does_not_empty_the_file_that_it_reads(reads):
         assert " utf8.txt > utf8-2.txt" in reads("train", name)[1]
 
 
+@pytest.mark.parametrize("after", [b"a", "\ud800a".encode("utf-16-le", "surrogatepass"), b"\xff"])
+def test_nothing_is_advised_for_a_file_that_only_begins_like_utf_16(reads, after):
+    Path("bad.txt").write_bytes(codecs.BOM_UTF16_LE + after)
+    error = reads("train", "bad.txt")[1]
+    assert "begins with the byte order mark of UTF-16, and is something else after it" in error and "iconv" not in error
+
+
+def test_a_name_that_begins_with_a_hyphen_is_no_option(reads):
+    Path("-f.txt").write_bytes(CONTENTS["UTF-16 LE"])
+    for taken in ("utf8.txt", "utf8-2.txt"):
+        Path(taken).write_text("mine")
+    assert "type iconv -f utf-16le -t utf-8 ./-f.txt > utf8-3.txt and load utf8-3.txt" in reads("train", "./-f.txt")[1]
+
+
 # -- files that are no files, and names
 
 PATHS = {

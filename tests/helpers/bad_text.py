@@ -22,7 +22,12 @@ def read_by_python(data, errors):
         return None, "looks like UTF-(16|32) without a byte order mark; type iconv -f utf-"
     wide = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
     if data.startswith(wide):
-        return None, r"begins with the byte order mark of UTF-(16|32); type iconv -f utf-\1 "
+        begin = r"begins with the byte order mark of UTF-(16|32)"
+        try:
+            data.decode("utf-32" if data.startswith(wide[2:]) else "utf-16")
+        except UnicodeDecodeError:
+            return None, f"{begin}, and is something else after it"
+        return None, rf"{begin}; type iconv -f utf-\1 "
     try:
         text = data.decode("utf-8", errors)
     except UnicodeDecodeError as error:

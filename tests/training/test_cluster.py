@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tfcharlm.training import strategy_from_environment, workers_on_this_machine
-from tfcharlm.training.meeting import meet, with_default_signals
+from tfcharlm.training.meeting import listening, meet, with_default_signals
 
 TWO = {"worker": ["a:1", "b:1"]}
 
@@ -172,3 +172,12 @@ def test_while_tensorflow_waits_signals_end_the_process():
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="the machine has no socket for both")
+@pytest.mark.parametrize("own", ["127.0.0.1", "[::1]"])
+def test_a_worker_listens_at_all_its_addresses(own):
+    (port,) = free_ports(1)
+    with listening(f"{own}:{port}"):
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, port), timeout=10).close()

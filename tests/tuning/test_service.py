@@ -124,7 +124,9 @@ def test_the_secret_is_a_file_for_this_user(tmp_path, monkeypatch):
         lambda: path.chmod(0o640),
         lambda: path.write_text("short"),
         lambda: path.write_bytes(b"\xff" * 64),
+        lambda: path.write_text("a" * 10**6),
         lambda: (path.rename(tmp_path / "elsewhere"), path.symlink_to("elsewhere")),
+        lambda: (path.unlink(), os.mkfifo(path)),
     ):
         spoil()
         secret = make_secret(tmp_path, pytest.fail)

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework.function_pb2 import FunctionDef
 from tensorflow.core.protobuf.config_pb2 import ConfigProto
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+from tensorflow.core.protobuf.saved_object_graph_pb2 import SavedObjectGraph
 
 from tfcharlm.artefact.object_graph import checkpoint_objects
 
@@ -21,6 +22,13 @@ GRADIENT, NUMBERED_GRADIENT = "_gradient_op_type", re.compile(rb"(CustomGradient
 # The settings of the process that made the graph, and those of them that depend on its machine.
 SETTINGS = "config_proto"
 MACHINE = ("device_count", "intra_op_parallelism_threads", "inter_op_parallelism_threads")
+# The settings of a machine; larger ones are not those of one.
+MAX_SETTING = 4096
+# TensorFlow ends the names of functions with a number, and of operations without one. It would take a function with the
+# name of an operation for the operation.
+FUNCTION = re.compile(r"\w+_\d{1,9}", re.ASCII)
+# Stands for the constant with the names of the variables.
+OBJECTS = b"the objects in a checkpoint"
 # Exports call functions less than ten deep.
 MAX_DEPTH = 50
 
@@ -38,7 +46,8 @@ def rename_by_position(meta: MetaGraphDef) -> dict[str, str]:
         `{new name: old name}` of the functions.
 
     Raises:
-        ValueError: a name occurs twice, or functions call each other in a circle or more than 50 deep.
+        ValueError: a name occurs twice, a function has a name that TensorFlow gives to none, or other results than its
+            signature, or functions call each other in a circle or more than 50 deep.
     """
     library = meta.graph_def.library
     functions = _numbered_functions(meta)
@@ -60,8 +69,13 @@ def _mark_objects(meta):
     """Replaces the constant that the saver writes into checkpoints, which has the names of the variables in it."""
     objects = checkpoint_objects(meta.object_graph_def).SerializeToString(deterministic=True)
     for node in meta.graph_def.node:
-        if node.op == "Const" and "value" in node.attr and node.attr["value"].tensor.string_val[:] == [objects]:
-            node.attr["value"].tensor.string_val[:] = [b"the objects in a checkpoint"]
+        if "value" not in node.attr:
+            continue
+        text = node.attr["value"].tensor.string_val
+        if OBJECTS in text[:]:
+            raise ValueError(f"its node {node.name!r:.80} has the objects of no checkpoint")
+        if node.op == "Const" and text[:] == [objects]:
+            text[:] = [OBJECTS]
 
 
 class _Numbered(dict):
@@ -80,6 +94,9 @@ def _numbered_functions(meta):
     library = {function.signature.name: function for function in meta.graph_def.library.function}
     if len(library) < len(meta.graph_def.library.function):
         raise ValueError("two of its functions have the same name")
+    for name in library:
+        if not FUNCTION.fullmatch(name):
+            raise ValueError(f"TensorFlow gives no function the name {name!r:.80}")
     numbered: dict[str, str] = {}
     open_functions: set[str] = set()
 
@@ -120,8 +137,9 @@ def _rename_attributes(attributes, functions):
     for function in _functions_in(attributes):
         function.name = functions.get(function.name, f"unknown {function.name}")
     attributes.pop(LABEL, None)
-    if GRADIENT in attributes and NUMBERED_GRADIENT.fullmatch(attributes[GRADIENT].s):
-        attributes[GRADIENT].s = b"numbered"
+    if GRADIENT in attributes:
+        numbered = NUMBERED_GRADIENT.fullmatch(attributes[GRADIENT].s)
+        attributes[GRADIENT].s = b"numbered" if numbered else b"unknown " + attributes[GRADIENT].s
     if attributes.get(SETTINGS) is not None:
         attributes[SETTINGS].s = _without_machine(attributes[SETTINGS].s)
 
@@ -130,6 +148,9 @@ def _without_machine(settings):
     try:
         config = ConfigProto.FromString(settings)
     except DecodeError:
+        return settings
+    threads = config.intra_op_parallelism_threads, config.inter_op_parallelism_threads
+    if not all(0 <= number <= MAX_SETTING for number in (*threads, *config.device_count.values())):
         return settings
     for field in MACHINE:
         config.ClearField(field)
@@ -151,9 +172,10 @@ def _rename_nodes(
         for operation, named in zip(("VarHandleOp", "HashTableV2"), resources, strict=True):
             if node.op == operation:
                 for label in ("shared_name", "debug_name"):
-                    # The debug name of a variable is its name and a slash.
                     if label in node.attr:
-                        name = node.attr[label].s.decode("utf-8", "replace").removesuffix("/")
+                        name = node.attr[label].s.decode("utf-8", "surrogateescape")
+                        if label == "debug_name":  # of a variable: its name and a slash
+                            name = name.removesuffix("/")
                         node.attr[label].s = named[name].encode()
     return names
 
@@ -166,6 +188,8 @@ def _renamed(tensor: str, names: Mapping[str, str]) -> str:
 
 def _rename_in_function(function: FunctionDef, functions: Mapping[str, str], resources: Sequence[Mapping]) -> None:
     signature = function.signature
+    if len({argument.name for argument in signature.input_arg}) < len(signature.input_arg):
+        raise ValueError(f"two arguments of its function {signature.name!r:.80} have the same name")
     names = _rename_nodes(function.node_def, [argument.name for argument in signature.input_arg], functions, resources)
     signature.name = functions.get(signature.name, signature.name)
     for argument in signature.input_arg:
@@ -173,31 +197,44 @@ def _rename_in_function(function: FunctionDef, functions: Mapping[str, str], res
     for attributes in [function.attr, *(value.attr for value in function.arg_attr.values())]:
         _rename_attributes(attributes, functions)
     returned = {name: _renamed(tensor, names) for name, tensor in function.ret.items()}
+    _check_results(signature.name, [result.name for result in signature.output_arg], returned)
     function.ret.clear()
     for i, result in enumerate(signature.output_arg):
-        function.ret[f"output{i}"] = returned.pop(result.name, "")
+        function.ret[f"output{i}"] = returned[result.name]
         result.name = f"output{i}"
-    function.ret.update(returned)
     controls = {name: _renamed(node, names) for name, node in function.control_ret.items()}
+    _check_results(signature.name, list(signature.control_output), controls)
     function.control_ret.clear()
     function.control_ret.update({node: node for node in controls.values()})
-    signature.control_output[:] = [controls.get(name, name) for name in signature.control_output]
+    signature.control_output[:] = [controls[name] for name in signature.control_output]
+
+
+def _check_results(function, declared, given):
+    """Each result has one name, and nothing else is a result: TensorFlow would take no notice of it."""
+    if len(set(declared)) < len(declared) or set(declared) != given.keys():
+        raise ValueError(f"the results of its function {function!r:.80} are not those of its signature")
 
 
 def _rename_in_objects(meta: MetaGraphDef, functions: Mapping[str, str], nodes: Mapping[str, str]) -> None:
     objects = meta.object_graph_def
+
+    def renamed(name):
+        return functions.get(name, f"unknown {name}")
+
     for node in objects.nodes:
         if node.HasField("constant"):
-            node.constant.operation = nodes.get(node.constant.operation, node.constant.operation)
+            node.constant.operation = nodes.get(node.constant.operation, f"unknown {node.constant.operation}")
         if node.HasField("bare_concrete_function"):
             named = node.bare_concrete_function
-            named.concrete_function_name = functions.get(named.concrete_function_name, named.concrete_function_name)
-        names = [functions.get(name, name) for name in node.function.concrete_functions]
+            named.concrete_function_name = renamed(named.concrete_function_name)
+        names = [renamed(name) for name in node.function.concrete_functions]
         if names:
             node.function.concrete_functions[:] = names
-    for name in list(objects.concrete_functions):
-        if name in functions:
-            objects.concrete_functions[functions[name]].CopyFrom(objects.concrete_functions.pop(name))
+    copy = SavedObjectGraph()
+    copy.CopyFrom(objects)
+    objects.concrete_functions.clear()
+    for name, function in copy.concrete_functions.items():
+        objects.concrete_functions[renamed(name)].CopyFrom(function)
 
 
 def _rename_tensors(meta: MetaGraphDef, nodes: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
@@ -78,8 +79,9 @@ def inspect_directory(directory: Path | str, graph_of: Callable[[dict[str, Any],
     try:
         with open_files(directory) as files:
             return _inspect(directory, files, graph_of)
-    except (OSError, ValueError) as error:
-        raise ValueError(about(directory, f"cannot be read as a SavedModel: {error}")) from error
+    except (OSError, MemoryError, ValueError, tf.errors.OpError) as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(about(directory, f"cannot be read as a SavedModel: {reason}")) from error
 
 
 def _inspect(directory, files, graph_of):
@@ -96,6 +98,8 @@ def _inspect(directory, files, graph_of):
     disallowed = disallowed_operations(graph)
     if config is not None:
         differences += signature_differences(graph, signatures, layout.signatures(**config["model"]))
+    if config is not None and len(content) < layout.smallest_graph(config["model"]):
+        differences.append(f"{GRAPH} is smaller than the graph of any model with so many cells")
     if not differences and not disallowed:
         differences += _content_differences(graph, objects, graph_of(config["model"], config["tfcharlm"]))
     library = [function for meta in graph.meta_graphs for function in meta.graph_def.library.function]

@@ -1,13 +1,14 @@
 """What an exported directory consists of: names of files, versions, weights and their order, signatures."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfcharlm.checks import about
 from tfcharlm.generation import SAMPLING_SPECS
 from tfcharlm.layers import CELLS
 from tfcharlm.text import Vocabulary
@@ -19,6 +20,8 @@ EXTRA = "assets.extra"
 CONFIG, MANIFEST = f"{EXTRA}/config.json", f"{EXTRA}/manifest.json"
 # What `tfcharlm train` and `tune` add to it: the settings of the run, its learning curve as a table and as a picture.
 TRAINING, LEARNING_CURVE, LEARNING_CURVE_IMAGE = "training.json", "learning_curve.csv", "learning_curve.png"
+# Less than the graph of any export has, in bytes: whatever its cell is, and for each further one.
+SMALLEST_GRAPH, SMALLEST_CELL = 250_000, 70_000
 # With one of these characters in a path, TensorFlow's reader of checkpoints takes it for a pattern of paths.
 PATTERN_CHARACTERS = "*?[]\\"
 ADVICE = "give a directory that `tfcharlm train` or CharLM.export made, such as saved_models/shakespeare"
@@ -139,6 +142,18 @@ def latest_version(directory: Path | str) -> Path:
     '10'
     """
     directory = Path(directory)
+    try:
+        return _latest_version(directory)
+    except OSError as error:  # a name that is too long, or a folder that this user may not search
+        raise ValueError(about(directory, f"cannot be read: {error.strerror}; {ADVICE}.")) from error
+
+
+def smallest_graph(model: Mapping[str, Any]) -> int:
+    """A number of bytes that the graph of a model has in any case, so that a small one need not be compared."""
+    return SMALLEST_GRAPH + SMALLEST_CELL * len(model["cells"])
+
+
+def _latest_version(directory):
     if not os.path.lexists(directory) and str(directory) == directory.name and (PRETRAINED / directory).is_dir():
         directory = PRETRAINED / directory
     if not directory.is_dir():

@@ -80,7 +80,7 @@ def _block(pairs: Sequence[tuple[bytes, bytes]], restart_interval: int) -> bytes
                 shared += 1
         elif i:
             restarts.append(len(content))
-        content += _varint(shared) + _varint(len(key) - shared) + _varint(len(value)) + key[shared:] + value
+        content += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         before = key
     return bytes(content) + b"".join(number.to_bytes(4, "little") for number in [*restarts, len(restarts)])
 
@@ -99,10 +99,10 @@ def _short_successor(key: bytes) -> bytes:
 
 
 def _handle(offset: int, block: bytes) -> bytes:
-    return _varint(offset) + _varint(len(block) - TRAILER)
+    return varint(offset) + varint(len(block) - TRAILER)
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     content = bytearray()
     while number > 0x7F:
         content.append(number & 0x7F | 0x80)

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
 
 from tfcharlm.artefact import checksums
-from tfcharlm.artefact.table_file import DAMAGED, read_table
+from tfcharlm.artefact.table_file import DAMAGED, read_table, varint
 
 # One shard, little-endian, written by version 1 of the format.
 HEADER = bytes.fromhex("08011a020801")
@@ -121,6 +121,8 @@ def _check_entry(name, entry, shape, dtype, offset):
     if entry is None:
         raise ValueError(f"its variables have no {name!r}")
     found = tuple(dimension.size for dimension in entry.shape.dim)
+    if any(dimension.name for dimension in entry.shape.dim):
+        raise ValueError(f"{DAMAGED}: TensorFlow writes no names of dimensions, as {name!r:.100} has them")
     if entry.dtype != tf.dtypes.as_dtype(dtype).as_datatype_enum or found != shape or entry.shape.unknown_rank:
         raise ValueError(f"{name!r} must be {dtype} {shape}; it has type {entry.dtype} and shape {found!s:.100}")
     if dtype == "string":
@@ -169,7 +171,8 @@ def _read_string(content: bytes, checksum: int) -> bytes:
     fixed = length.to_bytes(8, "little")[:4]
     stored, text = content[start : start + 4], content[start + 4 :]
     if (
-        len(text) != length
+        content[:start] != varint(length)
+        or len(text) != length
         or int.from_bytes(stored, "little") != checksums.masked_crc32c(fixed)
         or checksums.masked_crc32c(fixed + stored + text) != checksum
     ):

@@ -2,10 +2,13 @@
 
 import concurrent.futures
 import contextlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+_lock, _callers, _eagerly = threading.Lock(), 0, False
 
 
 def with_default_settings(function: Callable[[], Any]) -> Any:
@@ -30,11 +33,18 @@ def with_default_settings(function: Callable[[], Any]) -> Any:
 
 @contextlib.contextmanager
 def _compiled_functions():
-    eagerly = tf.config.functions_run_eagerly()
-    if eagerly:
-        tf.config.run_functions_eagerly(False)
+    """The setting is one for all threads, so the first one turns it off, and the last one on again."""
+    global _callers, _eagerly
+    with _lock:
+        if not _callers:
+            _eagerly = tf.config.functions_run_eagerly()
+        _callers += 1
+        if _eagerly:
+            tf.config.run_functions_eagerly(False)
     try:
         yield
     finally:
-        if eagerly:
-            tf.config.run_functions_eagerly(True)
+        with _lock:
+            _callers -= 1
+            if _eagerly and not _callers:
+                tf.config.run_functions_eagerly(True)

@@ -1,8 +1,8 @@
 """The error for a file that is not UTF-8: what it is, and what to type. Every command in it gives the text back."""
 
 import codecs
+import itertools
 import os
-from pathlib import Path
 
 from tfcharlm.text.encoding_guess import Guess, differs_in_iconv, guess_encoding, is_text
 from tfcharlm.text.encodings import bom_encoding, signature, wide_encoding
@@ -19,10 +19,10 @@ _REPLACE = 'type errors="replace" to read U+FFFD instead'
 def marked(file: TextFile) -> ValueError:
     """The error for a file with the byte order mark of UTF-16 or UTF-32."""
     encoding = str(bom_encoding(file.begin))
-    return ValueError(
-        f"{quoted_path(file.name)} begins with the byte order mark of {encoding.upper()}; "
-        f"{_conversion(file.name, encoding)}"
-    )
+    begin = f"{quoted_path(file.name)} begins with the byte order mark of {encoding.upper()}"
+    if _decodes(file, encoding):
+        return ValueError(f"{begin}; {_conversion(file.name, encoding)}")
+    return ValueError(f"{begin}, and is something else after it; give a file that is UTF-8 from start to end")
 
 
 def without_mark(file: TextFile, encoding: str, offset: int) -> ValueError:
@@ -122,12 +122,26 @@ def _gives_text(file: TextFile, guess: Guess) -> bool:
         return False
 
 
+def _decodes(file: TextFile, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        for _, part in file.parts(CHUNK):
+            decoder.decode(part)
+        decoder.decode(b"", final=True)
+    except UnicodeError:
+        return False
+    return True
+
+
 def _conversion(name: str | os.PathLike[str], encoding: str) -> str:
     command, made = _command(name, encoding)
     return f"type {command} and load {made}"
 
 
 def _command(name, encoding):
-    """The command to type, and the file that it makes, which is never the file that it reads."""
-    made = "utf8.txt" if Path(name).name != "utf8.txt" else "utf8-2.txt"
-    return f"iconv -f {encoding} -t utf-8 {quoted_path(name)} > {made}", made
+    """The command to type, and the file that it makes, which is never a file that exists."""
+    made = next(made for i in itertools.count(1) if not os.path.lexists(made := f"utf8{f'-{i}' if i > 1 else ''}.txt"))
+    path = os.fspath(name)
+    # A name that begins with a hyphen would be an option.
+    path = quoted_path(f"./{path}" if path.startswith("-") else path)
+    return f"iconv -f {encoding} -t utf-8 {path} > {made}", made

@@ -32,7 +32,7 @@ def meet(addresses: Sequence[str], own: int, notify: Callable[[str], object] | N
     others = [parse_address(address) for number, address in enumerate(addresses) if number != own]
     patience = Patience(notify)
     missing: dict[Address, OSError] = {}
-    with _listening(addresses[own]) as server, ends_on_sigterm():
+    with listening(addresses[own]) as server, ends_on_sigterm():
         # A worker may have died while this one waited for another. So in the end, all must answer at the same time.
         while missing := _sweep(missing) or _sweep(others):
             _hang_up(server)
@@ -90,12 +90,11 @@ def with_default_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _listening(address: str) -> Iterator[socket.socket]:
+def listening(address: str) -> Iterator[socket.socket]:
     """Listens at this worker's port, on all of the machine's addresses as TensorFlow does, until the block ends."""
     host, port = parse_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        server = socket.create_server(("", port), family=family, backlog=1024)
+        server = _server(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise OSError(
@@ -106,6 +105,17 @@ def _listening(address: str) -> Iterator[socket.socket]:
     with server:
         server.setblocking(False)
         yield server
+
+
+def _server(host, port):
+    """A socket for IPv4 and IPv6, or for that of the address if the machine has no socket for both."""
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(("", port), family=socket.AF_INET6, backlog=1024, dualstack_ipv6=True)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise
+    return socket.create_server(("", port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024)
 
 
 def _hang_up(server):

@@ -9,8 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfcharlm.bookkeeping import read_file
+
 VARIABLE = "TFCHARLM_SEARCH_SECRET"
 FILE = "secret"
+# Hexadecimal digits in the file.
+SIZE = 64
 
 
 def make_secret(directory: Path | str, on_message: Callable[[str], Any]) -> str:
@@ -31,7 +35,7 @@ def make_secret(directory: Path | str, on_message: Callable[[str], Any]) -> str:
         return known
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
-    made = secrets.token_hex(32)
+    made = secrets.token_hex(SIZE // 2)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(file, "w", encoding="ascii") as secret:  # noqa: PTH123, it is a descriptor
         secret.write(made)
@@ -65,10 +69,10 @@ def _from_environment():
 
 def _from_file(path):
     try:
-        text = path.read_text(encoding="ascii")
+        text = read_file(path, SIZE).decode("ascii")
     except (OSError, ValueError):
         return None
-    return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
+    return text if re.fullmatch(rf"[0-9a-f]{{{SIZE}}}", text) else None
 
 
 def _is_private(path):

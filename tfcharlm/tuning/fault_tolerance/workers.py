@@ -88,8 +88,10 @@ class Workers:
             how: what happened to it, if the oracle does not know yet; None (default) if it does.
         """
         for worker in self.workers:
-            if worker.id == worker_id and worker.process is not None:
-                worker.process.kill()
+            # Another thread may see at the same time that it has exited.
+            process = worker.process
+            if worker.id == worker_id and process is not None:
+                process.kill()
                 if how is not None:
                     self.oracle.worker_died(worker.id, how)
 
