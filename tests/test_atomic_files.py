@@ -379,3 +379,18 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path, ho
     REPLACERS[how](path)
     assert not path.is_symlink() and path.exists() == (how != "nothing")
     assert target.read_text() == "precious" and not (tmp_path / "nowhere").exists()
+
+
+def test_many_directories_are_removed_in_one_search(tmp_path, monkeypatch):
+    """Ten thousand old checkpoints took four minutes: each was removed after a search for leftovers."""
+    searches, search = [], atomic_files._remove_leftovers
+    monkeypatch.setattr(atomic_files, "_remove_leftovers", lambda *arguments: (searches.append(1), search(*arguments)))
+    names = [f"old-{i}" for i in range(50)]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    (tmp_path / "kept").touch()
+    atomic_files.remove_from(tmp_path, [*names, "missing"])
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"] and len(searches) == 1
+    atomic_files.remove_from(tmp_path, ["missing"])
+    assert len(searches) == 1

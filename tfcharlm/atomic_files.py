@@ -14,7 +14,7 @@ import shutil
 import stat
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
@@ -119,12 +119,19 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 def remove_directory(path: Path) -> None:
     """Removes a directory or file. The name is free at once, so nobody finds half a directory."""
-    if not os.path.lexists(path):
+    remove_from(path.parent, [path.name])
+
+
+def remove_from(directory: Path, names: Iterable[str]) -> None:
+    """Removes directories and files of one directory, as `remove_directory` does, in the time of one search of it."""
+    paths = [path for path in (directory / name for name in names) if os.path.lexists(path)]
+    if not paths:
         return
-    with writing_to(path.parent):
-        partial = partial_path(path).with_suffix(".removed")
-        path.rename(partial)
-        clear(partial)
+    with writing_to(directory):
+        for path in paths:
+            partial = partial_path(path).with_suffix(".removed")
+            path.rename(partial)
+            clear(partial)
 
 
 def clear(path: Path) -> None:
