@@ -390,7 +390,7 @@ def test_many_directories_are_removed_in_one_search(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
     (tmp_path / "kept").touch()
-    atomic_files.remove_from(tmp_path, [*names, "missing"])
+    remove_directory(*(tmp_path / name for name in [*names, "missing"]))
     assert [path.name for path in tmp_path.iterdir()] == ["kept"] and len(searches) == 1
-    atomic_files.remove_from(tmp_path, ["missing"])
+    remove_directory(tmp_path / "missing")
     assert len(searches) == 1

@@ -14,7 +14,7 @@ import shutil
 import stat
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import filelock
@@ -117,18 +117,13 @@ def new_directory(path: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def remove_directory(path: Path) -> None:
-    """Removes a directory or file. The name is free at once, so nobody finds half a directory."""
-    remove_from(path.parent, [path.name])
-
-
-def remove_from(directory: Path, names: Iterable[str]) -> None:
-    """Removes directories and files of one directory, as `remove_directory` does, in the time of one search of it."""
-    paths = [path for path in (directory / name for name in names) if os.path.lexists(path)]
-    if not paths:
+def remove_directory(*paths: Path) -> None:
+    """Removes directories or files of one directory. A name is free at once, so nobody finds half a directory."""
+    present = [path for path in paths if os.path.lexists(path)]
+    if not present:
         return
-    with writing_to(directory):
-        for path in paths:
+    with writing_to(present[0].parent):
+        for path in present:
             partial = partial_path(path).with_suffix(".removed")
             path.rename(partial)
             clear(partial)

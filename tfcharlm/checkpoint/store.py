@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tfcharlm.atomic_files import remove_from, replace_directory
+from tfcharlm.atomic_files import remove_directory, replace_directory
 
 # The newest and the one before it, in case something outside damages the newest.
 KEPT = 2
@@ -84,8 +84,8 @@ class CheckpointStore:
         files = {STATE: state.encode(), ARRAYS: arrays.getvalue()}
         replace_directory(self.path(step), {**files, MANIFEST: _manifest(files)})
         self._good = [*self._good[1 - KEPT :], step]
-        others = (other for other in self.steps() if other not in self._good)
-        remove_from(self.directory, [self.path(other).name for other in others])
+        # All at once: for each one, the directory would be searched again.
+        remove_directory(*(self.path(other) for other in self.steps() if other not in self._good))
         return self.path(step)
 
     def load(self, step: int) -> Any:
