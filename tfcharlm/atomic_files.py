@@ -119,14 +119,12 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 def remove_directory(*paths: Path) -> None:
     """Removes directories or files of one directory. A name is free at once, so nobody finds half a directory."""
-    present = [path for path in paths if os.path.lexists(path)]
-    if not present:
-        return
-    with writing_to(present[0].parent):
-        for path in present:
-            partial = partial_path(path).with_suffix(".removed")
-            path.rename(partial)
-            clear(partial)
+    if present := [path for path in paths if os.path.lexists(path)]:
+        with writing_to(present[0].parent):
+            for path in present:
+                partial = partial_path(path).with_suffix(".removed")
+                path.rename(partial)
+                clear(partial)
 
 
 def clear(path: Path) -> None:
