@@ -90,10 +90,12 @@ def char_lm_step(units, batch, length, cell="lstm", dtype="float32", training=Tr
     return timed(lambda: read().numpy())
 
 
-def torch_step(units, batch, length, cell="lstm", dtype="float32", training=True):
-    """PyTorch's nn.LSTM or nn.RNN."""
+def torch_step(units, batch, length, cell="lstm", dtype="float32", training=True, threads=None):
+    """PyTorch's nn.LSTM or nn.RNN, with as many threads as PyTorch chooses (None) or so many."""
     import torch
 
+    if threads:
+        torch.set_num_threads(threads)
     embedding, head = torch.nn.Embedding(SYMBOLS, EMBEDDING), torch.nn.Linear(units, SYMBOLS)
     recurrent = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[cell](EMBEDDING, units, batch_first=True)
     parameters = [*embedding.parameters(), *recurrent.parameters(), *head.parameters()]

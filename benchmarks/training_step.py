@@ -34,6 +34,8 @@ def step_candidates(units, batch, length, cell):
 
     yield Candidate("product", product_peak, environment=ONEDNN)
     yield char_lm("CharLM", ONEDNN)
+    yield char_lm("CharLM, kernels of TensorFlow", ONEDNN | {"TFCHARLM_NATIVE": "0"})
+    yield char_lm("CharLM, AVX2", ONEDNN | {"TFCHARLM_NATIVE": "AVX2"})
     yield char_lm("CharLM, fit", ONEDNN, fit=True)
     yield char_lm("CharLM, bfloat16", ONEDNN, **half)
     yield char_lm("CharLM, oneDNN off")
@@ -51,6 +53,7 @@ def step_candidates(units, batch, length, cell):
     if cell == "lstm":
         yield keras("BlockLSTMV2", layer="block")
     yield Candidate("PyTorch", torch_step, sizes)
+    yield Candidate("PyTorch, one thread", torch_step, sizes | {"threads": 1})
     yield Candidate("PyTorch, bfloat16", torch_step, sizes | {"dtype": "bfloat16"})
 
 
@@ -75,12 +78,17 @@ def ratios(timings):
         label, seconds = theirs if isinstance(theirs, tuple) else (theirs, timings[theirs].median)
         return f"{label} / {ours}", seconds / timings[ours].median
 
+    torch = min(("PyTorch", "PyTorch, one thread"), key=lambda name: timings[name].median)
     return dict(
         [
+            against("CharLM, kernels of TensorFlow", "CharLM"),
+            against("CharLM, kernels of TensorFlow", "CharLM, AVX2"),
+            against(torch, "CharLM"),
+            against(torch, "CharLM, AVX2"),
+            against(best("any dtype", "with oneDNN"), "CharLM"),
             against(best("float32", "with oneDNN"), "CharLM"),
             against(best("float32", "as installed"), "CharLM"),
             against(best("float32", "as installed"), "CharLM, oneDNN off"),
-            against("PyTorch", "CharLM"),
             against(best("any dtype", "with oneDNN"), "CharLM, bfloat16"),
             against(best("any dtype", "as installed"), "CharLM, bfloat16"),
             against("PyTorch, bfloat16", "CharLM, bfloat16"),
