@@ -5,7 +5,7 @@ MINUTES ?= 2
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-all test-faults notebooks docs package lint format clean
+.PHONY: demo test test-pure test-all test-faults notebooks docs package lint format clean
 
 # Train for two minutes on Shakespeare's plays, then generate text.
 demo: $(READY)
@@ -17,6 +17,11 @@ demo: $(READY)
 # The quick tests, in about seven minutes on two cores.
 test: $(READY)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+# What native kernels replace, with the kernels in TensorFlow.
+test-pure: $(READY)
+	TFCHARLM_NATIVE=0 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/kernels tests/layers \
+		tests/analysis tests/model/test_fit.py tests/model/test_step.py tests/faults/test_guard.py
 
 # All tests, in about fifty minutes.
 test-all: $(READY)
@@ -34,13 +39,18 @@ notebooks: $(READY)
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-# The source distribution and the wheel, checked; then what a user does after installing the wheel.
+# The source distribution and the wheel, checked; then what a user does after installing the wheel, and after installing
+# from source without a C compiler.
 package: $(READY)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m twine check --strict dist/*
 	$(PYTHON) -m venv dist/venv
 	dist/venv/bin/python -m pip install -qq dist/*.whl
+	cd dist && venv/bin/tfcharlm --show-config | grep "Kernels: native"
+	cd dist && venv/bin/tfcharlm sample names --length 40 --seed 1
+	CC=false dist/venv/bin/python -m pip install -qq --force-reinstall --no-deps dist/*.tar.gz
+	cd dist && venv/bin/tfcharlm --show-config | grep "Kernels: those of TensorFlow"
 	cd dist && venv/bin/tfcharlm sample names --length 40 --seed 1
 
 lint: $(READY)
@@ -55,7 +65,7 @@ format: $(READY)
 clean:
 	rm -rf $(VENV) *.egg-info build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(READY): setup.cfg pyproject.toml
+$(READY): setup.cfg pyproject.toml setup.py $(wildcard tfcharlm/kernels/native/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --upgrade pip
 	$(BIN)/python -m pip install -qq --editable ".[corpora,plots,dev]"

@@ -1,15 +1,16 @@
-"""What setup.cfg cannot say: links of the README that work on PyPI, and a small trained model inside the wheel."""
+"""What setup.cfg cannot say: native kernels, links of the README that work on PyPI, a model inside the wheel."""
 
 import configparser
 import re
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 MODEL = Path("saved_models", "names")
+NATIVE = Path("tfcharlm", "kernels", "native")
 
 
 class BuildWithModel(build_py):
@@ -32,4 +33,24 @@ def long_description():
     return re.sub(r"(?<!!)(\[[^]]*\]\()(?!https?:|#)", rf"\g<1>{repository}/blob/main/", text)
 
 
-setup(long_description=long_description(), cmdclass={"build_py": BuildWithModel})
+def native_kernels():
+    """The native kernels. It calls nothing of Python, so one binary is for every version of it."""
+    return Extension(
+        "tfcharlm.kernels.native.recurrence",
+        sources=sorted(map(str, NATIVE.glob("*.c"))),
+        depends=sorted(map(str, NATIVE.glob("*.h"))),
+        # Vectors in arguments are of functions that are inlined, so their binary interface does not matter.
+        extra_compile_args=["-std=gnu11", "-O3", "-fvisibility=hidden", "-Wno-psabi", "-g0"],
+        libraries=["dl", "pthread"],
+        py_limited_api=True,
+        # Without a C compiler, the pure kernels do the work.
+        optional=True,
+    )
+
+
+setup(
+    long_description=long_description(),
+    cmdclass={"build_py": BuildWithModel},
+    ext_modules=[native_kernels()],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

@@ -10,7 +10,7 @@ from tfcharlm import testing, text
 from tfcharlm.analysis import novelty_report
 from tfcharlm.artefact import export_litert, export_onnx
 from tfcharlm.checkpoint import Checkpoint
-from tfcharlm.kernels import configure_threads
+from tfcharlm.kernels import configure_threads, native_kernels, show_config
 from tfcharlm.layers import RNN, LSTMCell, RNNCell
 from tfcharlm.model import CharLM, Guard, NonFiniteError, inspect_model, load_model
 from tfcharlm.tuning import CharLMHyperModel
@@ -32,7 +32,9 @@ __all__ = [
     "export_onnx",
     "inspect_model",
     "load_model",
+    "native_kernels",
     "novelty_report",
+    "show_config",
     "testing",
     "text",
 ]

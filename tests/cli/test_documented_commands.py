@@ -45,8 +45,9 @@ def test_commands_can_be_typed(page):
 def test_options_in_the_text_exist(page):
     for line in re.findall(r"`tfcharlm ([^`]+)`", page.read_text()):
         name, *words = shlex.split(line)
-        commands = cli.commands.commands[name]
-        if hasattr(commands, "commands") and words:
+        commands = cli.commands if name.startswith("--") else cli.commands.commands[name]
+        words = [name, *words] if commands is cli.commands else words
+        if commands is not cli.commands and hasattr(commands, "commands") and words:
             commands = commands.commands[words[0]]
         known = {flag for parameter in commands.params for flag in (*parameter.opts, *parameter.secondary_opts)}
         assert {word for word in words if word.startswith("--")} <= known | {"--help"}, line

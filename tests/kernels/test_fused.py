@@ -168,8 +168,8 @@ def test_why_the_loop_of_keras_runs():
             return super().call(2 * inputs, states, training=training)
 
     relu, hard = tfcharlm.RNNCell(4, "relu", name="a"), tfcharlm.LSTMCell(4, "tanh", "hard_sigmoid", name="b")
-    assert tfcharlm.RNN([lstm, tfcharlm.RNNCell(2)]).fallback_reason is None
-    assert tfcharlm.RNN([lstm, gru]).fallback_reason == "GRUCell has no fused kernel"
-    assert tfcharlm.RNN(Changed(4)).fallback_reason == "Changed has no fused kernel"
-    assert tfcharlm.RNN(relu).fallback_reason == "activation of a is not tanh"
-    assert tfcharlm.RNN(hard).fallback_reason == "recurrent_activation of b is not sigmoid"
+    assert tfcharlm.RNN([lstm, tfcharlm.RNNCell(2)]).why_not_fused is None
+    assert tfcharlm.RNN([lstm, gru]).why_not_fused == "GRUCell has no fused kernel"
+    assert tfcharlm.RNN(Changed(4)).why_not_fused == "Changed has no fused kernel"
+    assert tfcharlm.RNN(relu).why_not_fused == "activation of a is not tanh"
+    assert tfcharlm.RNN(hard).why_not_fused == "recurrent_activation of b is not sigmoid"

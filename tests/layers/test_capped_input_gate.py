@@ -98,5 +98,5 @@ def test_the_cap_is_part_of_the_config(cap):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(cell))
     assert again.cap_input_gate is cap and again.get_config() == cell.get_config()
     copy = tfcharlm.RNN.from_config(tfcharlm.RNN(cell).get_config())
-    assert copy.cell.cap_input_gate is cap and copy.fallback_reason is None
+    assert copy.cell.cap_input_gate is cap and copy.why_not_fused is None
     assert tfcharlm.LSTMCell(UNITS).get_config()["cap_input_gate"] is False

@@ -110,7 +110,7 @@ def model(value: Any, where: str) -> dict[str, Any]:
     for i, part in enumerate(parts["cells"]):
         if part.compute_dtype != computes:
             refuse(f"{where}.cells[{i}]", f"a cell that computes in {computes}, as its model", part.compute_dtype)
-        if parts.get("weight_drop") and (reason := layers.RNN(part).fallback_reason):
+        if parts.get("weight_drop") and (reason := layers.RNN(part).why_not_fused):
             refuse(f"{where}.weight_drop", f"0, because {reason}", parts["weight_drop"])
     return parts
 

@@ -7,6 +7,7 @@ import click
 
 from tfcharlm.checks import one_line
 from tfcharlm.cli import models, plot, train, tune
+from tfcharlm.kernels import show_config
 
 
 @click.group(
@@ -14,9 +15,22 @@ from tfcharlm.cli import models, plot, train, tune
     help="Recurrent character language models: train one on a text file, then generate text in its style.",
 )
 @click.version_option(version("tfcharlm"))
+@click.option(
+    "--show-config",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, option, value: value and _show_config(context),
+    help="Show versions, the kernels that run and why, vector instructions and threads, then exit.",
+)
 def commands() -> None:
     # The help of a command is data: Python has no docstrings with -OO.
     pass
+
+
+def _show_config(context):
+    show_config()
+    context.exit()
 
 
 for command in (train.train, tune.tune, models.sample, models.score, models.inspect, plot.plot):

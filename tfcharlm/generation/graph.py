@@ -8,7 +8,7 @@ from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
 from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import SPECS, Sampling
 from tfcharlm.generation.scorer import Scorer
-from tfcharlm.kernels import same_shards
+from tfcharlm.kernels import native_kernels, same_shards
 from tfcharlm.text import GraphCodec
 
 
@@ -213,10 +213,10 @@ class TextGraph:
 
 
 def _for_any_machine(step):
-    """The step with a graph that does not depend on the number of cores: an export has the same one everywhere."""
+    """The step with the same graph on every machine: that of an export, which needs nothing but TensorFlow."""
 
     def same_step(*arguments, **named):
-        with same_shards():
+        with native_kernels(False), same_shards():
             return step(*arguments, **named)
 
     return same_step

@@ -1,13 +1,13 @@
 """Fused kernels as layers call them: batch-major tensors in and out, weights as the cells hold them.
 
-The loop and its backward pass are in `fused_kernel.py`, the equations of the cells in `recurrences.py`.
+The pure kernel is in `fused_kernel.py`, the equations of its cells in `recurrences.py`, the native kernel in `native`.
 """
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfcharlm.kernels import fused_kernel
+from tfcharlm.kernels import fused_kernel, native
 from tfcharlm.kernels.precision import at_least_float32_dtype
 from tfcharlm.kernels.recurrences import Recurrence
 from tfcharlm.kernels.shards import map_shards
@@ -21,7 +21,6 @@ def run_recurrence(
     mask: tf.Tensor | None = None,
     dtype: tf.DType | str | None = None,
     save_for_backward: bool = True,
-    needs_input_gradient: bool = True,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """Runs a recurrence over a batch of sequences.
 
@@ -32,14 +31,12 @@ def run_recurrence(
     Args:
         recurrence: `RNN`, `LSTM` or `CAPPED_LSTM` of `tfcharlm.kernels`.
         weights: `(kernel (D, G*H), recurrent_kernel (H, G*H), bias (G*H,) or None)`.
-        inputs: (B, T, D).
+        inputs: (B, T, D), or ids, int (B, T): rows of the kernel, instead of products with it.
         states: the states before the first step, (B, H) each, h first.
         mask: None (default: every step is real), or bool (B, T); the states do not change where it is False.
         dtype: of the operands of matrix products. None (default) takes the dtype of the inputs.
         save_for_backward: whether to keep what a gradient needs. True by default. With False a gradient is still
             possible, but it repeats the forward pass.
-        needs_input_gradient: whether the inputs get a gradient. True by default. False saves time where nothing
-            trainable has made the inputs.
 
     Returns:
         `(outputs (B, T, H), states)`: h after each step, and the states after the last step, float32 at least.
@@ -59,8 +56,47 @@ def run_recurrence(
 
     Reference: Werbos (1990), Backpropagation through time: what it does and how to do it.
     """
+    inputs = tf.convert_to_tensor(inputs)
+    is_ids = len(inputs.shape) == 2
+    dtype = tf.as_dtype(dtype or (weights[0].dtype if is_ids else inputs.dtype))
+    if recurrence.name is None or native.why_not_native(dtype):
+        if is_ids:
+            # One-hot vectors by a gather: tf.one_hot would turn ids that are out of range into zeros, silently.
+            inputs = tf.gather(tf.eye(weights[0].shape[0], dtype=weights[0].dtype), inputs)
+        return _run_pure(recurrence, weights, inputs, states, mask, dtype, save_for_backward, not is_ids)
+    return _run_native(recurrence, weights, inputs, states, mask, save_for_backward)
+
+
+def _run_native(recurrence, weights, inputs, states, mask, save_for_backward):
+    kernel, recurrent_kernel, _ = weights
+    is_ids = len(inputs.shape) == 2
+    inputs = (
+        _as_int32(inputs) if is_ids else tf.ensure_shape(tf.cast(inputs, tf.float32), (None, None, kernel.shape[0]))
+    )
+    weights = tuple(None if weight is None else tf.cast(weight, tf.float32) for weight in weights)
+    states = tuple(tf.ensure_shape(tf.cast(state, tf.float32), (None, recurrent_kernel.shape[0])) for state in states)
+
+    def run_shard(inputs, states, mask):
+        def pure(weights, inputs, states):
+            if is_ids:
+                inputs = tf.gather(tf.eye(kernel.shape[0]), inputs)
+            return _run_pure(recurrence, weights, inputs, states, mask, tf.float32, True, not is_ids)
+
+        return native.run(recurrence.name, weights, inputs, states, mask, save_for_backward, pure)
+
+    return map_shards(run_shard, inputs, states, mask)
+
+
+def _as_int32(ids):
+    """The ids; one that is too large for int32 stays too large for every table."""
+    if ids.dtype == tf.int64:
+        ids = tf.clip_by_value(ids, -1, tf.int32.max)
+    return tf.cast(ids, tf.int32)
+
+
+def _run_pure(recurrence, weights, inputs, states, mask, dtype, save_for_backward, needs_input_gradient):
+    """The pure kernel, whose tensors have a column for each row of the batch."""
     kernel, recurrent_kernel, bias = weights
-    dtype = tf.as_dtype(dtype or inputs.dtype)
     inputs = tf.ensure_shape(tf.cast(inputs, at_least_float32_dtype(dtype)), (None, None, kernel.shape[0]))
     rows = [kernel, recurrent_kernel]
     if bias is not None:

@@ -18,6 +18,8 @@ class Recurrence(NamedTuple):
     state; for an LSTM that is c. z is the pre-activations, (G*H, B); a state is (H, B).
 
     Args:
+        name: of the native kernel that computes the same, one of `tfcharlm.kernels.native.CELLS`; None if there is
+            none.
         residual_blocks: the number of rows of each tensor in `residuals`, in multiples of H.
         memory: the number of states besides h.
         forward: `forward(z, memory) -> (h, next_memory, residuals)`, one step. `residuals` is what `backward` needs.
@@ -34,6 +36,7 @@ class Recurrence(NamedTuple):
     ([[0.5], [0.5]], [4, 2, 2])
     """
 
+    name: str | None
     residual_blocks: tuple[int, ...]
     memory: int
     forward: Callable[..., tuple]
@@ -80,11 +83,11 @@ def _lstm_backward(d_h, d_memory, residuals, before, after, capped):
 
 def _lstm(capped):
     forward = functools.partial(_lstm_forward, capped=capped)
-    return Recurrence(
-        residual_blocks=(2, 1, 1), memory=1, forward=forward, backward=functools.partial(_lstm_backward, capped=capped)
-    )
+    backward = functools.partial(_lstm_backward, capped=capped)
+    name = "capped_lstm" if capped else "lstm"
+    return Recurrence(name, residual_blocks=(2, 1, 1), memory=1, forward=forward, backward=backward)
 
 
-RNN = Recurrence(residual_blocks=(1,), memory=0, forward=_rnn_forward, backward=_rnn_backward)
+RNN = Recurrence("rnn", residual_blocks=(1,), memory=0, forward=_rnn_forward, backward=_rnn_backward)
 LSTM = _lstm(capped=False)
 CAPPED_LSTM = _lstm(capped=True)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcharlm.kernels import MatMul, run_recurrence
+from tfcharlm.kernels import MatMul, run_recurrence, why_not_native
 from tfcharlm.layers.call_checks import check_cells, checked_call
 from tfcharlm.layers.registry import why_not_fused
 
@@ -18,9 +18,10 @@ class RNN(keras.layers.RNN):
 
     Arguments, call arguments, weights and results are those of `keras.layers.RNN`. It takes any Keras cell, or a list
     of cells. If every cell is an `RNNCell` or an `LSTMCell` with its standard activations, a sequence runs through
-    `tfcharlm.kernels.run_recurrence`. Otherwise it runs in Keras's loop, and `fallback_reason` says why. Cell states
-    are float32 within a sequence, also under a bfloat16 policy. Values at masked positions, including NaN, do not
-    change any output, state or gradient.
+    `tfcharlm.kernels.run_recurrence`: through native kernels where they can be used, otherwise through kernels in
+    TensorFlow. Other cells run in Keras's loop. `fallback_reason` says why. Cell states are float32 within a sequence,
+    also under a bfloat16 policy. Values at masked positions, including NaN, do not change any output, state or
+    gradient.
 
     Gradients are exact with `training` true or false. If it is false, the forward pass saves nothing for them, and a
     gradient repeats it.
@@ -31,14 +32,22 @@ class RNN(keras.layers.RNN):
     >>> layer = tfcharlm.RNN([tfcharlm.RNNCell(3), tfcharlm.LSTMCell(5)], return_sequences=True)
     >>> layer(keras.ops.ones((2, 7, 4))).shape
     TensorShape([2, 7, 5])
-    >>> layer.fallback_reason is None                           # both cells have fused kernels
+    >>> layer.why_not_fused is None                             # both cells have fused kernels
     True
-    >>> tfcharlm.RNN([tfcharlm.LSTMCell(5), keras.layers.GRUCell(3)]).fallback_reason
+    >>> tfcharlm.RNN([tfcharlm.LSTMCell(5), keras.layers.GRUCell(3)]).why_not_fused
     'GRUCell has no fused kernel'
     """
 
     @property
     def fallback_reason(self) -> str | None:
+        """Why sequences do not run through native kernels, in one line; None if they do.
+
+        It is `why_not_fused` if that is not None. Otherwise the kernels in TensorFlow run.
+        """
+        return self.why_not_fused or why_not_native(self.compute_dtype)
+
+    @property
+    def why_not_fused(self) -> str | None:
         """Why sequences run in Keras's loop; None if they run through fused kernels. A single step needs neither."""
         return next(filter(None, map(why_not_fused, self.cells)), None)
 
@@ -54,7 +63,7 @@ class RNN(keras.layers.RNN):
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Calls the layer, as Keras does, after checks that say in one line what does not fit."""
-        given = checked_call(self, arguments, named) if self.fallback_reason is None else {}
+        given = checked_call(self, arguments, named) if self.why_not_fused is None else {}
         return super().__call__(given.pop("sequences"), **given) if given else super().__call__(*arguments, **named)
 
     def reset_state(self) -> None:
@@ -105,7 +114,7 @@ class RNN(keras.layers.RNN):
         >>> outputs.shape, bool(tf.reduce_all(outputs[:, -1] == h))
         (TensorShape([2, 7, 5]), True)
         """
-        fused = self.fallback_reason is None
+        fused = self.why_not_fused is None
         if in_compiled_loop and fused and embeddings is not None and self.cells[0] is self.cell:
             return self._run_step_of_ids(inputs, states, embeddings)
         if embeddings is not None:
@@ -113,7 +122,7 @@ class RNN(keras.layers.RNN):
                 inputs = tf.where(tf.broadcast_to(mask, tf.shape(inputs)), inputs, 0 * inputs)
             # Sampling reads one token at a time. Multiplying the whole table at every step would cost more than
             # multiplying the rows that are read.
-            if not fused or inputs.shape[1] == 1 or not _multiplies_table(embeddings):
+            if not fused or inputs.shape[1] == 1 or not self._multiplies_table(embeddings, inputs):
                 inputs, embeddings = tf.cast(tf.gather(embeddings, inputs), self.compute_dtype), None
         if fused:
             return self._forward(inputs, states, mask, training, embeddings, recurrent_dropout_masks)
@@ -140,10 +149,19 @@ class RNN(keras.layers.RNN):
         if inputs.shape[1] == 1 and embeddings is None and not recurrent_dropout_masks:
             # Sampling runs its own loop. Another loop of one turn inside it would cost more than the step.
             return self._run_step(inputs, states, mask, training)
-        if self.fallback_reason is None:
+        if self.why_not_fused is None:
             return self._run_fused(inputs, states, mask, training, embeddings, recurrent_dropout_masks)
         _, outputs, states = super().inner_loop(inputs, states, mask, training=training)
         return outputs, states
+
+    def _multiplies_table(self, embeddings, ids):
+        """Whether the product of the table and the first kernel costs less than products of rows of the table."""
+        symbols, dimension = embeddings.shape
+        if why_not_native(self.compute_dtype):
+            # Products of one-hot vectors follow, forward and for the table's gradient.
+            return 2 * symbols <= 3 * dimension
+        batch, length = ids.shape
+        return symbols <= (batch * length if batch and length else 4 * dimension)
 
     def _run_step(self, inputs, states, mask, training):
         takes_training = "training" in inspect.signature(self.cell.call).parameters
@@ -189,8 +207,6 @@ def _run_cell(cell, inputs, states, mask, training, embeddings, dropout_mask):
         recurrent_kernel *= tf.cast(dropout_mask, recurrent_kernel.dtype)
     if embeddings is not None:
         kernel = tf.matmul(tf.cast(embeddings, kernel.dtype), kernel)
-        # One-hot vectors by a gather: tf.one_hot would turn ids that are out of range into zeros, silently.
-        inputs = tf.gather(tf.eye(kernel.shape[0], dtype=kernel.dtype), inputs)
     return run_recurrence(
         cell.recurrence,
         (kernel, recurrent_kernel, bias),
@@ -199,7 +215,6 @@ def _run_cell(cell, inputs, states, mask, training, embeddings, dropout_mask):
         mask,
         dtype=cell.compute_dtype,
         save_for_backward=bool(training),
-        needs_input_gradient=embeddings is None,
     )
 
 
@@ -214,9 +229,3 @@ def _in_every_row(state, inputs):
     if state.shape[0] != 1 or inputs.shape[0] == 1:
         return state
     return tf.broadcast_to(state, (tf.shape(inputs)[0], *state.shape[1:]))
-
-
-def _multiplies_table(embeddings):
-    """Whether products of one-hot vectors, forward and for the table's gradient, cost less than products of rows."""
-    symbols, dimension = embeddings.shape
-    return 2 * symbols <= 3 * dimension

@@ -89,7 +89,7 @@ def check_options(layers: Iterable[RNN], weight_drop: float, skip_connections: o
     """Raises a ValueError for options that these layers cannot have."""
     if not isinstance(skip_connections, bool):
         raise ValueError(f"skip_connections must be True or False; received {skip_connections!r:.200}.")
-    reason = next(filter(None, (layer.fallback_reason for layer in layers)), None)
+    reason = next(filter(None, (layer.why_not_fused for layer in layers)), None)
     if weight_drop and reason:
         raise ValueError(
             f"weight_drop must be 0 unless every cell has a fused kernel; received weight_drop={weight_drop}, "

@@ -211,7 +211,7 @@ class CharLM(GenerationMixin, RecurrentNetwork, TokenCalls, FixedLayer, StreamMo
     @property
     def supports_xla(self) -> bool:  # type: ignore[override]
         """Whether XLA can compile the generation loop. It may be unable to compile a cell without a fused kernel."""
-        return all(layer.fallback_reason is None for layer in self.recurrent)
+        return all(layer.why_not_fused is None for layer in self.recurrent)
 
     @property
     def random_variables(self) -> list[tf.Variable]:

@@ -77,14 +77,10 @@ def wrappers(subject: CellUnderTest) -> None:
         for wrapper in (RNN, keras.layers.RNN):
             layer = subject.layer(wrapper, dtype)
             results.append(measure(_read(layer, training=training), layer.trainable_variables, x, states))
-        reason = _fallback_reason(subject)
-        hint = f"tfcharlm.RNN(cell).fallback_reason, which is {reason!r}; None means that a fused kernel ran"
+        reason = RNN(subject.copy()).why_not_fused
+        hint = f"tfcharlm.RNN(cell).why_not_fused, which is {reason!r}; None means that a fused kernel ran"
         for ours, theirs, kind in zip(*results, ("", "gradient of "), strict=True):
             compare(ours, theirs, TOLERANCE[dtype], hint, f"in {dtype}, training={training}, {kind}")
-
-
-def _fallback_reason(subject):
-    return RNN(subject.copy()).fallback_reason
 
 
 def _is_random(subject):

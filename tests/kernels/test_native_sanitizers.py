@@ -1,0 +1,37 @@
+"""The native passes under the sanitizers of the compiler, with random sizes, without TensorFlow."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import native_core
+
+from tfcharlm.kernels import native
+
+SOURCES = Path(native.__file__).parent
+COMPILER = shutil.which("gcc")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(COMPILER is None, reason="there is no gcc")
+@pytest.mark.parametrize("variant", ["avx2_variant", "avx512_variant"])
+def test_no_access_is_out_of_bounds_and_no_behaviour_undefined(tmp_path, variant):
+    if os.uname().machine != "x86_64" or (variant.startswith("avx512") and native.library().vectors != "AVX-512"):
+        pytest.skip("the processor has no such vectors")
+    library = tmp_path / "core.so"
+    sources = sorted(map(str, [*SOURCES.glob("variant*.c"), SOURCES / "memory.c"]))
+    flags = ["-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wno-psabi"]
+    subprocess.run([COMPILER, *flags, "-shared", "-fPIC", "-o", library, *sources], check=True)
+    runtime = subprocess.run(
+        [COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    environment = os.environ | {
+        "LD_PRELOAD": runtime, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc",
+        "OPENBLAS_NUM_THREADS": "1",
+    }  # fmt: skip
+    command = [sys.executable, native_core.__file__, library, variant, "300"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0 and found.stdout == "done\n", found.stderr[-3000:]

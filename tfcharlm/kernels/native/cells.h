@@ -1,0 +1,53 @@
+/* What a step of each cell computes between its matrix products.
+
+   A block of units is as wide as the vectors of the pre-activations of one panel or two: LANES units of an LSTM, whose
+   four gates are the four vectors of two panels, or 2 * LANES units of an RNN, the two vectors of one panel. */
+
+enum { MOST_VECTORS = 4, MOST_SAVED = 5 };
+
+INLINE int unit_vectors(enum cell cell) { return cell == RNN ? 2 : 1; }  /* vectors of one state in a block of units */
+INLINE int panel_count(enum cell cell) { return cell == RNN ? 1 : 2; }   /* panels of pre-activations in a block */
+INLINE int saved_vectors(enum cell cell) { return cell == RNN ? 0 : 5; } /* i, f, g, o and c after the step */
+
+INLINE vector smaller(vector x, vector bound) { return choose(x > bound, bound, x); }
+
+/* The states after the step, from the pre-activations z. h is (unit_vectors), c is the vector before the step and then
+   the one after it. */
+INLINE void step_forward(enum cell cell, const vector *z, vector *h, vector *c, vector *saved) {
+  if (cell == RNN) {
+    h[0] = hyperbolic_tangent(z[0]);
+    h[1] = hyperbolic_tangent(z[1]);
+    return;
+  }
+  vector i = logistic(z[0]), f = logistic(z[1]), g = hyperbolic_tangent(z[2]), o = logistic(z[3]);
+  vector admitted = cell == CAPPED_LSTM ? smaller(i, 1.0f - f) : i;
+  *c = f * *c + admitted * g;
+  h[0] = o * hyperbolic_tangent(*c);
+  saved[0] = i, saved[1] = f, saved[2] = g, saved[3] = o;
+}
+
+/* The gradient of z, from that of the states after the step. d_c is the gradient of c after the step and then of c
+   before it. */
+INLINE void step_backward(enum cell cell, const vector *d_h, vector *d_c, const vector *saved, const vector *h,
+                          vector before, vector *d_z) {
+  if (cell == RNN) {
+    d_z[0] = d_h[0] * (1.0f - h[0] * h[0]);
+    d_z[1] = d_h[1] * (1.0f - h[1] * h[1]);
+    return;
+  }
+  vector i = saved[0], f = saved[1], g = saved[2], o = saved[3], t = hyperbolic_tangent(saved[4]);
+  vector d = *d_c + d_h[0] * o * (1.0f - t * t);
+  vector d_i = d * g, d_f = d * before, admitted = i;
+  if (cell == CAPPED_LSTM) {
+    /* Where i is capped, the forget gate sets the cap, so the gradient of the cap goes to f. */
+    integers capped = i > 1.0f - f;
+    admitted = choose(capped, 1.0f - f, i);
+    d_f = choose(capped, d_f - d_i, d_f);
+    d_i = choose(capped, all(0.0f), d_i);
+  }
+  d_z[0] = d_i * i * (1.0f - i);
+  d_z[1] = d_f * f * (1.0f - f);
+  d_z[2] = d * admitted * (1.0f - g * g);
+  d_z[3] = d_h[0] * t * o * (1.0f - o);
+  *d_c = d * f;
+}
