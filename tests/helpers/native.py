@@ -115,8 +115,10 @@ def _has_a_tie(case, weights, inputs, mask, states, d_outputs, d_states):
     return np.abs(i + f - 1).min() < 1e-6
 
 
-def check_against_numpy(rng, case, tolerance=2e-6):
+def check_against_numpy(rng, case):
     """Every result within a fraction of its largest number, or of 1 if that is larger: numbers may cancel."""
+    # The kernels in TensorFlow add up in longer sums.
+    tolerance = 2e-6 if kernels.why_not_native() is None else 1e-5
     arguments = random_arguments(rng, case)
     while _has_a_tie(case, *arguments):
         arguments = random_arguments(rng, case)
