@@ -107,7 +107,7 @@ def exported_graph(model: ExportableModel, graph: TextGraph | None = None) -> Sa
 
 
 def _text_graph(model):
-    """The graph of the model, made anew if the functions of `model.text_graph()` are made with other settings."""
+    """The text graph of the model; a new one while settings are on that must not get into an export."""
     if is_debugging() or tf.config.functions_run_eagerly():
         return TextGraph(model, model.supports_xla)
     return model.text_graph()

@@ -131,7 +131,7 @@ OPTIONS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
 TUNABLE = tuple(name for name, field in OPTIONS.items() if field.metadata["tunable"])
 # The same text documents the class and the options of the command line.
 _ARGUMENTS = "".join(f"        {name}: {field.metadata['help']}.\n" for name, field in OPTIONS.items())
-# With -OO there is no docstring.
+# `python -OO` removes docstrings.
 TrainingConfig.__doc__ = (TrainingConfig.__doc__ or "").replace(
     "    Raises:", f"    Args:\n{_ARGUMENTS}\n    Raises:", 1
 )

@@ -1,7 +1,7 @@
 """The compiled library with the native kernels: whether it is there, whether it can be used, and why not.
 
-setup.py builds it where there is a C compiler. It stands on TensorFlow's C API and on nothing else of TensorFlow, so it
-need not be built anew for another version.
+setup.py builds it where there is a C compiler. It uses TensorFlow's C API and nothing else of TensorFlow, so the same
+file works with other versions.
 """
 
 import contextlib
