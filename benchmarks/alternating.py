@@ -49,10 +49,11 @@ class Timing:
         return statistics.median(self.seconds) if self.seconds else float("nan")
 
 
-def measure(candidates, rounds=15, warmup=2, repeats=1):
-    """Measures `{name: Timing}`: in each round, every candidate in turn does its work `repeats` times.
+def measure(candidates, rounds=15, warmup=2, turn=0.2):
+    """Measures `{name: Timing}`: in each round, every candidate in turn does its work for `turn` seconds or once.
 
-    The first `warmup` rounds do not count.
+    A single short step after the others' turns would measure caches that they have filled. The first `warmup` rounds do
+    not count.
     """
     context = multiprocessing.get_context("spawn")
     timings, pipes, processes = {}, {}, []
@@ -68,7 +69,7 @@ def measure(candidates, rounds=15, warmup=2, repeats=1):
             pipes[candidate.name] = pipe
     for number in range(warmup + rounds):
         for name, pipe in pipes.items():
-            pipe.send(repeats)
+            pipe.send(turn)
             seconds = pipe.recv()
             if number >= warmup:
                 timings[name].seconds.append(seconds)
@@ -123,8 +124,9 @@ def _serve(candidate, pipe):
     except Exception as error:
         pipe.send("".join(traceback.format_exception_only(error)).strip().splitlines()[0])
         return
-    while (repeats := pipe.recv()) is not None:
-        pipe.send(work(repeats))
+    seconds = work(1)
+    while (turn := pipe.recv()) is not None:
+        pipe.send(work(max(1, round(turn / seconds))))
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -1,6 +1,6 @@
 """How long models of tfcharlm, Keras and PyTorch take to read a long text without training.
 
-    python benchmarks/inference.py                      # about 4 minutes
+    python benchmarks/inference.py                      # about 5 minutes
 
 Results go to benchmarks/results/inference.md.
 """
@@ -12,14 +12,15 @@ from candidates import char_lm_step, keras_step, torch_step
 from training_step import ONEDNN
 
 RESULTS = Path(__file__).parent / "results"
-SIZES = [(256, 1, 2048), (256, 16, 2048), (512, 16, 1024)]
-ROUNDS = 7
+SIZES = [(256, 1, 2048), (512, 1, 1024), (256, 16, 2048), (512, 16, 1024)]
+ROUNDS = 15
 
 
 def candidates(units, batch, length):
     sizes = {"units": units, "batch": batch, "length": length, "training": False}
     half = sizes | {"dtype": "mixed_bfloat16"}
     yield Candidate("CharLM", char_lm_step, sizes, ONEDNN)
+    yield Candidate("CharLM, kernels of TensorFlow", char_lm_step, sizes, ONEDNN | {"TFCHARLM_NATIVE": "0"})
     yield Candidate("tfcharlm.RNN", keras_step, sizes | {"layer": "tfcharlm"}, ONEDNN)
     yield Candidate("tfcharlm.RNN, XLA", keras_step, sizes | {"layer": "tfcharlm", "jit": True}, ONEDNN)
     yield Candidate("Keras", keras_step, sizes)

@@ -2,7 +2,7 @@
 
     python benchmarks/training_step.py                  # the three LSTM sizes and the vanilla RNN, about 18 minutes
     python benchmarks/training_step.py 256x64x64        # one size: units x batch x length
-    python benchmarks/training_step.py --sweep          # cost against batch, length and width, about 5 minutes
+    python benchmarks/training_step.py --sweep          # cost against batch, length and width, about 15 minutes
 
 Results go to benchmarks/results/, as JSON, a Markdown table and a plot. The extra `bench` installs PyTorch.
 """
@@ -147,13 +147,15 @@ def sweep(rounds):
     for axis, values in axes.items():
         for value in values:
             sizes = base | {axis: value}
+            ours = sizes | {"layer": "tfcharlm"}
             candidates = [
-                Candidate("tfcharlm.RNN", keras_step, sizes | {"layer": "tfcharlm"}, ONEDNN),
+                Candidate("tfcharlm.RNN", keras_step, ours, ONEDNN),
+                Candidate("tfcharlm.RNN, kernels of TensorFlow", keras_step, ours, ONEDNN | {"TFCHARLM_NATIVE": "0"}),
                 Candidate("Keras", keras_step, sizes),
                 Candidate("Keras, oneDNN", keras_step, sizes, ONEDNN),
+                Candidate("Keras, XLA", keras_step, sizes | {"jit": True}),
             ]
-            repeats = max(1, 4096 // (sizes["batch"] * sizes["length"]))
-            timings = measure(candidates, rounds, repeats=repeats)
+            timings = measure(candidates, rounds)
             points.append({"axis": axis, "value": value} | {n: t.median * 1e3 for n, t in timings.items()})
             print(points[-1], flush=True)
     return points

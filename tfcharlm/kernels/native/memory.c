@@ -75,9 +75,14 @@ void give_memory(void *memory) {
   free(begin);
 }
 
-int take_memory(const int64_t *sizes, int count, float **begin) {
+int take_memory(const struct part *parts, int count) {
   size_t total = 0;
-  for (int i = 0; i < count; i++) total += (size_t)((sizes[i] + 15) / 16 * 16);
-  *begin = take_bytes(total * sizeof(float));
-  return *begin ? 0 : -1;
+  for (int i = 0; i < count; i++) total += (size_t)((parts[i].count + 15) / 16 * 16);
+  float *next = take_bytes(total * sizeof(float));
+  if (!next) return -1;
+  for (int i = 0; i < count; i++) {
+    *parts[i].where = next;
+    next += (parts[i].count + 15) / 16 * 16;
+  }
+  return 0;
 }

@@ -1,14 +1,21 @@
-/* Memory that a pass has used is kept for the next one: fresh pages cost as much as products. Any thread may call. */
+/* Memory that is kept when it is given back: large new blocks would be fresh pages each time, and zeroing pages costs as
+   much as products. Threads may take and give at the same time. */
 #ifndef TFCHARLM_MEMORY_H
 #define TFCHARLM_MEMORY_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Memory at a multiple of 64 bytes; NULL if there is none. */
 void *take_bytes(size_t bytes);
-/* Memory for parts of so many numbers, each rounded up to 16. 0, or -1 if there is none. */
-int take_memory(const int64_t *sizes, int count, float **begin);
 void give_memory(void *memory);
+
+/* An array of `count` numbers, aligned to 64 bytes, and where its address is to be written. */
+struct part {
+  float **where;
+  int64_t count;
+};
+
+/* Memory for all parts at once; 0, or -1 if there is none. It is given back as what the first part points to. */
+int take_memory(const struct part *parts, int count);
 
 #endif

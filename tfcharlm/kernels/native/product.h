@@ -1,85 +1,91 @@
 /* Matrix products in panels.
 
-   A panel is two vectors wide. A matrix that multiplies from the right is packed, panel after panel, each (depth, 2 *
-   LANES), so that a product reads it from the first number to the last. The sums of up to ROWS rows and one panel stay
-   in registers. */
+   A panel is two vectors wide. A matrix that multiplies from the right is packed, panel after panel, each (depth,
+   PANEL), so that a product reads it from the first number to the last. The sums of a tile, up to ROWS rows and one
+   panel, stay in registers. */
 
 enum { PANEL = 2 * LANES };
 
-/* The left factor of a product: element (r, k) of block n is at from[r * row + k * column + n * block]. */
-struct operand {
-  const float *from;
-  int64_t row, column, depth, blocks, block;
-};
-
 /* Products that are added up in the registers, before their sum is added to the sums in memory. One long sum of small
-   numbers would lose more digits. */
+   numbers would lose more digits; and a piece of a panel stays in the first cache while the rows take turns. */
 enum { PIECE = 128 };
 
-INLINE void add_to_memory(const int rows, vector sum[][2], float *sums, int64_t stride) {
+/* The tiles that fetch a piece, a line for each number of its depth. */
+enum { FETCHING = (2 * LANES + LINE - 1) / LINE };
+
+/* The left factor of a product: element (r, k) is at from[r * row + k * column]. */
+struct operand {
+  const float *from;
+  int64_t row, column;
+};
+
+/* sums (rows, PANEL), `stride` apart, += left (rows, depth) . right (depth, PANEL); `ahead` is what is fetched into the
+   cache meanwhile, a line for each number of the depth. */
+INLINE void multiply_rows(const int rows, struct operand left, int64_t depth, const float *right, const float *ahead,
+                          float *sums, int64_t stride) {
+  vector sum[ROWS][2];
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; r++) {
+    sum[r][0] = sum[r][1] = all(0);
+    fetch(sums + r * stride, 1);
+    fetch(sums + r * stride + LANES, 1);
+  }
+  /* Four rows from each pointer: the processor adds one, two and three times the stride by itself. */
+  const float *at[3] = {left.from, left.from + 4 * left.row, left.from + 8 * left.row};
+  for (int64_t k = 0; k < depth; k++) {
+    vector first = load(right), second = load(right + LANES);
+    fetch(ahead, 1);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++) {
+      vector factor = all(at[r / 4][(r % 4) * left.row]);
+      sum[r][0] += factor * first;
+      sum[r][1] += factor * second;
+    }
+    at[0] += left.column, at[1] += left.column, at[2] += left.column;
+    right += PANEL, ahead += LINE;
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++) {
     store(sums + r * stride, load(sums + r * stride) + sum[r][0]);
     store(sums + r * stride + LANES, load(sums + r * stride + LANES) + sum[r][1]);
-    sum[r][0] = sum[r][1] = all(0);
   }
 }
 
-/* sums (rows, PANEL), `stride` apart, += left (rows, blocks * depth) . right (blocks * depth, PANEL) */
-INLINE void multiply_rows(const int rows, struct operand left, const float *right, float *sums, int64_t stride) {
-  vector sum[ROWS][2];
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = all(0);
-  int64_t added = 0;
-  for (int64_t n = 0; n < left.blocks; n++) {
-    /* Four rows from each pointer: the processor adds one, two and three times the stride by itself. */
-    const float *at[3] = {left.from + n * left.block, 0, 0};
-    at[1] = at[0] + 4 * left.row;
-    at[2] = at[1] + 4 * left.row;
-    for (int64_t begin = 0; begin < left.depth; begin += PIECE) {
-      int64_t count = left.depth - begin < PIECE ? left.depth - begin : PIECE;
-      for (int64_t k = 0; k < count; k++) {
-        vector first = load(right), second = load(right + LANES);
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) {
-          vector factor = all(at[r / 4][(r % 4) * left.row]);
-          sum[r][0] += factor * first;
-          sum[r][1] += factor * second;
-        }
-        at[0] += left.column, at[1] += left.column, at[2] += left.column;
-        right += PANEL;
-      }
-      added += count;
-      if (added >= PIECE) add_to_memory(rows, sum, sums, stride), added = 0;
-    }
+#define ROWS_OF(n) \
+  static __attribute__((noinline)) void multiply_##n(struct operand left, int64_t depth, const float *right, \
+                                                     const float *ahead, float *sums, int64_t stride) { \
+    multiply_rows(n, left, depth, right, ahead, sums, stride); \
   }
-  add_to_memory(rows, sum, sums, stride);
-}
-
-#define MULTIPLY(n) \
-  case n: \
-    multiply_rows(n, left, right, sums, stride); \
-    break;
-
-static void multiply_tile(int rows, struct operand left, const float *right, float *sums, int64_t stride) {
-  switch (rows) {
-    MULTIPLY(1) MULTIPLY(2) MULTIPLY(3) MULTIPLY(4)
+typedef void multiplication(struct operand, int64_t, const float *, const float *, float *, int64_t);
+ROWS_OF(1) ROWS_OF(2) ROWS_OF(3) ROWS_OF(4)
 #if ROWS >= 6
-    MULTIPLY(5) MULTIPLY(6)
+ROWS_OF(5) ROWS_OF(6)
 #endif
 #if ROWS >= 12
-    MULTIPLY(7) MULTIPLY(8) MULTIPLY(9) MULTIPLY(10) MULTIPLY(11) MULTIPLY(12)
+ROWS_OF(7) ROWS_OF(8) ROWS_OF(9) ROWS_OF(10) ROWS_OF(11) ROWS_OF(12)
 #endif
-  }
-}
 
-/* The same for any number of rows, in tiles of nearly equal size. */
-static void multiply(int64_t rows, struct operand left, const float *right, float *sums, int64_t stride) {
-  int64_t tiles = (rows + ROWS - 1) / ROWS;
-  const float *from = left.from;
-  for (int64_t n = 0; n < tiles; n++) {
-    int64_t begin = rows * n / tiles, end = rows * (n + 1) / tiles;
-    left.from = from + begin * left.row;
-    multiply_tile((int)(end - begin), left, right, sums + begin * stride, stride);
+static multiplication *const multiply_tile[ROWS + 1] = {
+    NULL, multiply_1, multiply_2, multiply_3, multiply_4,
+#if ROWS >= 6
+    multiply_5, multiply_6,
+#endif
+#if ROWS >= 12
+    multiply_7, multiply_8, multiply_9, multiply_10, multiply_11, multiply_12,
+#endif
+};
+
+/* The same for any number of rows, in tiles of nearly equal size, and any depth, in pieces. What comes after this panel
+   is fetched meanwhile. */
+static void multiply(int64_t rows, struct operand left, int64_t depth, const float *right, float *sums, int64_t stride) {
+  const int64_t tiles = (rows + ROWS - 1) / ROWS;
+  for (int64_t k = 0; k < depth; k += PIECE) {
+    int64_t here = depth - k < PIECE ? depth - k : PIECE;
+    for (int64_t n = 0; n < tiles; n++) {
+      int64_t begin = rows * n / tiles, end = rows * (n + 1) / tiles;
+      struct operand tile = {left.from + begin * left.row + k * left.column, left.row, left.column};
+      const float *ahead = right + (k + here) * PANEL + n % FETCHING * here * LINE;
+      multiply_tile[end - begin](tile, here, right + k * PANEL, ahead, sums + begin * stride, stride);
+    }
   }
 }

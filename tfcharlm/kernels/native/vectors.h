@@ -26,6 +26,18 @@ INLINE void store_some(float *to, vector v, int64_t count) {
   else memcpy(to, &v, count * sizeof(float));
 }
 
+/* Numbers in a line of the cache. */
+enum { LINE = 16 };
+
+/* Asks for `lines` lines of the cache, to be read or written soon. Any address will do. */
+INLINE void fetch(const float *from, int lines) {
+  for (int i = 0; i < lines; i++) __builtin_prefetch(from + i * LINE);
+}
+
+INLINE void fetch_to_write(float *to, int lines) {
+  for (int i = 0; i < lines; i++) __builtin_prefetch(to + i * LINE, 1);
+}
+
 INLINE vector all(float x) { return x - (vector){0}; }
 
 INLINE vector choose(integers which, vector yes, vector no) {
