@@ -124,7 +124,9 @@ def _serve(candidate, pipe):
     except Exception as error:
         pipe.send("".join(traceback.format_exception_only(error)).strip().splitlines()[0])
         return
-    seconds = work(1)
+    begin = time.perf_counter()
+    work(1)
+    seconds = time.perf_counter() - begin
     while (turn := pipe.recv()) is not None:
         pipe.send(work(max(1, round(turn / seconds))))
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
