@@ -52,8 +52,8 @@ class Timing:
 def measure(candidates, rounds=15, warmup=2, turn=0.2):
     """Measures `{name: Timing}`: in each round, every candidate in turn does its work for `turn` seconds or once.
 
-    A single short step after the others' turns would measure caches that they have filled. The first `warmup` rounds do
-    not count.
+    A turn begins with work that does not count: it finds caches that others have filled, and memory that the system has
+    taken back meanwhile. The first `warmup` rounds do not count.
     """
     context = multiprocessing.get_context("spawn")
     timings, pipes, processes = {}, {}, []
@@ -128,6 +128,7 @@ def _serve(candidate, pipe):
     work(1)
     seconds = time.perf_counter() - begin
     while (turn := pipe.recv()) is not None:
+        work(1)
         pipe.send(work(max(1, round(turn / seconds))))
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

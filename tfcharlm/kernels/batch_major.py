@@ -42,7 +42,7 @@ def run_recurrence(
         `(outputs (B, T, H), states)`: h after each step, and the states after the last step, float32 at least.
 
     Raises:
-        ValueError: the inputs or the states do not fit the weights.
+        ValueError: the inputs or the states do not fit the weights, or ids are not integers.
 
     Example:
 
@@ -58,11 +58,15 @@ def run_recurrence(
     """
     inputs = tf.convert_to_tensor(inputs)
     is_ids = len(inputs.shape) == 2
+    if is_ids and inputs.dtype not in (tf.int32, tf.int64):
+        raise ValueError(
+            f"Inputs of the shape (batch, length) are ids: int32 or int64. Received {inputs.dtype.name}. "
+            "Vectors have the shape (batch, length, features)."
+        )
     dtype = tf.as_dtype(dtype or (weights[0].dtype if is_ids else inputs.dtype))
     if recurrence.name is None or native.why_not_native(dtype):
         if is_ids:
-            # One-hot vectors by a gather: tf.one_hot would turn ids that are out of range into zeros, silently.
-            inputs = tf.gather(tf.eye(weights[0].shape[0], dtype=weights[0].dtype), inputs)
+            inputs = _one_hot(inputs, weights[0])
         return _run_pure(recurrence, weights, inputs, states, mask, dtype, save_for_backward, not is_ids)
     return _run_native(recurrence, weights, inputs, states, mask, save_for_backward)
 
@@ -79,12 +83,17 @@ def _run_native(recurrence, weights, inputs, states, mask, save_for_backward):
     def run_shard(inputs, states, mask):
         def pure(weights, inputs, states):
             if is_ids:
-                inputs = tf.gather(tf.eye(kernel.shape[0]), inputs)
+                inputs = _one_hot(inputs, kernel)
             return _run_pure(recurrence, weights, inputs, states, mask, tf.float32, True, not is_ids)
 
         return native.run(recurrence.name, weights, inputs, states, mask, save_for_backward, pure)
 
     return map_shards(run_shard, inputs, states, mask)
+
+
+def _one_hot(ids, kernel):
+    """Vectors that pick rows of the kernel. tf.one_hot would turn ids that are out of range into zeros, silently."""
+    return tf.gather(tf.eye(kernel.shape[0], dtype=kernel.dtype), ids)
 
 
 def _as_int32(ids):

@@ -29,43 +29,45 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
   const int64_t batch = s->batch, units = s->units, unit = block * unit_vectors(cell) * LANES;
   const int64_t numbers = saved_vectors(cell) * LANES, of_step = blocks_of(cell, units) * batch * numbers;
   const float *saved = w->of->saved + t * of_step + block * batch * numbers;
-  float *d_z = w->d_z + t % w->together * batch * PANEL, *row = rows_of_step(w, t);
+  const int64_t panel = block * panel_count(cell);
+  float *d_z = w->d_z + panel * w->panel_size + t % w->together * batch * PANEL;
+  float *row = rows_of_step(w, t) + panel * PANEL;
+  int64_t lanes[MOST_VECTORS];
+  for (int v = 0; v < 2 * panel_count(cell); v++) lanes[v] = place_of(cell, units, panel + v / 2, v % 2).lanes;
   for (int64_t b = 0; b < batch; b++, saved += numbers, row += w->row_stride) {
     vector d_hs[2], hs[2] = {all(0), all(0)}, kept[MOST_SAVED], d_zs[MOST_VECTORS];
     vector d_cs = all(0), before = all(0);
     float *d_h = w->d_h + b * w->stride + unit, *d_c = w->d_c + b * w->stride + unit;
     for (int v = 0; v < unit_vectors(cell); v++) {
-      int64_t lanes = units - unit - v * LANES, from = (b * s->steps + t) * units + unit + v * LANES;
+      int64_t there = units - unit - v * LANES, from = (b * s->steps + t) * units + unit + v * LANES;
       d_hs[v] = load(d_h + v * LANES);
-      if (lanes <= 0) continue;
-      d_hs[v] += load_some(w->d->outputs + from, lanes);
+      if (there <= 0) continue;
+      d_hs[v] += load_some(w->d->outputs + from, there);
       fetch(w->d->outputs + from + unit_vectors(cell) * LANES, 1);
-      if (cell != RNN) continue;
-      hs[v] = load_some(w->of->outputs + from, lanes);
+      if (saved_vectors(cell)) continue;
+      hs[v] = load_some(w->of->outputs + from, there);
       fetch(w->of->outputs + from + unit_vectors(cell) * LANES, 1);
     }
-    if (cell != RNN) {
+    if (has_c(cell)) {
       for (int v = 0; v < saved_vectors(cell); v++) kept[v] = load(saved + v * LANES);
       d_cs = load(d_c);
       before = t > 0 ? load(saved - of_step + 4 * LANES) : load_some(s->first[1] + b * units + unit, units - unit);
       fetch(saved + batch * numbers, saved_vectors(cell));
-      fetch(saved + batch * numbers - of_step + 4 * LANES, 1);
+      if (t > 0) fetch(saved + batch * numbers - of_step + 4 * LANES, 1);
     }
     int real = is_real(s, b, t);
     if (real) {
       step_backward(cell, d_hs, &d_cs, kept, hs, before, d_zs);
-      if (cell != RNN) store(d_c, d_cs);
+      if (has_c(cell)) store(d_c, d_cs);
     } else
       for (int v = 0; v < unit_vectors(cell); v++) store(w->passed + b * w->stride + unit + v * LANES, d_hs[v]);
     for (int v = 0; v < 2 * panel_count(cell); v++) {
-      int64_t panel = block * panel_count(cell) + v / 2;
-      struct place place = place_of(cell, units, panel, v % 2);
       /* The lanes beyond the last unit may hold anything; the products would spread it. */
       vector d_z_here = all(0);
-      if (real && place.lanes == LANES) d_z_here = d_zs[v];
-      else if (real) memcpy(&d_z_here, &d_zs[v], place.lanes * sizeof(float));
-      store(d_z + panel * w->panel_size + b * PANEL + v % 2 * LANES, d_z_here);
-      store(row + panel * PANEL + v % 2 * LANES, d_z_here);
+      if (real && lanes[v] == LANES) d_z_here = d_zs[v];
+      else if (real) memcpy(&d_z_here, &d_zs[v], lanes[v] * sizeof(float));
+      store(d_z + v / 2 * w->panel_size + b * PANEL + v % 2 * LANES, d_z_here);
+      store(row + v * LANES, d_z_here);
     }
   }
 }
@@ -104,6 +106,30 @@ INLINE void add_rows(int64_t count, const float *rows, float *sum) {
   store(sum + LANES, load(sum + LANES) + second);
 }
 
+/* to[row] += from[row], from[row] = 0 */
+INLINE void move_row(float *from, float *to, int64_t row) {
+  for (float *sum = from + row * PANEL, *end = sum + PANEL; sum < end; sum += LANES) {
+    store(to + (sum - from), load(to + (sum - from)) + load(sum));
+    store(sum, all(0));
+  }
+}
+
+/* total (V, PANEL) += rows of (count, PANEL), each to the row of its id. The rows of a turn are added up first. */
+INLINE void add_symbols(const struct backward *w, int64_t begin, int64_t end, const float *rows, float *total) {
+  const struct sequence *s = w->s;
+  for (int64_t t = begin; t < end; t++)
+    for (int64_t b = 0; b < s->batch; b++, rows += PANEL) {
+      float *sum = w->of_symbols + s->ids[b * s->steps + t] * (int64_t)PANEL;
+      store(sum, load(sum) + load(rows));
+      store(sum + LANES, load(sum + LANES) + load(rows + LANES));
+    }
+  if (s->width <= (end - begin) * s->batch)
+    for (int64_t symbol = 0; symbol < s->width; symbol++) move_row(w->of_symbols, total, symbol);
+  else
+    for (int64_t t = begin; t < end; t++)
+      for (int64_t b = 0; b < s->batch; b++) move_row(w->of_symbols, total, s->ids[b * s->steps + t]);
+}
+
 /* The gradients of the matrices and the bias from the steps of a turn, `count` rows. */
 INLINE void add_gradients(const struct backward *w, int64_t begin, int64_t end, int64_t h_tiles, int64_t x_tiles) {
   const struct sequence *s = w->s;
@@ -129,17 +155,7 @@ INLINE void add_gradients(const struct backward *w, int64_t begin, int64_t end, 
       add_rows(count, right, w->d_bias + panel * PANEL);
       continue;
     }
-    /* The rows of each symbol are added up first, unless there are more symbols than rows. */
-    float *total = w->d_kernel + panel * s->width * PANEL, *to = s->width <= TOGETHER ? w->of_symbols : total;
-    if (to != total) memset(to, 0, s->width * PANEL * sizeof(float));
-    for (int64_t t = begin, r = 0; t < end; t++)
-      for (int64_t b = 0; b < batch; b++, r++) {
-        float *row = to + s->ids[b * steps + t] * PANEL;
-        store(row, load(row) + load(right + r * PANEL));
-        store(row + LANES, load(row + LANES) + load(right + r * PANEL + LANES));
-      }
-    for (int64_t i = 0; to != total && i < s->width * PANEL; i += LANES)
-      store(total + i, load(total + i) + load(to + i));
+    add_symbols(w, begin, end, right, w->d_kernel + panel * s->width * PANEL);
   }
 }
 
@@ -183,7 +199,7 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
       {&w.h_rows, h_tiles * rows * ROWS},
       {&w.x_rows, x_tiles * rows * ROWS},
       {&w.d_x, d->inputs ? rows * PANEL : 0},
-      {&w.of_symbols, s->ids && s->width <= TOGETHER ? s->width * PANEL : 0},
+      {&w.of_symbols, s->ids ? s->width * PANEL : 0},
       {&pointers, 2 * rows}, /* an address is at most two numbers long */
   };
   if (take_memory(parts, sizeof parts / sizeof *parts)) return -1;
@@ -194,11 +210,12 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
   memset(w.d_recurrent, 0, panels * h_tiles * ROWS * PANEL * sizeof(float));
   memset(w.d_kernel, 0, panels * kernel_rows * PANEL * sizeof(float));
   memset(w.d_bias, 0, panels * PANEL * sizeof(float));
+  if (s->ids) memset(w.of_symbols, 0, s->width * PANEL * sizeof(float));
   memset(w.d_h, 0, batch * stride * sizeof(float));
   memset(w.d_c, 0, batch * stride * sizeof(float));
   for (int64_t b = 0; b < batch; b++) {
     memcpy(w.d_h + b * stride, d->last[0] + b * units, units * sizeof(float));
-    if (cell != RNN) memcpy(w.d_c + b * stride, d->last[1] + b * units, units * sizeof(float));
+    if (has_c(cell)) memcpy(w.d_c + b * stride, d->last[1] + b * units, units * sizeof(float));
   }
 
   for (int64_t end = s->steps, begin; end > 0; end = begin) {
@@ -217,7 +234,7 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
   if (d->bias) unpack(cell, units, 1, 1, w.d_bias, d->bias);
   for (int64_t b = 0; b < batch; b++) {
     memcpy(d->first[0] + b * units, w.d_h + b * stride, units * sizeof(float));
-    if (cell != RNN) memcpy(d->first[1] + b * units, w.d_c + b * stride, units * sizeof(float));
+    if (has_c(cell)) memcpy(d->first[1] + b * units, w.d_c + b * stride, units * sizeof(float));
   }
   give_memory(w.of_state);
   return 0;

@@ -32,7 +32,7 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
   }
   for (int64_t b = 0; b < batch; b++) {
     memcpy(h + b * stride, s->first[0] + b * units, units * sizeof(float));
-    if (cell != RNN) {
+    if (has_c(cell)) {
       memset(c + b * padded, 0, padded * sizeof(float));
       memcpy(c + b * padded, s->first[1] + b * units, units * sizeof(float));
     }
@@ -50,7 +50,7 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
       struct operand left = {x, x_stride, 1};
       for (int64_t panel = 0; panel < panels; panel++) {
         float *to_start = start + panel * rows * PANEL;
-        for (int64_t r = 0; r < here * batch; r++) memcpy(to_start + r * PANEL, bias + panel * PANEL, PANEL * 4);
+        for (int64_t r = 0; r < here * batch; r++) memcpy(to_start + r * PANEL, bias + panel * PANEL, PANEL * sizeof(float));
         multiply(here * batch, left, s->width, kernel + panel * s->width * PANEL, to_start, PANEL);
       }
     }
@@ -72,14 +72,14 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
           vector zs[MOST_VECTORS], hs[2], cs = all(0), kept[MOST_SAVED];
           for (int v = 0; v < 2 * panel_count(cell); v++)
             zs[v] = load(z + v / 2 * GROUP * PANEL + (b - group) * PANEL + v % 2 * LANES);
-          if (cell != RNN) cs = load(c + b * padded + unit);
+          if (has_c(cell)) cs = load(c + b * padded + unit);
           vector before = cs;
           step_forward(cell, zs, hs, &cs, kept);
           if (!is_real(s, b, t)) {
             cs = before;
             for (int v = 0; v < unit_vectors(cell); v++) hs[v] = load(h + b * stride + unit + v * LANES);
           }
-          if (cell != RNN) store(c + b * padded + unit, cs);
+          if (has_c(cell)) store(c + b * padded + unit, cs);
           for (int v = 0; v < unit_vectors(cell); v++) {
             store(next_h + b * stride + unit + v * LANES, hs[v]);
             int64_t lanes = units - unit - v * LANES;
@@ -87,7 +87,7 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
             if (lanes > 0) store_some(output, hs[v], lanes);
             fetch_to_write(output + unit_vectors(cell) * LANES, 1);
           }
-          if (saved && cell != RNN) {
+          if (saved && saved_vectors(cell)) {
             kept[4] = cs;
             for (int v = 0; v < saved_vectors(cell); v++) store(saved + v * LANES, kept[v]);
             saved += saved_vectors(cell) * LANES;
@@ -96,7 +96,7 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
           /* What the next block of units starts from. */
           for (int q = 0; s->ids && q < panel_count(cell); q++) {
             const float *from = start + ((block + 1) * panel_count(cell) + q) * start_rows * PANEL;
-            fetch(from + s->ids[b * steps + t] * PANEL, 2);
+            fetch(from + s->ids[b * steps + t] * (int64_t)PANEL, FETCHING);
           }
         }
       }
@@ -105,7 +105,7 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
   }
   for (int64_t b = 0; b < batch; b++) {
     memcpy(to->last[0] + b * units, h + b * stride, units * sizeof(float));
-    if (cell != RNN) memcpy(to->last[1] + b * units, c + b * padded, units * sizeof(float));
+    if (has_c(cell)) memcpy(to->last[1] + b * units, c + b * padded, units * sizeof(float));
   }
   give_memory(recurrent);
   return 0;

@@ -22,6 +22,12 @@ import tensorflow as tf
 _on = contextvars.ContextVar("native kernels", default=True)
 # Words in the names of modules of Keras, TensorFlow and tf2onnx that make a graph for another program.
 SAVING = {"export", "saved_model", "lite", "tf2onnx"}
+NOT_BUILT = (
+    "they were not built when tfcharlm was installed, because there was no C compiler or it failed; with one, type: "
+    "pip install --no-cache-dir --force-reinstall --no-deps tfcharlm"
+)
+# How the library begins to say so; there is nothing to do about it.
+OLD_PROCESSOR = "the processor"
 
 
 class Library(NamedTuple):
@@ -60,7 +66,7 @@ def load(directory: Path) -> Library:
     paths = [directory / f"recurrence{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES]
     path = next((path for path in paths if path.exists()), None)
     if path is None:
-        return Library(None, "", "they were not built, because there was no C compiler when tfcharlm was installed")
+        return Library(None, "", NOT_BUILT)
     try:
         operations = tf.load_op_library(str(path))
         loaded = ctypes.CDLL(str(path))
@@ -69,18 +75,22 @@ def load(directory: Path) -> Library:
             for name, size in (("problem", 256), ("vectors", 32))
         )
     except (OSError, ValueError, tf.errors.OpError) as error:
-        problem = f"{path.name} cannot be loaded: {' '.join(str(error).split())[:200]}"
+        operations, vectors, problem = None, "", f"{path.name} cannot be loaded: {' '.join(str(error).split())[:200]}"
+    if not problem:
+        return Library(operations, vectors, None)
+    if not problem.startswith(OLD_PROCESSOR):
         warnings.warn(f"Native kernels are not used: {problem}. The kernels in TensorFlow do the work.", stacklevel=2)
-        return Library(None, "", problem)
-    return Library(None if problem else operations, vectors, problem or None)
+    return Library(None, vectors, problem)
 
 
 @contextlib.contextmanager
 def native_kernels(on: bool) -> Iterator[None]:
     """Turns native kernels off, or on again, for everything that is called or traced inside.
 
-    A `tf.function` keeps the kernels with which it was traced. The environment variable TFCHARLM_NATIVE=0 turns native
-    kernels off for a whole process.
+    A `tf.function` keeps the kernels with which it was traced. Trace a concrete function inside
+    `native_kernels(False)` before it is saved as it is, as in `tf.saved_model.save(..., signatures=concrete)` or
+    `TFLiteConverter.from_concrete_functions`; and a `tf.function` that is first called by itself and then inside one
+    with `jit_compile=True`. The environment variable TFCHARLM_NATIVE=0 turns native kernels off for a whole process.
 
     Args:
         on: whether native kernels may be used.
@@ -144,10 +154,11 @@ def _is_saving():
 def _is_compiled_by_xla():
     """Whether the graph that is being made is for XLA, which has none of our operations.
 
-    TensorFlow marks a branch for an executor that lowers it, and XLA has none.
+    TensorFlow marks a branch for an executor that lowers it. XLA has none; nor has TensorFlow's executor of a single
+    thread.
     """
     with_branch = tf.function(lambda x: tf.cond(x > 0, lambda: x, lambda: -x), autograph=False).get_concrete_function(
         tf.TensorSpec([])
     )
     branches = [operation for operation in with_branch.graph.get_operations() if operation.type.endswith("If")]
-    return not any("_lower_using_switch_merge" in operation.node_def.attr for operation in branches)
+    return bool(branches) and not any("_lower_using_switch_merge" in branch.node_def.attr for branch in branches)

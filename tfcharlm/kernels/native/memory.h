@@ -1,11 +1,12 @@
-/* Memory that is kept when it is given back: large new blocks would be fresh pages each time, and zeroing pages costs as
-   much as products. Threads may take and give at the same time. */
+/* Memory that is kept when it is given back, up to 1 GiB: large new blocks would be fresh pages each time, and zeroing
+   pages costs as much as products. Any thread may call. */
 #ifndef TFCHARLM_MEMORY_H
 #define TFCHARLM_MEMORY_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+/* Memory at a multiple of 64 bytes; NULL if there is none. */
 void *take_bytes(size_t bytes);
 void give_memory(void *memory);
 

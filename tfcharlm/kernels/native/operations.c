@@ -19,7 +19,7 @@ static const struct variant *variant;
 
 struct attributes {
   int32_t cell;
-  unsigned char flag; /* whether to save for the backward pass, or whether the inputs need a gradient */
+  unsigned char saves; /* whether the forward pass keeps what the backward pass needs */
 };
 
 /* The arguments of one call. The first thing that fails ends it. */
@@ -71,10 +71,12 @@ static TF_Tensor *input(struct call *call, int index) {
   return call->failed ? NULL : tensor;
 }
 
-static int64_t size_of(const TF_Tensor *tensor) {
-  int64_t size = 1;
-  for (int i = 0; i < tensorflow.TF_NumDims(tensor); i++) size *= tensorflow.TF_Dim(tensor, i);
-  return size;
+/* Whether it stands for an argument that is not there: `rank` axes, each of size 0. */
+static int is_nothing(const TF_Tensor *tensor, int rank) {
+  if (tensorflow.TF_NumDims(tensor) != rank) return 0;
+  for (int i = 0; i < rank; i++)
+    if (tensorflow.TF_Dim(tensor, i)) return 0;
+  return 1;
 }
 
 /* "(3, 4)" */
@@ -116,7 +118,14 @@ static void give_tensor(void *data, size_t size, void *nothing) {
 static float *output(struct call *call, int index, int rank, const int64_t *shape) {
   if (call->failed) return NULL;
   size_t bytes = sizeof(float);
-  for (int i = 0; i < rank; i++) bytes *= (size_t)shape[i];
+  int too_large = 0;
+  for (int i = 0; i < rank; i++) too_large |= __builtin_mul_overflow(bytes, (size_t)shape[i], &bytes);
+  if (too_large) {
+    char received[96];
+    fail(call, TF_INVALID_ARGUMENT, "output %d would have the shape %s, more numbers than there can be", index,
+         shape_text(received, sizeof received, rank, shape));
+    return NULL;
+  }
   TF_Tensor *tensor;
   if (bytes < 4096) {
     tensor = tensorflow.TF_AllocateOutput(call->context, index, TF_FLOAT, shape, rank, bytes, call->status);
@@ -148,12 +157,12 @@ static void read_sequence(struct call *call, const struct attributes *attributes
   s->kernel = checked(call, kernel, "the kernel", SHAPE(-1, columns));
   if (call->failed) return;
   s->width = tensorflow.TF_Dim(kernel, 0);
-  if (size_of(bias)) s->bias = checked(call, bias, "the bias", SHAPE(columns));
+  if (!is_nothing(bias, 1)) s->bias = checked(call, bias, "the bias", SHAPE(columns));
   if (tensorflow.TF_TensorType(inputs) == TF_INT32) s->ids = checked(call, inputs, "the ids", SHAPE(-1, -1));
   else s->inputs = checked(call, inputs, "the inputs", SHAPE(-1, -1, s->width));
   if (call->failed) return;
   s->batch = tensorflow.TF_Dim(inputs, 0), s->steps = tensorflow.TF_Dim(inputs, 1);
-  if (size_of(is_real)) s->is_real = checked(call, is_real, "the mask", SHAPE(s->batch, s->steps));
+  if (!is_nothing(is_real, 2)) s->is_real = checked(call, is_real, "the mask", SHAPE(s->batch, s->steps));
   for (int i = 0; i < state_count(s->cell); i++) {
     TF_Tensor *state = input(call, first_state + i);
     s->first[i] = checked(call, state, state_names[i], SHAPE(s->batch, s->units));
@@ -177,8 +186,8 @@ static void compute_forward(void *kernel, TF_OpKernelContext *context) {
     int states = state_count(s.cell);
     to.outputs = output(&call, 0, SHAPE(s.batch, s.steps, s.units));
     for (int i = 0; i < states; i++) to.last[i] = output(&call, 1 + i, SHAPE(s.batch, s.units));
-    float *saved = output(&call, 1 + states, SHAPE(attributes->flag ? variant->saved_size(&s) : 0));
-    to.saved = attributes->flag ? saved : NULL;
+    float *saved = output(&call, 1 + states, SHAPE(attributes->saves ? variant->saved_size(&s) : 0));
+    to.saved = attributes->saves ? saved : NULL;
   }
   if (!call.failed && variant->forward(&s, &to)) no_memory(&call);
   end_call(&call);
@@ -203,22 +212,23 @@ static void compute_backward(void *kernel, TF_OpKernelContext *context) {
     d.kernel = output(&call, 0, SHAPE(s.width, columns));
     d.recurrent_kernel = output(&call, 1, SHAPE(s.units, columns));
     d.bias = output(&call, 2, SHAPE(s.bias ? columns : 0));
-    int needed = attributes->flag && s.inputs;
-    float *d_inputs = output(&call, 3, SHAPE(needed ? s.batch : 0, needed ? s.steps : 0, needed ? s.width : 0));
+    int vectors = s.inputs != NULL;
+    float *d_inputs = output(&call, 3, SHAPE(vectors ? s.batch : 0, vectors ? s.steps : 0, vectors ? s.width : 0));
     if (!s.bias) d.bias = NULL;
-    if (needed) d.inputs = d_inputs;
+    if (vectors) d.inputs = d_inputs;
     for (int i = 0; i < states; i++) d.first[i] = output(&call, 4 + i, SHAPE(s.batch, s.units));
   }
   if (!call.failed && variant->backward(&s, &of, &d)) no_memory(&call);
   end_call(&call);
 }
 
-static void *create(TF_OpKernelConstruction *construction, const char *flag) {
+static void *create(TF_OpKernelConstruction *construction, int is_forward) {
   struct attributes *attributes = calloc(1, sizeof *attributes);
   TF_Status *status = tensorflow.TF_NewStatus();
-  tensorflow.TF_OpKernelConstruction_GetAttrInt32(construction, "cell", &attributes->cell, status);
-  if (tensorflow.TF_GetCode(status) == TF_OK)
-    tensorflow.TF_OpKernelConstruction_GetAttrBool(construction, flag, &attributes->flag, status);
+  if (!attributes) tensorflow.TF_SetStatus(status, TF_RESOURCE_EXHAUSTED, "no memory for a recurrence");
+  else tensorflow.TF_OpKernelConstruction_GetAttrInt32(construction, "cell", &attributes->cell, status);
+  if (is_forward && tensorflow.TF_GetCode(status) == TF_OK)
+    tensorflow.TF_OpKernelConstruction_GetAttrBool(construction, "save_for_backward", &attributes->saves, status);
   if (tensorflow.TF_GetCode(status) == TF_OK && (attributes->cell < 0 || attributes->cell >= CELL_COUNT))
     tensorflow.TF_SetStatus(status, TF_INVALID_ARGUMENT, "cell must be 0 (RNN), 1 (LSTM) or 2 (capped LSTM)");
   if (tensorflow.TF_GetCode(status) != TF_OK) tensorflow.TF_OpKernelConstruction_Failure(construction, status);
@@ -226,8 +236,8 @@ static void *create(TF_OpKernelConstruction *construction, const char *flag) {
   return attributes;
 }
 
-static void *create_forward(TF_OpKernelConstruction *c) { return create(c, "save_for_backward"); }
-static void *create_backward(TF_OpKernelConstruction *c) { return create(c, "needs_input_gradient"); }
+static void *create_forward(TF_OpKernelConstruction *construction) { return create(construction, 1); }
+static void *create_backward(TF_OpKernelConstruction *construction) { return create(construction, 0); }
 
 static void unknown_shapes(TF_ShapeInferenceContext *context, TF_Status *status) {
   tensorflow.TF_ShapeInferenceContextSetUnknownShape(context, status);
@@ -278,7 +288,7 @@ __attribute__((constructor)) static void register_operations(void) {
                          compute_forward))
     return;
   if (register_operation("TfcharlmRecurrenceGradient",
-                         LIST("T: {float, int32}", "states: int >= 1", "cell: int", "needs_input_gradient: bool"),
+                         LIST("T: {float, int32}", "states: int >= 1", "cell: int"),
                          LIST(SEQUENCE, "outputs: float", "saved: float", "d_outputs: float", "first: states * float",
                               "d_last: states * float"),
                          LIST("d_kernel: float", "d_recurrent_kernel: float", "d_bias: float", "d_inputs: float",

@@ -16,8 +16,10 @@ struct place {
 };
 
 INLINE struct place place_of(enum cell cell, int64_t units, int64_t panel, int v) {
-  int64_t block = panel / panel_count(cell), gate = cell == RNN ? 0 : panel % 2 * 2 + v;
-  int64_t unit = cell == RNN ? block * PANEL + v * LANES : block * LANES;
+  int64_t block = panel / panel_count(cell), vectors = unit_vectors(cell);
+  /* The vectors of a block are those of its first gate, then those of the next one. */
+  int64_t in_block = panel % panel_count(cell) * 2 + v, gate = in_block / vectors;
+  int64_t unit = (block * vectors + in_block % vectors) * LANES;
   struct place place = {gate * units + unit, smaller_of(LANES, units - unit)};
   if (place.lanes < 0) place.lanes = 0;
   return place;

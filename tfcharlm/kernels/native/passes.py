@@ -92,7 +92,6 @@ class _Passes:
             first=states,
             d_last=d_results[1:],
             cell=self._cell,
-            needs_input_gradient=self._ids is None,
         )
         gradients = [d_kernel, d_recurrent_kernel, *([d_bias] if self._has_bias else []), *d_states]
         if self._ids is None:

@@ -31,7 +31,7 @@ INLINE void multiply_rows(const int rows, struct operand left, int64_t depth, co
     fetch(sums + r * stride + LANES, 1);
   }
   /* Four rows from each pointer: the processor adds one, two and three times the stride by itself. */
-  const float *at[3] = {left.from, left.from + 4 * left.row, left.from + 8 * left.row};
+  const float *at[3] = {left.from, left.from + (rows > 4) * 4 * left.row, left.from + (rows > 8) * 8 * left.row};
   for (int64_t k = 0; k < depth; k++) {
     vector first = load(right), second = load(right + LANES);
     fetch(ahead, 1);

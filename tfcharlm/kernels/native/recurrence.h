@@ -53,6 +53,7 @@ struct variant {
 extern const struct variant avx512_variant, avx2_variant, generic_variant;
 
 static inline int state_count(enum cell cell) { return cell == RNN ? 1 : 2; }
+static inline int has_c(enum cell cell) { return state_count(cell) > 1; }
 static inline int block_count(enum cell cell) { return cell == RNN ? 1 : 4; }
 
 /* The fastest variant that this processor can run; NULL if it has none that is worth it. */

@@ -17,7 +17,7 @@ typedef struct TF_OpDefinitionBuilder TF_OpDefinitionBuilder;
 typedef struct TF_ShapeInferenceContext TF_ShapeInferenceContext;
 
 /* From tensorflow/c/tf_datatype.h and tf_status.h. */
-enum { TF_FLOAT = 1, TF_INT32 = 3, TF_BOOL = 10 };
+enum { TF_FLOAT = 1, TF_INT32 = 3 };
 enum { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
 
 /* X(result, name, arguments) */
