@@ -8,6 +8,7 @@ import dataclasses
 import multiprocessing
 import os
 import platform
+import random
 import resource
 import statistics
 import time
@@ -52,6 +53,8 @@ class Timing:
 def measure(candidates, rounds=15, warmup=2, turn=0.2):
     """Measures `{name: Timing}`: in each round, every candidate in turn does its work for `turn` seconds or once.
 
+    Each round has another order, because a heavy candidate slows down the processor for the next one.
+
     A turn begins with work that does not count: it finds caches that others have filled, and memory that the system has
     taken back meanwhile. The first `warmup` rounds do not count.
     """
@@ -68,9 +71,9 @@ def measure(candidates, rounds=15, warmup=2, turn=0.2):
         if not isinstance(answer, str):
             pipes[candidate.name] = pipe
     for number in range(warmup + rounds):
-        for name, pipe in pipes.items():
-            pipe.send(turn)
-            seconds = pipe.recv()
+        for name in random.Random(number).sample(list(pipes), len(pipes)):
+            pipes[name].send(turn)
+            seconds = pipes[name].recv()
             if number >= warmup:
                 timings[name].seconds.append(seconds)
     for name, pipe in pipes.items():

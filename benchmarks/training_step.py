@@ -38,7 +38,7 @@ def step_candidates(units, batch, length, cell):
     yield char_lm("CharLM, AVX2", ONEDNN | {"TFCHARLM_NATIVE": "AVX2"})
     yield char_lm("CharLM, fit", ONEDNN, fit=True)
     yield char_lm("CharLM, bfloat16", ONEDNN, **half)
-    yield char_lm("CharLM, oneDNN off")
+    yield char_lm("CharLM, oneDNN as installed")
     yield char_lm("CharLM, threads and oneDNN as TensorFlow has them", threads=False)
     yield keras("tfcharlm.RNN", ONEDNN, layer="tfcharlm")
     yield keras("Keras")
@@ -88,7 +88,7 @@ def ratios(timings):
             against(best("any dtype", "with oneDNN"), "CharLM"),
             against(best("float32", "with oneDNN"), "CharLM"),
             against(best("float32", "as installed"), "CharLM"),
-            against(best("float32", "as installed"), "CharLM, oneDNN off"),
+            against(best("float32", "as installed"), "CharLM, oneDNN as installed"),
             against(best("any dtype", "with oneDNN"), "CharLM, bfloat16"),
             against(best("any dtype", "as installed"), "CharLM, bfloat16"),
             against("PyTorch, bfloat16", "CharLM, bfloat16"),
