@@ -19,20 +19,20 @@ class Sequence(ctypes.Structure):
         ("cell", ctypes.c_int),
         *((name, ctypes.c_int64) for name in ("batch", "steps", "width", "units")),
         *((name, POINTER) for name in ("kernel", "recurrent_kernel", "bias", "inputs", "ids", "is_real")),
-        ("first", POINTER * STATES),
+        ("initial_states", POINTER * STATES),
     ]
 
 
 class Results(ctypes.Structure):
-    _fields_ = [("outputs", POINTER), ("last", POINTER * STATES), ("saved", POINTER)]
+    _fields_ = [("outputs", POINTER), ("final_states", POINTER * STATES), ("saved", POINTER)]
 
 
 class Gradients(ctypes.Structure):
     _fields_ = [
         ("outputs", POINTER),
-        ("last", POINTER * STATES),
+        ("final_states", POINTER * STATES),
         *((name, POINTER) for name in ("kernel", "recurrent_kernel", "bias", "inputs")),
-        ("first", POINTER * STATES),
+        ("initial_states", POINTER * STATES),
     ]
 
 

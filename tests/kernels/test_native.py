@@ -85,7 +85,7 @@ def test_wrong_shapes_are_an_error_of_one_line(rng):
         "bias": tf.zeros((8,)),
         "inputs": tf.zeros((4, 5, 3)),
         "is_real": tf.zeros((0, 0), tf.bool),
-        "first": [tf.zeros((4, 2))] * 2,
+        "initial_states": [tf.zeros((4, 2))] * 2,
         "cell": 1,
         "save_for_backward": False,
     }
@@ -96,7 +96,7 @@ def test_wrong_shapes_are_an_error_of_one_line(rng):
         "bias": [tf.zeros((7,)), tf.zeros((8, 1)), tf.zeros((3, 0))],
         "inputs": [tf.zeros((4, 5)), tf.zeros((4, 5, 2)), tf.zeros((3, 5, 3)), tf.constant([[3] * 5] * 4)],
         "is_real": [tf.ones((4, 4), tf.bool), tf.ones((4,), tf.bool), tf.ones((4, 0), tf.bool)],
-        "first": [[tf.zeros((4, 2)), tf.zeros((4, 3))], [tf.zeros((4, 2))], [tf.zeros((4, 2, 1))] * 2],
+        "initial_states": [[tf.zeros((4, 2)), tf.zeros((4, 3))], [tf.zeros((4, 2))], [tf.zeros((4, 2, 1))] * 2],
         "cell": [-1, 3],
     }
     for name, values in wrong.items():
@@ -273,7 +273,7 @@ def test_a_size_that_no_memory_has_is_one_line():
     ):
         native.library().operations.tfcharlm_recurrence(
             kernel=tf.zeros((0, 2)), recurrent_kernel=tf.zeros((2, 2)), bias=tf.zeros((0,)),
-            inputs=tf.zeros((1, 2**61, 0)), is_real=tf.zeros((0, 0), tf.bool), first=[tf.zeros((1, 2))],
+            inputs=tf.zeros((1, 2**61, 0)), is_real=tf.zeros((0, 0), tf.bool), initial_states=[tf.zeros((1, 2))],
             cell=0, save_for_backward=False,
         )  # fmt: skip
 

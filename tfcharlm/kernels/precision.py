@@ -57,14 +57,14 @@ class MatMul:
 
     def __init__(self, dtype: tf.DType | str) -> None:
         self.dtype = tf.as_dtype(dtype)
-        self.native = at_least_float32_dtype(dtype) == self.dtype or (
+        self.keeps_dtype = at_least_float32_dtype(dtype) == self.dtype or (
             self.dtype == tf.bfloat16 and _processor_has_bfloat16()
         )
 
     def cast(self, tensor: tf.Tensor) -> tf.Tensor:
         """An operand, rounded to `dtype` once, so that a loop need not do it at every step."""
         tensor = tf.cast(tensor, self.dtype)
-        return tensor if self.native else tf.cast(tensor, at_least_float32_dtype(self.dtype))
+        return tensor if self.keeps_dtype else tf.cast(tensor, at_least_float32_dtype(self.dtype))
 
     def __call__(self, a: tf.Tensor, b: tf.Tensor, transpose_a: bool = False, transpose_b: bool = False) -> tf.Tensor:
         """The product of two operands from `cast`."""

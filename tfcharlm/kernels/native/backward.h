@@ -11,7 +11,7 @@ struct backward {
   float *of_state, *of_input;       /* the matrices, transposed */
   float *d_z;                       /* (panel, rows of a turn, PANEL): the right factor of gradients of matrices */
   float *d_z_rows;                  /* (rows, depth): the left factor of gradients of states and inputs */
-  float *d_h, *passed, *d_c;        /* (batch, units): of the states after a step, then before it */
+  float *d_h, *through_padding, *d_c;        /* (batch, units): of the states after a step, then before it */
   float *d_recurrent, *d_kernel, *d_bias;
   float *h_rows, *x_rows, *d_x, *of_symbols;
   const float **pointers;
@@ -35,8 +35,8 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
   int64_t lanes[MOST_VECTORS];
   for (int v = 0; v < 2 * panel_count(cell); v++) lanes[v] = place_of(cell, units, panel + v / 2, v % 2).lanes;
   for (int64_t b = 0; b < batch; b++, saved += numbers, row += w->row_stride) {
-    vector d_hs[2], hs[2] = {all(0), all(0)}, kept[MOST_SAVED], d_zs[MOST_VECTORS];
-    vector d_cs = all(0), before = all(0);
+    vector d_hs[2], hs[2] = {broadcast(0), broadcast(0)}, saved_here[MOST_SAVED], d_zs[MOST_VECTORS];
+    vector d_cs = broadcast(0), before = broadcast(0);
     float *d_h = w->d_h + b * w->stride + unit, *d_c = w->d_c + b * w->stride + unit;
     for (int v = 0; v < unit_vectors(cell); v++) {
       int64_t there = units - unit - v * LANES, from = (b * s->steps + t) * units + unit + v * LANES;
@@ -49,21 +49,23 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
       fetch(w->of->outputs + from + unit_vectors(cell) * LANES, 1);
     }
     if (has_c(cell)) {
-      for (int v = 0; v < saved_vectors(cell); v++) kept[v] = load(saved + v * LANES);
+      for (int v = 0; v < saved_vectors(cell); v++) saved_here[v] = load(saved + v * LANES);
       d_cs = load(d_c);
-      before = t > 0 ? load(saved - of_step + 4 * LANES) : load_some(s->first[1] + b * units + unit, units - unit);
+      before = t > 0 ? load(saved - of_step + 4 * LANES)
+                     : load_some(s->initial_states[1] + b * units + unit, units - unit);
       fetch(saved + batch * numbers, saved_vectors(cell));
       if (t > 0) fetch(saved + batch * numbers - of_step + 4 * LANES, 1);
     }
     int real = is_real(s, b, t);
     if (real) {
-      step_backward(cell, d_hs, &d_cs, kept, hs, before, d_zs);
+      step_backward(cell, d_hs, &d_cs, saved_here, hs, before, d_zs);
       if (has_c(cell)) store(d_c, d_cs);
     } else
-      for (int v = 0; v < unit_vectors(cell); v++) store(w->passed + b * w->stride + unit + v * LANES, d_hs[v]);
+      for (int v = 0; v < unit_vectors(cell); v++)
+        store(w->through_padding + b * w->stride + unit + v * LANES, d_hs[v]);
     for (int v = 0; v < 2 * panel_count(cell); v++) {
       /* The lanes beyond the last unit may hold anything; the products would spread it. */
-      vector d_z_here = all(0);
+      vector d_z_here = broadcast(0);
       if (real && lanes[v] == LANES) d_z_here = d_zs[v];
       else if (real) memcpy(&d_z_here, &d_zs[v], lanes[v] * sizeof(float));
       store(d_z + v / 2 * w->panel_size + b * PANEL + v % 2 * LANES, d_z_here);
@@ -78,11 +80,11 @@ INLINE void backward_step(enum cell cell, const struct backward *w, int64_t t, i
   const int64_t blocks_in_panel = PANEL / (unit_vectors(cell) * LANES);
   struct operand left = {rows_of_step(w, t), w->row_stride, 1};
   for (int64_t panel = 0; panel * PANEL < w->s->units; panel++) {
-    float *d_h = w->d_h + panel * PANEL, *passed = w->passed + panel * PANEL;
+    float *d_h = w->d_h + panel * PANEL, *through_padding = w->through_padding + panel * PANEL;
     for (int64_t b = 0; b < batch; b++) memset(d_h + b * stride, 0, PANEL * sizeof(float));
     multiply(batch, left, w->depth, w->of_state + panel * w->depth * PANEL, d_h, stride);
     for (int64_t b = 0; w->s->is_real && b < batch; b++)
-      if (!is_real(w->s, b, t)) memcpy(d_h + b * stride, passed + b * stride, PANEL * sizeof(float));
+      if (!is_real(w->s, b, t)) memcpy(d_h + b * stride, through_padding + b * stride, PANEL * sizeof(float));
     for (int64_t block = panel * blocks_in_panel; continues && block < (panel + 1) * blocks_in_panel; block++)
       if (block < blocks) backward_block(cell, w, t - 1, block);
   }
@@ -100,7 +102,7 @@ INLINE void add_product(int64_t tiles, int64_t count, const float *left, int64_t
 
 /* sum (PANEL) += the rows of (count, PANEL) */
 INLINE void add_rows(int64_t count, const float *rows, float *sum) {
-  vector first = all(0), second = all(0);
+  vector first = broadcast(0), second = broadcast(0);
   for (int64_t r = 0; r < count; r++) first += load(rows + r * PANEL), second += load(rows + r * PANEL + LANES);
   store(sum, load(sum) + first);
   store(sum + LANES, load(sum + LANES) + second);
@@ -110,7 +112,7 @@ INLINE void add_rows(int64_t count, const float *rows, float *sum) {
 INLINE void move_row(float *from, float *to, int64_t row) {
   for (float *sum = from + row * PANEL, *end = sum + PANEL; sum < end; sum += LANES) {
     store(to + (sum - from), load(to + (sum - from)) + load(sum));
-    store(sum, all(0));
+    store(sum, broadcast(0));
   }
 }
 
@@ -136,7 +138,7 @@ INLINE void add_gradients(const struct backward *w, int64_t begin, int64_t end, 
   const int64_t batch = s->batch, steps = s->steps, units = s->units, count = (end - begin) * batch;
   for (int64_t t = begin, r = 0; t < end; t++)
     for (int64_t b = 0; b < batch; b++, r++)
-      w->pointers[r] = t > 0 ? w->of->outputs + (b * steps + t - 1) * units : s->first[0] + b * units;
+      w->pointers[r] = t > 0 ? w->of->outputs + (b * steps + t - 1) * units : s->initial_states[0] + b * units;
   pack_rows(w->pointers, count, units, w->h_rows);
   if (!s->ids) {
     for (int64_t t = begin, r = 0; t < end; t++)
@@ -176,7 +178,8 @@ INLINE void input_gradients(const struct backward *w, int64_t begin, int64_t end
 
 INLINE int backward_of(enum cell cell, const struct sequence *s, const struct results *of, const struct gradients *d) {
   const int64_t batch = s->batch, units = s->units, blocks = blocks_of(cell, units), panels = panels_of(cell, units);
-  const int64_t depth = panels * PANEL, unit_panels = (units + PANEL - 1) / PANEL, x_panels = (s->width + PANEL - 1) / PANEL;
+  const int64_t depth = panels * PANEL;
+  const int64_t unit_panels = (units + PANEL - 1) / PANEL, x_panels = (s->width + PANEL - 1) / PANEL;
   const int64_t h_tiles = (units + ROWS - 1) / ROWS, x_tiles = s->ids ? 0 : (s->width + ROWS - 1) / ROWS;
   const int64_t kernel_rows = s->ids ? s->width : x_tiles * ROWS;
   const int64_t together = steps_together(s), rows = together * batch;
@@ -191,7 +194,7 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
       {&w.d_z, panels * w.panel_size},
       {&w.d_z_rows, (d->inputs ? rows : 2 * batch) * w.row_stride},
       {&w.d_h, batch * stride},
-      {&w.passed, batch * stride},
+      {&w.through_padding, batch * stride},
       {&w.d_c, batch * stride},
       {&w.d_recurrent, panels * h_tiles * ROWS * PANEL},
       {&w.d_kernel, panels * kernel_rows * PANEL},
@@ -214,8 +217,8 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
   memset(w.d_h, 0, batch * stride * sizeof(float));
   memset(w.d_c, 0, batch * stride * sizeof(float));
   for (int64_t b = 0; b < batch; b++) {
-    memcpy(w.d_h + b * stride, d->last[0] + b * units, units * sizeof(float));
-    if (has_c(cell)) memcpy(w.d_c + b * stride, d->last[1] + b * units, units * sizeof(float));
+    memcpy(w.d_h + b * stride, d->final_states[0] + b * units, units * sizeof(float));
+    if (has_c(cell)) memcpy(w.d_c + b * stride, d->final_states[1] + b * units, units * sizeof(float));
   }
 
   for (int64_t end = s->steps, begin; end > 0; end = begin) {
@@ -233,8 +236,8 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
   unpack(cell, units, s->width, kernel_rows, w.d_kernel, d->kernel);
   if (d->bias) unpack(cell, units, 1, 1, w.d_bias, d->bias);
   for (int64_t b = 0; b < batch; b++) {
-    memcpy(d->first[0] + b * units, w.d_h + b * stride, units * sizeof(float));
-    if (has_c(cell)) memcpy(d->first[1] + b * units, w.d_c + b * stride, units * sizeof(float));
+    memcpy(d->initial_states[0] + b * units, w.d_h + b * stride, units * sizeof(float));
+    if (has_c(cell)) memcpy(d->initial_states[1] + b * units, w.d_c + b * stride, units * sizeof(float));
   }
   give_memory(w.of_state);
   return 0;

@@ -43,7 +43,7 @@ INLINE void step_backward(enum cell cell, const vector *d_h, vector *d_c, const 
     integers capped = i > 1.0f - f;
     admitted = choose(capped, 1.0f - f, i);
     d_f = choose(capped, d_f - d_i, d_f);
-    d_i = choose(capped, all(0.0f), d_i);
+    d_i = choose(capped, broadcast(0.0f), d_i);
   }
   d_z[0] = d_i * i * (1.0f - i);
   d_z[1] = d_f * f * (1.0f - f);

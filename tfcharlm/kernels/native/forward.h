@@ -31,10 +31,10 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
     if (s->bias) pack(cell, units, 1, s->bias, NULL, bias);
   }
   for (int64_t b = 0; b < batch; b++) {
-    memcpy(h + b * stride, s->first[0] + b * units, units * sizeof(float));
+    memcpy(h + b * stride, s->initial_states[0] + b * units, units * sizeof(float));
     if (has_c(cell)) {
       memset(c + b * padded, 0, padded * sizeof(float));
-      memcpy(c + b * padded, s->first[1] + b * units, units * sizeof(float));
+      memcpy(c + b * padded, s->initial_states[1] + b * units, units * sizeof(float));
     }
   }
 
@@ -50,7 +50,8 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
       struct operand left = {x, x_stride, 1};
       for (int64_t panel = 0; panel < panels; panel++) {
         float *to_start = start + panel * rows * PANEL;
-        for (int64_t r = 0; r < here * batch; r++) memcpy(to_start + r * PANEL, bias + panel * PANEL, PANEL * sizeof(float));
+        for (int64_t r = 0; r < here * batch; r++)
+          memcpy(to_start + r * PANEL, bias + panel * PANEL, PANEL * sizeof(float));
         multiply(here * batch, left, s->width, kernel + panel * s->width * PANEL, to_start, PANEL);
       }
     }
@@ -69,12 +70,12 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
           multiply(count, left, units, recurrent + panel * units * PANEL, sums, PANEL);
         }
         for (int64_t b = group; b < group + count; b++) {
-          vector zs[MOST_VECTORS], hs[2], cs = all(0), kept[MOST_SAVED];
+          vector zs[MOST_VECTORS], hs[2], cs = broadcast(0), saved_here[MOST_SAVED];
           for (int v = 0; v < 2 * panel_count(cell); v++)
             zs[v] = load(z + v / 2 * GROUP * PANEL + (b - group) * PANEL + v % 2 * LANES);
           if (has_c(cell)) cs = load(c + b * padded + unit);
           vector before = cs;
-          step_forward(cell, zs, hs, &cs, kept);
+          step_forward(cell, zs, hs, &cs, saved_here);
           if (!is_real(s, b, t)) {
             cs = before;
             for (int v = 0; v < unit_vectors(cell); v++) hs[v] = load(h + b * stride + unit + v * LANES);
@@ -88,8 +89,8 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
             fetch_to_write(output + unit_vectors(cell) * LANES, 1);
           }
           if (saved && saved_vectors(cell)) {
-            kept[4] = cs;
-            for (int v = 0; v < saved_vectors(cell); v++) store(saved + v * LANES, kept[v]);
+            saved_here[4] = cs;
+            for (int v = 0; v < saved_vectors(cell); v++) store(saved + v * LANES, saved_here[v]);
             saved += saved_vectors(cell) * LANES;
             fetch_to_write(saved + count * saved_vectors(cell) * LANES, saved_vectors(cell));
           }
@@ -104,8 +105,8 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
     h = next_h, next_h = other;
   }
   for (int64_t b = 0; b < batch; b++) {
-    memcpy(to->last[0] + b * units, h + b * stride, units * sizeof(float));
-    if (has_c(cell)) memcpy(to->last[1] + b * units, c + b * padded, units * sizeof(float));
+    memcpy(to->final_states[0] + b * units, h + b * stride, units * sizeof(float));
+    if (has_c(cell)) memcpy(to->final_states[1] + b * units, c + b * padded, units * sizeof(float));
   }
   give_memory(recurrent);
   return 0;

@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 #endif
 
-/* Free blocks that are kept for the next call: at most so many, of so many bytes together, and none that MOST_IDLE other
-   calls did without. */
+/* Free blocks that are kept for the next call: at most so many, of so many bytes together, and none without which
+   MOST_IDLE other calls were served. */
 enum { MOST_BLOCKS = 64, MOST_IDLE = 256 };
 static const size_t MOST_BYTES = (size_t)1 << 30;
 enum { PAGE = 1 << 12, HUGE_PAGE = 1 << 21 };

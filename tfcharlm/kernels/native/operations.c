@@ -141,9 +141,9 @@ static float *output(struct call *call, int index, int rank, const int64_t *shap
   return call->failed ? NULL : tensorflow.TF_TensorData(tensor);
 }
 
-/* The arguments that both passes have, with the states from input `first_state` on. */
-static void read_sequence(struct call *call, const struct attributes *attributes, int first_state, struct sequence *s) {
-  static const char *const state_names[MOST_STATES] = {"the first h", "the first c"};
+/* The arguments that both passes have, with the states from input `states_from` on. */
+static void read_sequence(struct call *call, const struct attributes *attributes, int states_from, struct sequence *s) {
+  static const char *const state_names[MOST_STATES] = {"the initial h", "the initial c"};
   memset(s, 0, sizeof *s);
   s->cell = (enum cell)attributes->cell;
   TF_Tensor *kernel = input(call, 0), *recurrent_kernel = input(call, 1), *bias = input(call, 2);
@@ -164,8 +164,8 @@ static void read_sequence(struct call *call, const struct attributes *attributes
   s->batch = tensorflow.TF_Dim(inputs, 0), s->steps = tensorflow.TF_Dim(inputs, 1);
   if (!is_nothing(is_real, 2)) s->is_real = checked(call, is_real, "the mask", SHAPE(s->batch, s->steps));
   for (int i = 0; i < state_count(s->cell); i++) {
-    TF_Tensor *state = input(call, first_state + i);
-    s->first[i] = checked(call, state, state_names[i], SHAPE(s->batch, s->units));
+    TF_Tensor *state = input(call, states_from + i);
+    s->initial_states[i] = checked(call, state, state_names[i], SHAPE(s->batch, s->units));
   }
   for (int64_t i = 0; s->ids && i < s->batch * s->steps && !call->failed; i++)
     if (s->ids[i] < 0 || s->ids[i] >= s->width)
@@ -185,7 +185,7 @@ static void compute_forward(void *kernel, TF_OpKernelContext *context) {
   if (!call.failed) {
     int states = state_count(s.cell);
     to.outputs = output(&call, 0, SHAPE(s.batch, s.steps, s.units));
-    for (int i = 0; i < states; i++) to.last[i] = output(&call, 1 + i, SHAPE(s.batch, s.units));
+    for (int i = 0; i < states; i++) to.final_states[i] = output(&call, 1 + i, SHAPE(s.batch, s.units));
     float *saved = output(&call, 1 + states, SHAPE(attributes->saves ? variant->saved_size(&s) : 0));
     to.saved = attributes->saves ? saved : NULL;
   }
@@ -208,7 +208,8 @@ static void compute_backward(void *kernel, TF_OpKernelContext *context) {
     of.saved = checked(&call, input(&call, 6), "what was saved", SHAPE(variant->saved_size(&s)));
     d.outputs = checked(&call, input(&call, 7), "the gradient of the outputs", SHAPE(s.batch, s.steps, s.units));
     for (int i = 0; i < states; i++)
-      d.last[i] = checked(&call, input(&call, 8 + states + i), "the gradient of a state", SHAPE(s.batch, s.units));
+      d.final_states[i] =
+          checked(&call, input(&call, 8 + states + i), "the gradient of a state", SHAPE(s.batch, s.units));
     d.kernel = output(&call, 0, SHAPE(s.width, columns));
     d.recurrent_kernel = output(&call, 1, SHAPE(s.units, columns));
     d.bias = output(&call, 2, SHAPE(s.bias ? columns : 0));
@@ -216,7 +217,7 @@ static void compute_backward(void *kernel, TF_OpKernelContext *context) {
     float *d_inputs = output(&call, 3, SHAPE(vectors ? s.batch : 0, vectors ? s.steps : 0, vectors ? s.width : 0));
     if (!s.bias) d.bias = NULL;
     if (vectors) d.inputs = d_inputs;
-    for (int i = 0; i < states; i++) d.first[i] = output(&call, 4 + i, SHAPE(s.batch, s.units));
+    for (int i = 0; i < states; i++) d.initial_states[i] = output(&call, 4 + i, SHAPE(s.batch, s.units));
   }
   if (!call.failed && variant->backward(&s, &of, &d)) no_memory(&call);
   end_call(&call);
@@ -283,16 +284,16 @@ __attribute__((constructor)) static void register_operations(void) {
 #define SEQUENCE "kernel: float", "recurrent_kernel: float", "bias: float", "inputs: T", "is_real: bool"
   if (register_operation("TfcharlmRecurrence",
                          LIST("T: {float, int32}", "states: int >= 1", "cell: int", "save_for_backward: bool"),
-                         LIST(SEQUENCE, "first: states * float"),
-                         LIST("outputs: float", "last: states * float", "saved: float"), create_forward,
+                         LIST(SEQUENCE, "initial_states: states * float"),
+                         LIST("outputs: float", "final_states: states * float", "saved: float"), create_forward,
                          compute_forward))
     return;
   if (register_operation("TfcharlmRecurrenceGradient",
                          LIST("T: {float, int32}", "states: int >= 1", "cell: int"),
-                         LIST(SEQUENCE, "outputs: float", "saved: float", "d_outputs: float", "first: states * float",
-                              "d_last: states * float"),
+                         LIST(SEQUENCE, "outputs: float", "saved: float", "d_outputs: float",
+                              "initial_states: states * float", "d_final_states: states * float"),
                          LIST("d_kernel: float", "d_recurrent_kernel: float", "d_bias: float", "d_inputs: float",
-                              "d_first: states * float"),
+                              "d_initial_states: states * float"),
                          create_backward, compute_backward))
     return;
   tfcharlm_problem[0] = 0;

@@ -38,9 +38,9 @@ INLINE void pack(enum cell cell, int64_t units, int64_t depth, const float *matr
     for (int64_t panel = 0; panel < panels_of(cell, units); panel++)
       for (int v = 0; v < 2; v++) {
         struct place place = place_of(cell, units, panel, v);
-        vector more = added && place.lanes ? load_at(added, place) : all(0);
+        vector more = added && place.lanes ? load_at(added, place) : broadcast(0);
         for (int64_t k = begin; k < smaller_of(begin + STRIP, depth); k++) {
-          vector row = place.lanes ? load_at(matrix + k * width, place) : all(0);
+          vector row = place.lanes ? load_at(matrix + k * width, place) : broadcast(0);
           store(packed + (panel * depth + k) * PANEL + v * LANES, added ? row + more : row);
         }
       }
@@ -59,7 +59,8 @@ INLINE void unpack(enum cell cell, int64_t units, int64_t depth, int64_t stride,
       }
 }
 
-/* (depth, G*H) -> [panel of the depth][pre-activation in the order of the panels][PANEL]: what gradients of z meet */
+/* (depth, G*H) -> [panel of the depth][pre-activation in the order of the panels][PANEL]: the right factor of products
+   with gradients of z */
 INLINE void pack_transposed(enum cell cell, int64_t units, int64_t depth, const float *matrix, float *packed) {
   int64_t width = block_count(cell) * units;
   for (int64_t begin = 0; begin < depth; begin += PANEL)
@@ -70,7 +71,7 @@ INLINE void pack_transposed(enum cell cell, int64_t units, int64_t depth, const 
         float square[PANEL][LANES + 1];
         for (int64_t row = 0; row < PANEL; row++) {
           int is_there = begin + row < depth && place.lanes;
-          store(square[row], is_there ? load_at(matrix + (begin + row) * width, place) : all(0));
+          store(square[row], is_there ? load_at(matrix + (begin + row) * width, place) : broadcast(0));
         }
         for (int64_t lane = 0; lane < LANES; lane++)
           for (int64_t row = 0; row < PANEL; row++) packed[lane * PANEL + row] = square[row][lane];

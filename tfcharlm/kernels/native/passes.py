@@ -42,17 +42,17 @@ def run(
     passes = _Passes(cell, bias is not None, inputs, len(states), mask, pure)
 
     def forward(*tensors):
-        outputs, last, saved = passes.forward(tensors, save_for_backward)
+        outputs, final_states, saved = passes.forward(tensors, save_for_backward)
 
-        def gradient(d_outputs, *d_last):
-            kept = saved if save_for_backward else passes.forward(tensors, True)[2]
-            d_results = tf.convert_to_tensor(d_outputs), *map(tf.convert_to_tensor, d_last)
-            return passes.gradients(tensors, outputs, kept, d_results)
+        def gradient(d_outputs, *d_final_states):
+            saved_values = saved if save_for_backward else passes.forward(tensors, True)[2]
+            d_results = tf.convert_to_tensor(d_outputs), *map(tf.convert_to_tensor, d_final_states)
+            return passes.gradients(tensors, outputs, saved_values, d_results)
 
-        return [outputs, *last], gradient
+        return [outputs, *final_states], gradient
 
-    outputs, *last = custom_gradient(forward, *differentiable)
-    return outputs, tuple(last)
+    outputs, *final_states = custom_gradient(forward, *differentiable)
+    return outputs, tuple(final_states)
 
 
 class _Passes:
@@ -65,13 +65,13 @@ class _Passes:
 
     def forward(self, tensors, save_for_backward):
         sequence, states = self._arguments(tensors)
-        outputs, last, saved = library().operations.tfcharlm_recurrence(
-            **sequence, first=states, cell=self._cell, save_for_backward=save_for_backward
+        outputs, final_states, saved = library().operations.tfcharlm_recurrence(
+            **sequence, initial_states=states, cell=self._cell, save_for_backward=save_for_backward
         )
         outputs.set_shape((*sequence["inputs"].shape[:2], states[0].shape[1]))
-        for after, before in zip(last, states, strict=True):
+        for after, before in zip(final_states, states, strict=True):
             after.set_shape(before.shape)
-        return outputs, last, saved
+        return outputs, final_states, saved
 
     def gradients(self, tensors, outputs, saved, d_results):
         """The gradients of `tensors`, differentiable themselves."""
@@ -89,8 +89,8 @@ class _Passes:
             outputs=outputs,
             saved=saved,
             d_outputs=d_results[0],
-            first=states,
-            d_last=d_results[1:],
+            initial_states=states,
+            d_final_states=d_results[1:],
             cell=self._cell,
         )
         gradients = [d_kernel, d_recurrent_kernel, *([d_bias] if self._has_bias else []), *d_states]
@@ -101,7 +101,7 @@ class _Passes:
         return gradients
 
     def _second_order(self, arguments, d_gradients):
-        """Gradients of the gradients, from the pure kernel: nobody trains with them."""
+        """Gradients of the gradients, from the pure kernel: training does not need them."""
         tensors, d_results = arguments[: -1 - self._state_count], arguments[-1 - self._state_count :]
         with tf.GradientTape() as outer:
             outer.watch(arguments)
@@ -118,7 +118,7 @@ class _Passes:
         return self._pure(weights, sequence["inputs"], states)
 
     def _arguments(self, tensors):
-        """The arguments that both operations have, and the first states."""
+        """The arguments that both operations have, and the initial states."""
         tensors = list(tensors)
         inputs = self._ids if self._ids is not None else tensors.pop()
         states = [tensors.pop() for _ in range(self._state_count)][::-1]

@@ -26,7 +26,7 @@ INLINE void multiply_rows(const int rows, struct operand left, int64_t depth, co
   vector sum[ROWS][2];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++) {
-    sum[r][0] = sum[r][1] = all(0);
+    sum[r][0] = sum[r][1] = broadcast(0);
     fetch(sums + r * stride, 1);
     fetch(sums + r * stride + LANES, 1);
   }
@@ -37,7 +37,7 @@ INLINE void multiply_rows(const int rows, struct operand left, int64_t depth, co
     fetch(ahead, 1);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
-      vector factor = all(at[r / 4][(r % 4) * left.row]);
+      vector factor = broadcast(at[r / 4][(r % 4) * left.row]);
       sum[r][0] += factor * first;
       sum[r][1] += factor * second;
     }
@@ -57,19 +57,13 @@ INLINE void multiply_rows(const int rows, struct operand left, int64_t depth, co
     multiply_rows(n, left, depth, right, ahead, sums, stride); \
   }
 typedef void multiplication(struct operand, int64_t, const float *, const float *, float *, int64_t);
-ROWS_OF(1) ROWS_OF(2) ROWS_OF(3) ROWS_OF(4)
-#if ROWS >= 6
-ROWS_OF(5) ROWS_OF(6)
-#endif
+ROWS_OF(1) ROWS_OF(2) ROWS_OF(3) ROWS_OF(4) ROWS_OF(5) ROWS_OF(6)
 #if ROWS >= 12
 ROWS_OF(7) ROWS_OF(8) ROWS_OF(9) ROWS_OF(10) ROWS_OF(11) ROWS_OF(12)
 #endif
 
 static multiplication *const multiply_tile[ROWS + 1] = {
-    NULL, multiply_1, multiply_2, multiply_3, multiply_4,
-#if ROWS >= 6
-    multiply_5, multiply_6,
-#endif
+    NULL, multiply_1, multiply_2, multiply_3, multiply_4, multiply_5, multiply_6,
 #if ROWS >= 12
     multiply_7, multiply_8, multiply_9, multiply_10, multiply_11, multiply_12,
 #endif
@@ -77,7 +71,8 @@ static multiplication *const multiply_tile[ROWS + 1] = {
 
 /* The same for any number of rows, in tiles of nearly equal size, and any depth, in pieces. What comes after this panel
    is fetched meanwhile. */
-static void multiply(int64_t rows, struct operand left, int64_t depth, const float *right, float *sums, int64_t stride) {
+static void multiply(int64_t rows, struct operand left, int64_t depth, const float *right, float *sums,
+                     int64_t stride) {
   const int64_t tiles = (rows + ROWS - 1) / ROWS;
   for (int64_t k = 0; k < depth; k += PIECE) {
     int64_t here = depth - k < PIECE ? depth - k : PIECE;

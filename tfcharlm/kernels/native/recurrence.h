@@ -23,22 +23,22 @@ struct sequence {
   const float *inputs;                /* (B, T, D), or NULL if the inputs are ids */
   const int32_t *ids;                 /* (B, T), from 0 to V - 1, or NULL */
   const unsigned char *is_real;       /* (B, T), 0 in padding, where the states do not change; or NULL */
-  const float *first[MOST_STATES];    /* (B, H) each: h, and c of an LSTM, before the first step */
+  const float *initial_states[MOST_STATES]; /* (B, H) each: h, and c of an LSTM, before the first step */
 };
 
 /* What the forward pass computes. */
 struct results {
-  float *outputs;            /* (B, T, H): h after every step */
-  float *last[MOST_STATES];  /* (B, H) each: the states after the last step */
-  float *saved;              /* what the backward pass needs besides, `saved_size` numbers; or NULL */
+  float *outputs;                   /* (B, T, H): h after every step */
+  float *final_states[MOST_STATES]; /* (B, H) each: the states after the last step */
+  float *saved;                     /* what the backward pass needs besides, `saved_size` numbers; or NULL */
 };
 
 /* Gradients of a number with respect to the results, and with respect to what made them. */
 struct gradients {
-  const float *outputs, *last[MOST_STATES];
+  const float *outputs, *final_states[MOST_STATES];
   float *kernel, *recurrent_kernel, *bias; /* bias may be NULL */
   float *inputs;                           /* (B, T, D), or NULL if nobody needs it */
-  float *first[MOST_STATES];
+  float *initial_states[MOST_STATES];
 };
 
 /* One set of functions for each kind of vectors. `forward` and `backward` return 0, or -1 if there is no memory. */

@@ -1,7 +1,7 @@
 /* The two passes over a sequence, for one kind of vectors. The file that includes this one defines
 
    LANES    numbers in a vector
-   ROWS     rows of a product whose sums fit into the registers, 4, 6 or 12
+   ROWS     rows of a product whose sums fit into the registers, 6 or 12
    VARIANT  the name of the `struct variant` to define
    NAME     the same as a string
 
