@@ -1,6 +1,7 @@
 """The native passes under the sanitizers of the compiler, with random sizes, without TensorFlow."""
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ COMPILER = shutil.which("gcc")
 @pytest.mark.parametrize("variant", ["avx2_variant", "avx512_variant"])
 def test_no_access_is_out_of_bounds_and_no_behaviour_undefined(tmp_path, variant):
     vectors = native.library().vectors
-    if os.uname().machine != "x86_64" or not vectors or (variant.startswith("avx512") and vectors != "AVX-512"):
+    if platform.machine() != "x86_64" or not vectors or (variant.startswith("avx512") and vectors != "AVX-512"):
         pytest.skip(f"needs a processor that can run {variant}")
     if not (SOURCES / "memory.c").exists():
         pytest.skip("the C files are not there; an installed package has only what was built from them")
