@@ -19,30 +19,44 @@ struct operand {
   int64_t row, column;
 };
 
+/* Sums that a tile of few rows keeps of each number, of every second product or every fourth: a sum waits for the one
+   before it, and the processor can do eight meanwhile. */
+INLINE int chains_of(int rows) { return rows == 1 ? 4 : rows <= 3 ? 2 : 1; }
+
 /* sums (rows, PANEL), `stride` apart, += left (rows, depth) . right (depth, PANEL); `ahead` is what is fetched into the
    cache meanwhile, a line for each number of the depth. */
 INLINE void multiply_rows(const int rows, struct operand left, int64_t depth, const float *right, const float *ahead,
                           float *sums, int64_t stride) {
+  const int chains = chains_of(rows);
   vector sum[ROWS][2];
 #pragma GCC unroll 16
+  for (int r = 0; r < rows * chains; r++) sum[r][0] = sum[r][1] = broadcast(0);
+#pragma GCC unroll 16
   for (int r = 0; r < rows; r++) {
-    sum[r][0] = sum[r][1] = broadcast(0);
     fetch(sums + r * stride, 1);
     fetch(sums + r * stride + LANES, 1);
   }
   /* Four rows from each pointer: the processor adds one, two and three times the stride by itself. */
   const float *at[3] = {left.from, left.from + (rows > 4) * 4 * left.row, left.from + (rows > 8) * 8 * left.row};
-  for (int64_t k = 0; k < depth; k++) {
-    vector first = load(right), second = load(right + LANES);
-    fetch(ahead, 1);
+  for (int64_t k = 0; k < depth;) {
+#pragma GCC unroll 4
+    for (int chain = 0; chain < chains && k < depth; chain++, k++) {
+      vector first = load(right), second = load(right + LANES);
+      fetch(ahead, 1);
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++) {
-      vector factor = broadcast(at[r / 4][(r % 4) * left.row]);
-      sum[r][0] += factor * first;
-      sum[r][1] += factor * second;
+      for (int r = 0; r < rows; r++) {
+        vector factor = broadcast(at[r / 4][(r % 4) * left.row]);
+        sum[chain * rows + r][0] += factor * first;
+        sum[chain * rows + r][1] += factor * second;
+      }
+      at[0] += left.column, at[1] += left.column, at[2] += left.column;
+      right += PANEL, ahead += LINE;
     }
-    at[0] += left.column, at[1] += left.column, at[2] += left.column;
-    right += PANEL, ahead += LINE;
+  }
+#pragma GCC unroll 16
+  for (int r = rows; r < rows * chains; r++) {
+    sum[r % rows][0] += sum[r][0];
+    sum[r % rows][1] += sum[r][1];
   }
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++) {
