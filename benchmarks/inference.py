@@ -1,6 +1,6 @@
 """How long models of tfcharlm, Keras and PyTorch take to read a long text without training.
 
-    python benchmarks/inference.py                      # about 5 minutes
+    python benchmarks/inference.py                      # about 12 minutes
 
 Results go to benchmarks/results/inference.md.
 """
