@@ -19,6 +19,10 @@ KINDS = {
     "capped lstm": (
         ref.LSTMWeights, 4, functools.partial(ref.lstm_forward, cap_input_gate=True), ref.lstm_backward, None,
     ),
+    "gru": (ref.GRUWeights, 3, ref.gru_forward, ref.gru_backward, keras.layers.GRU),
+    "gru, reset before": (
+        ref.GRUWeights, 3, ref.gru_forward, ref.gru_backward, functools.partial(keras.layers.GRU, reset_after=False),
+    ),
 }  # fmt: skip
 KERAS_OPTIMIZERS = {
     ref.sgd: keras.optimizers.SGD,
@@ -33,10 +37,11 @@ class Layer:
 
     def __init__(self, kind, rng):
         make, num_blocks, self._forward, self._backward, self.keras_class = KINDS[kind]
-        shapes = (D, num_blocks * H), (H, num_blocks * H), (num_blocks * H,)
+        bias = (2, num_blocks * H) if kind == "gru" else (num_blocks * H,)
+        shapes = (D, num_blocks * H), (H, num_blocks * H), bias
         self.weights = make(*(rng.normal(0, 0.5, shape) for shape in shapes))
         self.x = rng.normal(size=(B, T, D))
-        self.states = tuple(rng.normal(size=(1 if kind == "rnn" else 2, B, H)))
+        self.states = tuple(rng.normal(size=(2 if "lstm" in kind else 1, B, H)))
         self.d_outputs = rng.normal(size=(B, T, H))
         self.d_states = tuple(rng.normal(size=np.shape(self.states)))
 

@@ -18,7 +18,7 @@ def test_layer_gradients_against_finite_differences(kind, mask, rng):
 
 
 @each_mask
-@pytest.mark.parametrize("kind", ["rnn", "lstm"])
+@pytest.mark.parametrize("kind", [kind for kind, (*_, keras_class) in KINDS.items() if keras_class])
 def test_layer_against_keras(kind, mask, rng):
     layer = Layer(kind, rng)
     theirs = layer.keras_class(H, return_sequences=True, return_state=True, dtype="float64")

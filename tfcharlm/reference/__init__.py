@@ -1,9 +1,10 @@
 """The mathematics of a character language model in NumPy: forward, backward, and how to check it.
 
-Read `activations`, `rnn`, `lstm`, `parameters`, `model`, `sampling` in this order: each adds one idea. Every gradient
-is derived by hand, beside the equation that it comes from. Everything is float64 and batch-major, and a pure function
-of its arguments. There is no TensorFlow, no graph, and no class that learns; the code is plain, and slow. The rest of
-the package is tested against this folder and never imports it: code that the product uses cannot verify the product.
+Read `activations`, `rnn`, `lstm`, `gru`, `parameters`, `model`, `sampling` in this order: each adds one idea. Every
+gradient is derived by hand, beside the equation that it comes from. Everything is float64 and batch-major, and a pure
+function of its arguments. There is no TensorFlow, no graph, and no class that learns; the code is plain, and slow. The
+rest of the package is tested against this folder and never imports it: code that the product uses cannot verify the
+product.
 """
 
 from tfcharlm.reference.activations import (
@@ -22,6 +23,7 @@ from tfcharlm.reference.gradcheck import (
     numerical_gradient,
     relative_error,
 )
+from tfcharlm.reference.gru import GRUWeights, gru_backward, gru_forward, gru_step
 from tfcharlm.reference.lstm import LSTMWeights, lstm_backward, lstm_forward, lstm_step
 from tfcharlm.reference.model import initial_state, loss_and_gradients, step, step_backward
 from tfcharlm.reference.optimizers import (
@@ -37,6 +39,7 @@ from tfcharlm.reference.rnn import RNNWeights, rnn_backward, rnn_forward, rnn_st
 from tfcharlm.reference.sampling import sample
 
 __all__ = [
+    "GRUWeights",
     "LSTMWeights",
     "Parameters",
     "RNNWeights",
@@ -49,6 +52,9 @@ __all__ = [
     "directional_derivative",
     "fuse_gates",
     "fuse_matrices",
+    "gru_backward",
+    "gru_forward",
+    "gru_step",
     "initial_state",
     "log_softmax",
     "loss_and_gradients",

@@ -23,11 +23,12 @@ from numpy.typing import ArrayLike
 
 from tfcharlm.reference._checks import expect, expect_ids
 from tfcharlm.reference.activations import cross_entropy
+from tfcharlm.reference.gru import GRUWeights, gru_backward, gru_forward
 from tfcharlm.reference.lstm import LSTMWeights, lstm_backward, lstm_forward
 from tfcharlm.reference.parameters import Parameters, has_skip_connections, layer_units
 from tfcharlm.reference.rnn import rnn_backward, rnn_forward
 
-# One tuple per layer: `(h,)` for an RNN, `(h, c)` for an LSTM.
+# One tuple per layer: `(h,)` for an RNN or a GRU, `(h, c)` for an LSTM.
 States = Sequence[tuple[np.ndarray, ...]]
 
 
@@ -61,14 +62,16 @@ def initial_state(parameters: Parameters, batch_size: int) -> tuple[tuple[np.nda
 def _layer_forward(weights, x, state, mask, cap_input_gate):
     if isinstance(weights, LSTMWeights):
         return lstm_forward(weights, x, *state, mask, cap_input_gate)
-    outputs, h, cache = rnn_forward(weights, x, *state, mask=mask)
+    forward = gru_forward if isinstance(weights, GRUWeights) else rnn_forward
+    outputs, h, cache = forward(weights, x, *state, mask=mask)
     return outputs, (h,), cache
 
 
 def _layer_backward(weights, cache, d_outputs, d_state):
     if isinstance(weights, LSTMWeights):
         return lstm_backward(weights, cache, d_outputs, *d_state)
-    gradients, d_x, d_h = rnn_backward(weights, cache, d_outputs, *d_state)
+    backward = gru_backward if isinstance(weights, GRUWeights) else rnn_backward
+    gradients, d_x, d_h = backward(weights, cache, d_outputs, *d_state)
     return gradients, d_x, (d_h,)
 
 

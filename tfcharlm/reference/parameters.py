@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfcharlm.reference.gru import GRUWeights
 from tfcharlm.reference.lstm import LSTMWeights
 from tfcharlm.reference.rnn import RNNWeights
 
@@ -17,7 +18,7 @@ class Parameters(NamedTuple):
     """Everything that is learned; also the shape of its gradient."""
 
     embedding: np.ndarray  # (V, E)
-    recurrent: tuple[RNNWeights | LSTMWeights, ...]  # one per layer
+    recurrent: tuple[RNNWeights | LSTMWeights | GRUWeights, ...]  # one per layer
     head_kernel: np.ndarray  # (H, V), H of the last layer, or with skip connections of all layers together
     head_bias: np.ndarray  # (V,)
 
@@ -36,7 +37,7 @@ def random_parameters(
         rng: `numpy.random.Generator`.
         vocabulary_size: V.
         embedding_dim: E.
-        layers: `("rnn" or "lstm", units)` pairs, starting with the layer that reads the embedding.
+        layers: `("rnn", "lstm" or "gru", units)` pairs, starting with the layer that reads the embedding.
         scale: standard deviation. The default 0.5 is for tests: large enough to make the gates nonlinear, and too small
             to saturate them.
         skip_connections: whether the shapes are those of a model with skip connections; False by default.
@@ -56,12 +57,13 @@ def random_parameters(
     def draw(*shape):
         return rng.normal(0.0, scale, shape)
 
-    kinds: dict[str, tuple[type, int]] = {"rnn": (RNNWeights, 1), "lstm": (LSTMWeights, 4)}
+    kinds: dict[str, tuple[type, int]] = {"rnn": (RNNWeights, 1), "lstm": (LSTMWeights, 4), "gru": (GRUWeights, 3)}
     embedding, recurrent, width = draw(vocabulary_size, embedding_dim), [], embedding_dim
     for kind, units in layers:
         make, num_blocks = kinds[kind]
         columns = num_blocks * units
-        recurrent.append(make(draw(width, columns), draw(units, columns), draw(columns)))
+        bias = draw(2, columns) if kind == "gru" else draw(columns)
+        recurrent.append(make(draw(width, columns), draw(units, columns), bias))
         width = units + embedding_dim if skip_connections else units
     width = sum(units for _, units in layers) if skip_connections else width
     head_kernel, head_bias = draw(width, vocabulary_size), draw(vocabulary_size)
