@@ -17,7 +17,7 @@ from tfcharlm.analysis.novelty import _Index
 from tfcharlm.generation import TextGraph, TextStreamer, beams, scorer
 from tfcharlm.generation.loop import TokenLoop
 from tfcharlm.generation.scorer import Scorer
-from tfcharlm.kernels import fused_kernel, lstm_step, precision, recurrences, rnn_step, shards
+from tfcharlm.kernels import equations, fused_kernel, precision, shards, steps
 from tfcharlm.layers import RNN
 from tfcharlm.model import CharLM
 from tfcharlm.model.carried_state import CarriedState
@@ -121,30 +121,33 @@ SLOW = (batch_check, score_check, sequence_check, beam_check, stop_check)
 
 MUTANTS = {
     "gate blocks i and f swapped": (
-        lstm_step, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [lstm_check, keras_check],
+        equations.lstm_equation, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [lstm_check, keras_check],
     ),
     "gate blocks g and o swapped": (
-        lstm_step, "z_i, z_f, z_g, z_o =", "z_i, z_f, z_o, z_g =", [lstm_check, keras_check],
+        equations.lstm_equation, "z_i, z_f, z_g, z_o =", "z_i, z_f, z_o, z_g =", [lstm_check, keras_check],
     ),
-    "no forget path": (lstm_step, "f * tf.cast(c, z_i.dtype) + i", "i", [lstm_check, keras_check]),
-    "output not squashed": (lstm_step, "o * activation(c_next)", "o * c_next", [lstm_check, keras_check]),
+    "no forget path": (equations.lstm_equation, "c = kept + i", "c = i", [lstm_check, keras_check]),
+    "output not squashed": (equations.lstm_equation, "o * activation(c)", "o * c", [lstm_check, keras_check]),
     "arithmetic in bfloat16": (precision.at_least_float32, "tf.cast(tensor, tf.float32)", "tensor", [precision_check]),
-    "rnn forgets": (rnn_step, "x, h)), h.dtype", "x, h * 0)), h.dtype", [rnn_check]),
+    "rnn forgets": (steps._pre_activations, "z = of_input + of_state", "z = of_input + 0 * of_state", [rnn_check]),
     "fused kernel: output gate derived by the cell": (
-        recurrences._lstm_backward, "dy=d_h * tanh_c", "dy=d_h * after[0]", [fused_check],
+        equations._lstm_backward, "dy=d_h * tanh_c", "dy=d_h * c", [fused_check],
     ),
-    "fused kernel: no forget path back": (recurrences._lstm_backward, "d_c * f", "d_c", [fused_check]),
+    "fused kernel: no forget path back": (equations._lstm_backward, "d_c * f", "d_c", [fused_check]),
     "fused kernel: gates swapped": (
-        recurrences._lstm_forward, "z_if, z_g, z_o =", "z_if, z_o, z_g =", [fused_check],
+        equations._lstm_forward, "z_if, z_g, z_o =", "z_if, z_o, z_g =", [fused_check],
     ),
     "fused kernel: masked steps have gradients": (
-        fused_kernel.backward, "tf.where(sequence.is_real[t], d_z, tf.zeros_like(d_z))", "d_z", [fused_check],
+        fused_kernel.backward, "tf.where(sequence.is_real[t], d, tf.zeros_like(d)) for d in d_z", "d for d in d_z",
+        [fused_check],
     ),
     "fused kernel: masked steps stop the state's gradient": (
         fused_kernel.backward, "tf.where(sequence.is_real[t], new, old)", "tf.where(sequence.is_real[t], new, 0 * old)",
         [fused_check],
     ),
-    "fused kernel: gradient of one turn only": (fused_kernel.backward, "d_matrix +=", "d_matrix =", [fused_check]),
+    "fused kernel: gradient of one turn only": (
+        fused_kernel.backward, "total + matmul(rows", "matmul(rows", [fused_check],
+    ),
     "shards: a row lost": (shards.map_shards, "rows * k // count for", "rows * k // count - 1 for", [shard_check]),
     "gates swapped in NumPy": (reference_lstm._gates, "z_i, z_f, z_g, z_o =", "z_f, z_i, z_g, z_o =", [lstm_check]),
     "no forget path back": (reference_lstm._step_backward, "d_c * f\n", "d_c\n", [finite_difference_check]),

@@ -160,7 +160,7 @@ def test_imports_follow_the_table(path):
     ("place", "source"),
     [
         ("reference.rnn", "import tensorflow as tf"),
-        ("reference.rnn", "from tfcharlm.kernels import lstm_step"),
+        ("reference.rnn", "from tfcharlm.kernels import run_step"),
         ("kernels.steps", "def f():\n    import keras"),
         ("model.char_lm", "from tfcharlm import reference"),
         ("layers.cells", "from keras.src import backend"),
@@ -168,7 +168,7 @@ def test_imports_follow_the_table(path):
         ("generation.sampling", "import tfcharlm"),
         ("cli.train", "import requests"),
         # Files inside a room, in every way to import them.
-        ("layers.rnn", "from tfcharlm.kernels.steps import lstm_step"),
+        ("layers.rnn", "from tfcharlm.kernels.steps import run_step"),
         ("layers.rnn", "from tfcharlm.kernels import shards"),
         ("layers.rnn", "import tfcharlm.kernels.steps"),
         ("model.char_lm", "from tfcharlm.text import vocabulary"),
@@ -186,7 +186,7 @@ def test_the_table_catches_what_it_should(place, source):
     ("place", "source"),
     [
         ("kernels.batch_major", "from tfcharlm.kernels import fused_kernel"),
-        ("layers.rnn", "from tfcharlm.kernels import lstm_step"),
+        ("layers.rnn", "from tfcharlm.kernels import run_step"),
         ("text.files", "from tfcharlm.atomic_files import anything"),
         ("__init__", "from tfcharlm import text"),
         ("tuning.search", "from tfcharlm.tuning.fault_tolerance import make_oracle"),

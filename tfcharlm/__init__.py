@@ -11,7 +11,7 @@ from tfcharlm.analysis import novelty_report
 from tfcharlm.artefact import export_litert, export_onnx
 from tfcharlm.checkpoint import Checkpoint
 from tfcharlm.kernels import configure_threads, native_kernels, show_config
-from tfcharlm.layers import RNN, LSTMCell, RNNCell
+from tfcharlm.layers import RNN, GRUCell, LSTMCell, Parameter, RecurrentCell, RNNCell
 from tfcharlm.model import CharLM, Guard, NonFiniteError, inspect_model, load_model
 from tfcharlm.tuning import CharLMHyperModel
 
@@ -22,10 +22,13 @@ __all__ = [
     "CharLM",
     "CharLMHyperModel",
     "Checkpoint",
+    "GRUCell",
     "Guard",
     "LSTMCell",
     "NonFiniteError",
+    "Parameter",
     "RNNCell",
+    "RecurrentCell",
     "__version__",
     "configure_threads",
     "export_litert",

@@ -57,7 +57,7 @@ CASES = {
         changed("model", "input_dropout", to=1), "input_dropout must be a number from 0 to below 1"),
     "all weights left out": (changed("model", "weight_drop", to=1.0), "weight_drop must be a number from 0 to below 1"),
     "weights left out where there is no kernel": (
-        lambda d: (changed("model", "weight_drop", to=0.5)(d), changed(*FIELD, "activation", to="relu")(d)),
+        lambda d: (changed("model", "weight_drop", to=0.5)(d), changed(*FIELD, "activation", to="softmax")(d)),
         "weight_drop must be 0, because"),
     "10^12 dimensions": (changed("model", "embedding_dim", to=10**12), "embedding_dim must be a whole number"),
     "units that are not there": (changed(*FIELD, "units", to=65536), "must be float32 (3, 262144)"),
@@ -69,11 +69,12 @@ CASES = {
     "a lambda for a cell": (changed(*CELL, to=LAMBDA), "cells[0] has no key 'module'"),
     "a layer Lambda": (changed(*CELL, to=serialized("keras.layers", "Lambda", None, {"function": LAMBDA})),
                        "cells[0] must be one of"),
-    "a function of Python": (changed(*CELL, to=serialized("os", "function", "system", "system")), "must be one of"),
-    "a module of Python": (changed(*CELL, "module", to="subprocess"), "must be one of"),
+    "a function of Python": (
+        changed(*CELL, to=serialized("os", "function", "system", "system")), "must be a tfcharlm.RecurrentCell that"),
+    "a module of Python": (changed(*CELL, "module", to="subprocess"), "must be a tfcharlm.RecurrentCell that"),
     "a module of this package": (changed(*CELL, "module", to="tfcharlm.layers.base"), "must be one of"),
     "a registered cell": (
-        changed(*CELL, to=serialized(STRANGER, "RegisteredCell", "stranger>Cell", {"units": 5})), "must be one of"),
+        changed(*CELL, to=serialized(STRANGER, "RegisteredCell", "stranger>Cell", {"units": 5})), "RecurrentCell that"),
     "a registered name on a known class": (changed(*CELL, "registered_name", to="stranger>Cell"), "must be one of"),
     "no registered name": (changed(*CELL, "registered_name", to=None), "must be one of"),
     "a layer for a cell": (changed(*CELL, to=serialized("keras.layers", "Dense", None, {"units": 5})), "one of"),
@@ -84,7 +85,7 @@ CASES = {
     "a stack of nothing": (changed(*CELL, to=lambda c: stack()), "cells must be a list of 1 to 32"),
     "a stranger's cell in a stack": (
         changed(*CELL, to=lambda c: stack(c, serialized(STRANGER, "RegisteredCell", "stranger>Cell", {"units": 5}))),
-        "cells[1] must be one of"),
+        "cells[1] must be a tfcharlm.RecurrentCell that"),
     "a stack of other weights": (changed(*CELL, to=lambda c: stack(c, c)), "must be float32 (5, 20)"),
     "a class that is a list": (changed(*CELL, "class_name", to=["LSTMCell"]), "class_name must be"),
     "a lambda for an activation": (changed(*FIELD, "activation", to=LAMBDA), "activation must be one of"),

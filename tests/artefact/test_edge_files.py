@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from helpers.edge_formats import EXPORTS, OURS, OtherCell, formats, make_model
+from helpers.edge_formats import EXPORTS, OURS, KerasCell, OtherCell, formats, make_model
 
 import tfcharlm
 from tfcharlm.artefact import export_onnx
@@ -167,23 +167,23 @@ def test_files_are_complete_or_absent_and_never_overwritten(ending, monkeypatch,
     [
         (
             "onnx",
-            [tfcharlm.LSTMCell(3), OtherCell(2)],
-            "ONNX must be one of GRUCell, LSTMCell, RNNCell, SimpleRNNCell; received OtherCell",
+            [tfcharlm.LSTMCell(3), KerasCell(2)],
+            "for ONNX must be .* one of keras.layers: GRUCell, LSTMCell, SimpleRNNCell; received KerasCell",
         ),
         (
             "onnx",
-            [tfcharlm.RNNCell(3, "gelu")],
-            "activation of a RNNCell for ONNX must be one of tanh, sigmoid, .*; received gelu",
+            [OtherCell(2)],
+            "OtherCell for ONNX must compute in step only; received one with a call of its own",
         ),
         (
             "onnx",
-            [tfcharlm.LSTMCell(3, recurrent_activation="relu6")],
-            "recurrent_activation of a LSTMCell for ONNX must be one of .*; received relu6",
+            [tfcharlm.LSTMCell(3, recurrent_activation="sparsemax")],
+            "LSTMCell.step has the operation .*, which has no form in ONNX here. Use Abs, Add",
         ),
         ("onnx", [BeginsWithOnes(3)], "must start with zero states"),
         ("tflite", [BeginsWithOnes(3)], "must start with zero states"),
     ],
-    ids=["cell", "activation", "recurrent activation", "initial state", "initial state"],
+    ids=["cell", "call", "activation", "initial state", "initial state"],
 )
 def test_what_cannot_be_written_is_named(ending, cells, message, tmp_path):
     model = make_model(cells)

@@ -41,8 +41,8 @@ def shared_cells():
 
 # Cells of models that `load_model` cannot rebuild, by the reason why.
 UNKNOWN = {
-    r"cells\[0\] must be one of .*keras.GRUCell.*stranger>Cell": lambda: [RegisteredCell(3)],
-    r"cells\[1\].config.cells\[0\] must be one of .*stranger>Cell": lambda: [
+    r"cells\[0\] must be a tfcharlm.RecurrentCell .*stranger>Cell": lambda: [RegisteredCell(3)],
+    r"cells\[1\].config.cells\[0\] must be a tfcharlm.RecurrentCell .*stranger>Cell": lambda: [
         tfcharlm.RNNCell(2), keras.layers.StackedRNNCells([RegisteredCell(3)])],
     r"activation must be one of .*glu": lambda: [tfcharlm.RNNCell(4, activation=keras.activations.glu)],
     "activation must be one of .*stranger>function": lambda: [tfcharlm.RNNCell(4, activation=registered_function)],

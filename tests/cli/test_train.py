@@ -82,7 +82,7 @@ BAD = {
     "a name that is a pattern": (["barn.txt", "--name", "a[b]"], r"has one of the characters .*rename it"),
     "output is a broken link": (["barn.txt", "--output", "link"], r"link is not a directory that can be written to"),
     "no number": (["barn.txt", "--units", "many"], r"--units.*'many' is not a valid integer"),
-    "no cell": (["barn.txt", "--cell", "gru"], r"'gru' is not one of 'lstm', 'rnn'"),
+    "no cell": (["barn.txt", "--cell", "ntm"], r"'ntm' is not one of 'lstm', 'gru', 'rnn'"),
     "no input gate": (
         ["barn.txt", "--cell", "rnn", "--cap-input-gate"],
         r"--cap-input-gate needs a cell with an input gate.*received --cell 'rnn'",

@@ -105,7 +105,7 @@ REFUSED = {
     "two budgets": (["--minutes", "1"], "either --minutes or --steps for a trial, such as --minutes 1; received"),
     "no number": (["--units", "4,x"], "--units.*received '4,x'; type one value, or several separated by commas"),
     "no boolean": (["--skip-connections", "yes"], "--skip-connections.*received 'yes'; type one value, or several"),
-    "no such value": (["--cell", "gru"], "cell must be one of lstm, rnn; received 'gru'"),
+    "no such value": (["--cell", "ntm"], "cell must be one of lstm, gru, rnn; received 'ntm'"),
     "no such tuner": (["--tuner", "genetic"], "'genetic' is not one of 'random', 'hyperband', 'bayesian', 'grid'"),
     "too large": (["--batch-size", "4000"], "too few for --batch-size 4000 with --sequence-length 16"),
 }

@@ -9,12 +9,14 @@ from keras import ops
 
 import tfcharlm
 from helpers.others_cells import UNITS, Leaky, built
+from tfcharlm.kernels import Weights
 
 
 class SwappedGates(tfcharlm.LSTMCell):
-    def step_weights(self):
+    def weight_tensors(self, recurrent_dropout_mask=None):
         swap = lambda a: tf.concat([a[..., UNITS : 2 * UNITS], a[..., :UNITS], a[..., 2 * UNITS :]], axis=-1)  # noqa: E731
-        return tuple(map(swap, super().step_weights()))
+        kernel, recurrent_kernel, bias, _ = super().weight_tensors(recurrent_dropout_mask)
+        return Weights(swap(kernel), swap(recurrent_kernel), swap(bias))
 
 
 @tf.custom_gradient

@@ -6,25 +6,25 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
-from tfcharlm.kernels import lstm_step, precision
+from tfcharlm.kernels import LSTM, precision, run_step
 
 BATCH, TIME, INPUT, UNITS = 3, 5, 2, 7
 MASK = np.array([[1, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 0, 1, 0, 0]], bool)
-CELLS = {"rnn": tfcharlm.RNNCell, "lstm": tfcharlm.LSTMCell}
-KERAS_CELLS = {"rnn": keras.layers.SimpleRNNCell, "lstm": keras.layers.LSTMCell}
-KERAS_LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM}
-WEIGHTS = {"rnn": reference.RNNWeights, "lstm": reference.LSTMWeights}
-FORWARD = {"rnn": reference.rnn_forward, "lstm": reference.lstm_forward}
-BACKWARD = {"rnn": reference.rnn_backward, "lstm": reference.lstm_backward}
-NUM_STATES = {"rnn": 1, "lstm": 2}
-NUM_BLOCKS = {"rnn": 1, "lstm": 4}
+CELLS = {"rnn": tfcharlm.RNNCell, "lstm": tfcharlm.LSTMCell, "gru": tfcharlm.GRUCell}
+KERAS_CELLS = {"rnn": keras.layers.SimpleRNNCell, "lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell}
+KERAS_LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+WEIGHTS = {"rnn": reference.RNNWeights, "lstm": reference.LSTMWeights, "gru": reference.GRUWeights}
+FORWARD = {"rnn": reference.rnn_forward, "lstm": reference.lstm_forward, "gru": reference.gru_forward}
+BACKWARD = {"rnn": reference.rnn_backward, "lstm": reference.lstm_backward, "gru": reference.gru_backward}
+NUM_STATES = {"rnn": 1, "lstm": 2, "gru": 1}
+NUM_BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}
 WRAPPERS = {"stock": keras.layers.RNN, "ours": tfcharlm.RNN}
 
 
 def random_arrays(rng, kind, input_dim=INPUT, units=UNITS, dtype=np.float64):
     """Kernel, recurrent kernel and bias."""
     columns = NUM_BLOCKS[kind] * units
-    shapes = [(input_dim, columns), (units, columns), (columns,)]
+    shapes = [(input_dim, columns), (units, columns), (2, columns) if kind == "gru" else (columns,)]
     return [rng.normal(size=shape).astype(dtype) for shape in shapes]
 
 
@@ -89,7 +89,7 @@ def check_what_follows_a_bfloat16_product_is_float32(rng, monkeypatch):
     z, c = rng.integers(-8, 9, size=(BATCH, 4 * UNITS)) / 4, rng.normal(size=(BATCH, UNITS))
     x = tf.constant(np.eye(BATCH), tf.bfloat16)
     weights = (tf.constant(z, tf.bfloat16), tf.zeros((UNITS, 4 * UNITS), tf.bfloat16), None)
-    h, c_next = lstm_step(weights, x, tf.zeros((BATCH, UNITS)), tf.constant(c, tf.float32))
+    h, c_next = run_step(LSTM, weights, x, [tf.zeros((BATCH, UNITS)), tf.constant(c, tf.float32)])
     numpy = reference.LSTMWeights(z, np.zeros((UNITS, 4 * UNITS)), np.zeros(4 * UNITS))
     expected = reference.lstm_step(numpy, np.eye(BATCH), np.zeros((BATCH, UNITS)), c)
     assert_close([h, c_next], expected, 1e-6)

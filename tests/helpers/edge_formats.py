@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfcharlm
+from helpers.example_cells import EXAMPLES, make_cell
 from tfcharlm import reference
 from tfcharlm.artefact import export_litert, export_onnx
 from tfcharlm.text import Vocabulary
@@ -24,7 +25,15 @@ ROWS, LENGTH = 4, 20
 
 @keras.saving.register_keras_serializable(package="edge_formats")
 class OtherCell(tfcharlm.RNNCell):
-    """A cell that is not one of the package."""
+    """A cell that is not one of the package, and has a step of its own way: only TensorFlow can run it."""
+
+    def call(self, inputs, states, training=False):
+        return super().call(inputs, states)
+
+
+@keras.saving.register_keras_serializable(package="edge_formats")
+class KerasCell(keras.layers.SimpleRNNCell):
+    """A cell of Keras that is not Keras's own."""
 
 
 OURS = {
@@ -50,6 +59,16 @@ THEIRS = {
         keras.layers.GRUCell(4, reset_after=False),
         keras.layers.GRUCell(2, use_bias=False),
     ],
+    "gru": lambda: [
+        tfcharlm.GRUCell(5),
+        tfcharlm.GRUCell(4, reset_after=False),
+        tfcharlm.GRUCell(3, use_bias=False),
+        tfcharlm.GRUCell(2, "softsign", "hard_sigmoid"),
+    ],
+    "more activations": lambda: [
+        tfcharlm.RNNCell(5, name) for name in ("gelu", "silu", "relu6", "hard_silu", "leaky_relu", "hard_tanh", "mish")
+    ],
+    "examples": lambda: [make_cell(name) for name in EXAMPLES],
     "skipping": lambda: [tfcharlm.LSTMCell(6, cap_input_gate=True), tfcharlm.RNNCell(5)],
 }
 

@@ -8,7 +8,9 @@ import tensorflow as tf
 from helpers.masks import make_mask
 from tfcharlm import kernels, reference
 
-RECURRENCES = {"rnn": kernels.RNN, "lstm": kernels.LSTM, "capped": kernels.CAPPED_LSTM}
+RECURRENCES = {"rnn": kernels.RNN, "lstm": kernels.LSTM, "capped": kernels.CAPPED_LSTM, "gru": kernels.GRU}
+SINGLE = {"rnn": (reference.RNNWeights, reference.rnn_forward, reference.rnn_backward),
+          "gru": (reference.GRUWeights, reference.gru_forward, reference.gru_backward)}  # fmt: skip
 MASKS = ["none", "holes", "padding", "a row of nothing"]
 
 
@@ -47,16 +49,16 @@ def random_case(rng):
 
 def random_arguments(rng, case):
     """float32 arrays: weights, inputs, mask, states, and gradients of the outputs and of the last states."""
-    columns = case.units * (1 if case.kind == "rnn" else 4)
+    columns = case.units * RECURRENCES[case.kind].num_blocks
     scale = 1 if case.ids else 1 / np.sqrt(case.width)
     kernel = rng.normal(size=(case.width, columns)) * scale
     # Larger matrices would make a long sequence chaotic: any rounding would grow with every step.
     contraction = 1 if case.length < 100 else 0.5
     recurrent_kernel = rng.normal(size=(case.units, columns)) * contraction / np.sqrt(case.units)
-    bias = rng.normal(size=columns) if case.use_bias else None
+    bias = rng.normal(size=(2, columns) if case.kind == "gru" else columns) if case.use_bias else None
     rows = case.batch, case.length
     inputs = rng.integers(case.width, size=rows) if case.ids else rng.normal(size=(*rows, case.width))
-    count = 1 if case.kind == "rnn" else 2
+    count = len(RECURRENCES[case.kind].state_names)
     states, d_states = (rng.normal(size=(count, case.batch, case.units)) for _ in range(2))
     mask = make_mask(rng, case.mask, *rows)
     d_outputs = rng.normal(size=(*rows, case.units))
@@ -90,14 +92,15 @@ def kernel_results(case, weights, inputs, mask, states, d_outputs, d_states):
 def reference_results(case, weights, inputs, mask, states, d_outputs, d_states):
     """The same from NumPy, in float64."""
     kernel, recurrent_kernel, bias = (None if w is None else w.astype(np.float64) for w in weights)
-    bias = np.zeros(kernel.shape[1]) if bias is None else bias
+    bias = np.zeros((2, kernel.shape[1]) if case.kind == "gru" else kernel.shape[1]) if bias is None else bias
     x = np.eye(case.width)[inputs] if case.ids else inputs.astype(np.float64)
     states, d_states = ([array.astype(np.float64) for array in arrays] for arrays in (states, d_states))
     d_outputs = d_outputs.astype(np.float64)
-    if case.kind == "rnn":
-        all_weights = reference.RNNWeights(kernel, recurrent_kernel, bias)
-        outputs, last, cache = reference.rnn_forward(all_weights, x, *states, mask=mask)
-        d_weights, d_x, d_first = reference.rnn_backward(all_weights, cache, d_outputs, *d_states)
+    if case.kind in SINGLE:
+        make, forward, backward = SINGLE[case.kind]
+        all_weights = make(kernel, recurrent_kernel, bias)
+        outputs, last, cache = forward(all_weights, x, *states, mask=mask)
+        d_weights, d_x, d_first = backward(all_weights, cache, d_outputs, *d_states)
         last, d_first = [last], [d_first]
     else:
         all_weights = reference.LSTMWeights(kernel, recurrent_kernel, bias)

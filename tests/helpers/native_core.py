@@ -85,8 +85,8 @@ class Arrays:
 
 def both_passes(variant, rng):
     """One random case; every argument that may be absent is, now and then."""
-    cell, use_ids = int(rng.integers(3)), bool(rng.integers(2))
-    blocks, states = (1, 1) if cell == 0 else (4, 2)
+    cell, use_ids = int(rng.integers(4)), bool(rng.integers(2))
+    blocks, states = [(1, 1), (4, 2), (4, 2), (4, 1)][cell]
     batch, steps = int(rng.choice([0, 1, 3, 13, 40, 97, 300])), int(rng.integers(0, 14))
     width = int(rng.choice([rng.integers(1, 40), 300]))
     units = int(rng.choice([1, 5, 15, 16, 17, 31, 33, 64, 130]))

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.native import Case, check_against_numpy, random_arguments, random_case
+from helpers.native import RECURRENCES, Case, check_against_numpy, random_arguments, random_case
 
 import tfcharlm
 from tfcharlm import kernels
@@ -53,15 +53,16 @@ def test_avx2_is_what_numpy_computes():
     assert found.stdout == "AVX2\n"
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm", "capped"])
+@pytest.mark.parametrize("kind", RECURRENCES)
 def test_what_is_not_finite_stays_where_it_is(rng, kind):
     """NaN and infinity in one row, or in a weight: they come out there, and in no other row."""
     case = Case(kind, batch=9, length=5, width=4, units=21, ids=False, mask="none", use_bias=True, save=True)
     weights, inputs, _, states, _, _ = random_arguments(rng, case)
-    recurrence = {"rnn": kernels.RNN, "lstm": kernels.LSTM, "capped": kernels.CAPPED_LSTM}[kind]
 
     def outputs(weights, inputs):
-        return run_recurrence(recurrence, tuple(map(tf.constant, weights)), tf.constant(inputs), states)[0].numpy()
+        return run_recurrence(RECURRENCES[kind], tuple(map(tf.constant, weights)), tf.constant(inputs), states)[
+            0
+        ].numpy()
 
     expected = outputs(weights, inputs)
     spoiled = inputs.copy()
@@ -98,7 +99,7 @@ def test_wrong_shapes_are_an_error_of_one_line(rng):
         "inputs": [tf.zeros((4, 5)), tf.zeros((4, 5, 2)), tf.zeros((3, 5, 3)), tf.constant([[3] * 5] * 4)],
         "is_real": [tf.ones((4, 4), tf.bool), tf.ones((4,), tf.bool), tf.ones((4, 0), tf.bool)],
         "initial_states": [[tf.zeros((4, 2)), tf.zeros((4, 3))], [tf.zeros((4, 2))], [tf.zeros((4, 2, 1))] * 2],
-        "cell": [-1, 3],
+        "cell": [-1, 4],
     }
     for name, values in wrong.items():
         for value in values:
@@ -110,8 +111,8 @@ def test_wrong_shapes_are_an_error_of_one_line(rng):
         run(**right | {"inputs": tf.constant([[3] * 5] * 4)})
 
 
-def make_layer(**arguments):
-    layer = tfcharlm.RNN(tfcharlm.LSTMCell(5, **arguments), return_sequences=True, **arguments)
+def make_layer(cell=tfcharlm.LSTMCell, **arguments):
+    layer = tfcharlm.RNN(cell(5, **arguments), return_sequences=True, **arguments)
     layer.build((None, None, 3))
     return layer
 
@@ -134,7 +135,8 @@ def test_when_native_kernels_run(monkeypatch):
     double = make_layer(dtype="float64")
     assert "float32, and the layer in float64" in double.fallback_reason and not has_native(traced(double))
     relu = tfcharlm.RNN(tfcharlm.RNNCell(5, "relu"))
-    assert relu.fallback_reason == relu.why_not_fused and "not tanh" in relu.fallback_reason
+    assert relu.why_not_fused is None
+    assert relu.fallback_reason == f"native kernels are not used: {relu.cell.name} has none"
     monkeypatch.setenv("TFCHARLM_NATIVE", "0")
     assert layer.fallback_reason == "native kernels are off: TFCHARLM_NATIVE=0" and not has_native(traced(layer))
 
@@ -190,8 +192,9 @@ def test_graphs_for_other_programs_have_no_native_operation(rng, tmp_path):
     np.testing.assert_allclose(loaded.serve(x), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_gradients_of_gradients_are_those_of_the_pure_kernels(rng):
-    layer = make_layer()
+@pytest.mark.parametrize("cell", [tfcharlm.LSTMCell, tfcharlm.GRUCell])
+def test_gradients_of_gradients_are_those_of_the_pure_kernels(rng, cell):
+    layer = make_layer(cell)
     x = tf.constant(rng.normal(size=(4, 6, 3)), tf.float32)
     weights = [weight.value for weight in layer.trainable_variables]
 

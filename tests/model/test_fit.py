@@ -35,6 +35,11 @@ RUNS = {
         lambda p, g, state: reference.adagrad(p, g, state, learning_rate=0.25, initial_accumulator_value=0.125),
         lambda gradients: reference.clip_by_value(gradients, 2**-6),
     ),
+    "gru": (
+        lambda: keras.optimizers.SGD(0.25, momentum=0.5, global_clipnorm=0.25),
+        lambda p, g, state: reference.sgd(p, g, state, learning_rate=0.25, momentum=0.5),
+        lambda gradients: reference.clip_by_global_norm(gradients, 0.25)[0],
+    ),
     "lstm": (
         lambda: keras.optimizers.Adam(2**-5, beta_1=0.875, beta_2=1 - 2**-10, global_clipnorm=0.25),
         lambda p, g, state: reference.adam(p, g, state, learning_rate=2**-5, beta_1=0.875, beta_2=1 - 2**-10),
@@ -47,7 +52,7 @@ RUNS = {
 def test_fit_is_the_training_loop_in_numpy(kind, rng):
     """200 updates over parallel streams, three epochs: the same loss at every step, and clipping has work to do."""
     build_optimizer, update, clip = RUNS[kind]
-    cell = {"rnn": tfcharlm.RNNCell, "lstm": tfcharlm.LSTMCell}[kind](7, dtype="float64")
+    cell = {"rnn": tfcharlm.RNNCell, "gru": tfcharlm.GRUCell, "lstm": tfcharlm.LSTMCell}[kind](7, dtype="float64")
     model = tfcharlm.CharLM(VOCABULARY, [cell], embedding_dim=EMBEDDING, dtype="float64")
     parameters = reference.random_parameters(rng, SIZE, EMBEDDING, [(kind, 7)])
     model.set_weights(flat(parameters))

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.kernels import MatMul, at_least_float32
-from tfcharlm.layers import BaseRecurrentCell
+from tfcharlm.kernels import record_values
+from tfcharlm.layers import RecurrentCell
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,7 +20,8 @@ class Activations:
         pieces: T strings: what each token adds to the text. Joined, they are the text. At level "byte", a character
             belongs to its last byte, and the bytes before it have "".
         layers: one dict for each recurrent layer, bottom layer first, of arrays (T, units). The keys are "i", "f", "g",
-            "o", "c" and "h" for an `LSTMCell`, "h" for an `RNNCell`, and "state_0", "state_1", ... for any other cell.
+            "o", "c" and "h" for an `LSTMCell`, "z", "r", "g" and "h" for a `GRUCell`, "h" for an `RNNCell`, what its
+            `step` names for a cell of your own, and "state_0", "state_1", ... for any other cell.
         gate_names: the keys that are gates, with values between 0 and 1. Default: those of an LSTM.
 
     Example:
@@ -99,7 +100,7 @@ def encoded(model: keras.Model, text: str) -> tuple[np.ndarray, np.ndarray]:
 
 def state_kinds(cell: keras.layers.Layer) -> tuple[str, ...]:
     """The names of a cell's states, in the cell's order."""
-    if isinstance(cell, BaseRecurrentCell):
+    if isinstance(cell, RecurrentCell):
         return cell.state_names
     return tuple(f"state_{i}" for i, _ in enumerate(keras.tree.flatten(cell.state_size)))
 
@@ -107,24 +108,22 @@ def state_kinds(cell: keras.layers.Layer) -> tuple[str, ...]:
 def _forward(layer, inputs):
     """`(outputs (1, T, units), {kind: (T, units)})` of a layer that starts from a zero state."""
     states = list(layer.get_initial_state(1))
-    by_step = not isinstance(layer.cell, BaseRecurrentCell)
+    by_step = not isinstance(layer.cell, RecurrentCell) or layer.why_not_fused is not None
     # A loop outside a graph takes ten times as long. A concrete function, because TensorFlow warns about a tf.function
     # that is made again for every layer.
     example = inputs[:, :1] if by_step else inputs
-    run = tf.function(lambda x, states: layer.run(x, states), autograph=False).get_concrete_function(example, states)
+    cell = layer.cell
+    compute = (
+        layer.run
+        if by_step
+        else lambda x, states: record_values(cell.recurrence, cell.weight_tensors(), x, states, cell.compute_dtype)
+    )
+    run = tf.function(lambda x, states: compute(x, states), autograph=False).get_concrete_function(example, states)
     if by_step:
         return _read_by_step(run, state_kinds(layer.cell), inputs, states)
-    outputs, _ = run(inputs, states)
-    # The fused kernel returns the outputs only. One matrix product turns them into the pre-activations of all steps.
-    before = tf.concat([tf.zeros_like(outputs[0, :1]), outputs[0, :-1]], axis=0)
-    return outputs, layer.cell.record(_pre_activations(layer.cell, inputs[0], before))
-
-
-def _pre_activations(cell, x, h):
-    kernel, recurrent_kernel, bias = cell.raw_weights
-    matmul = MatMul(cell.compute_dtype)
-    z = matmul(matmul.cast(x), matmul.cast(kernel)) + matmul(matmul.cast(h), matmul.cast(recurrent_kernel))
-    return z if bias is None else z + at_least_float32(tf.convert_to_tensor(bias))
+    values = run(inputs, states)
+    outputs = tf.cast(values[cell.state_names[0]][None], layer.compute_dtype)
+    return outputs, values
 
 
 def _read_by_step(run, kinds, inputs, states):

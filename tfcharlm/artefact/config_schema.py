@@ -1,7 +1,8 @@
 """What a model's configuration may contain: every key, type and range, and the classes that may be built from it.
 
 A configuration is data from a stranger. No part of it reaches `keras.saving.deserialize_keras_object`, which finds
-classes by module path and calls registered ones. A class is taken from the tables below or not at all.
+classes by module path and calls registered ones. A class is taken from the tables below, or it is a cell that the user
+passes or has registered (`custom_cells.py`).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import keras
 
 from tfcharlm import layers
+from tfcharlm.artefact import custom_cells
 from tfcharlm.artefact.parsers import (
     Parser,
     anything,
@@ -34,11 +36,12 @@ MAX_SIZE, MAX_BYTES = 2**16, 2**24
 MAX_CELLS = 32
 
 
-def parse(config: Any) -> dict[str, Any]:
+def parse(config: Any, custom_objects: Mapping[str, type] | None = None) -> dict[str, Any]:
     """Checks a configuration, and builds its parts.
 
     Args:
         config: the parsed JSON of `assets.extra/config.json`.
+        custom_objects: cells of the user by the names of their classes, as in Keras; none by default.
 
     Returns:
         `{"vocabulary_fingerprint": str, "model": {"vocabulary": Vocabulary, ...}, ...}`: the same, with cells,
@@ -47,7 +50,16 @@ def parse(config: Any) -> dict[str, Any]:
     Raises:
         ValueError: a value is not as `CharLM.export` writes it; the message names the first one.
     """
-    return CONFIG(config, "config")
+
+    def or_custom(known):
+        return custom_cells.or_custom(instance_of(known), known, CELL, TYPES, MAX_SIZE * 8, custom_objects or {})
+
+    stack = {("keras.layers", "StackedRNNCells"): (
+        keras.layers.StackedRNNCells, BASE | {"cells": list_of(or_custom(CELLS), MAX_CELLS)}, "cells",
+    )}  # fmt: skip
+    in_a_model = or_custom(CELLS | stack)
+    parts = MODEL | {"cells": lambda value, where: cells(value, where, in_a_model)}
+    return fields(CONFIG | {"model": lambda value, where: model(value, where, parts)})(config, "config")
 
 
 def instance_of(table: Mapping[tuple[str, str], tuple]) -> Parser:
@@ -90,13 +102,13 @@ def keras_classes(package: ModuleType, arguments: Mapping[str, Mapping[str, Pars
             for name, parsers in arguments.items()}  # fmt: skip
 
 
-def cells(value: Any, where: str) -> list[keras.layers.Layer]:
+def cells(value: Any, where: str, parser: Parser) -> list[keras.layers.Layer]:
     # Counted before the first one is made.
     inner = [element["config"].get("cells") for element in value if isinstance(element, dict)
              and isinstance(element.get("config"), dict)] if isinstance(value, list) else []  # fmt: skip
     if sum(len(cells) if isinstance(cells, list) else 1 for cells in inner) > MAX_CELLS:
         refuse(where, f"at most {MAX_CELLS} cells in all", value)
-    return list_of(instance_of(CELLS | STACK), MAX_CELLS)(value, where)
+    return list_of(parser, MAX_CELLS)(value, where)
 
 
 def vocabulary(value: Any, where: str) -> Vocabulary:
@@ -104,8 +116,8 @@ def vocabulary(value: Any, where: str) -> Vocabulary:
     return Vocabulary(**parts)
 
 
-def model(value: Any, where: str) -> dict[str, Any]:
-    parts = fields(MODEL | OPTIONAL, MODEL)(value, where)
+def model(value: Any, where: str, required: Mapping[str, Parser]) -> dict[str, Any]:
+    parts = fields({**required, **OPTIONAL}, required)(value, where)
     computes = parts["dtype"].compute_dtype
     for i, part in enumerate(parts["cells"]):
         if part.compute_dtype != computes:
@@ -180,16 +192,11 @@ CELLS = {
         cell(keras.layers.GRUCell), CELL | GATE_ARGUMENTS | DROPOUT | {"reset_after": BOOLEAN}, "units",
     ),
 }  # fmt: skip
-STACK = {("keras.layers", "StackedRNNCells"): (
-    keras.layers.StackedRNNCells, BASE | {"cells": list_of(instance_of(CELLS), MAX_CELLS)}, "cells",
-)}  # fmt: skip
-MODEL = BASE | {
-    "vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE), "cells": cells,
-}  # fmt: skip
+MODEL = BASE | {"vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE)}
 # The options of a model. An export that is older than an option does not have it.
 OPTIONAL = {
     "dropout": number(FRACTION), "input_dropout": number(FRACTION), "weight_drop": number(FRACTION),
     "dropout_seed": number(SEED), "skip_connections": BOOLEAN,
     "frozen_layers": list_of(one_of("embedding", "head", *(f"recurrent_{i}" for i in range(100))), 102),
 }  # fmt: skip
-CONFIG = fields({"format": whole(1, 1), "tfcharlm": parse_name, "vocabulary_fingerprint": parse_name, "model": model})
+CONFIG = {"format": whole(1, 1), "tfcharlm": parse_name, "vocabulary_fingerprint": parse_name}

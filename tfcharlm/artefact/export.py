@@ -40,8 +40,8 @@ def export_saved_model(
     A signature refuses an argument that is out of bounds with an InvalidArgumentError that names it.
 
     `tfcharlm.load_model` can rebuild the models that it documents. The export of any other model, such as one with a
-    cell of your own, works just as well in TensorFlow, and a warning says that it cannot be loaded. Then save it with
-    `model.save`, too.
+    cell that is neither Keras's nor a `RecurrentCell`, works just as well in TensorFlow, and a warning says that it
+    cannot be loaded. Then save it with `model.save`, too.
 
     Args:
         model: a `CharLM`.
@@ -153,7 +153,8 @@ def _why_not_loadable(model, config):
     if len(config) > config_schema.MAX_BYTES:
         return f"its configuration must have at most {config_schema.MAX_BYTES:,} bytes; received {len(config):,}"
     try:
-        parts = config_schema.parse(parse_json(config))["model"]
+        own = {type(cell).__name__: type(cell) for layer in model.recurrent for cell in layer.cells}
+        parts = config_schema.parse(parse_json(config), own)["model"]
     except ValueError as error:
         return one_line(error)
     weights = [(tuple(weight.shape), weight.dtype) for weight in model.weights]

@@ -13,7 +13,7 @@ from tensorflow.core.framework.attr_value_pb2 import AttrValue
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-# What the exports of this package need and nothing else, sorted. If an export needs another operation, find out what
+# What the exports of this package need, and nothing else, sorted. If an export needs another operation, find out what
 # that can do, and add it. `python -m pytest tests/artefact -m slow -k list_of_operations` prints what is missing and
 # what is not needed any more.
 ALLOWED = frozenset({
@@ -33,6 +33,13 @@ ALLOWED = frozenset({
     "TensorListGetItem", "TensorListReserve", "TensorListSetItem", "TensorListStack", "Tile", "TopKV2",
     "Transpose", "UnicodeDecode", "UnicodeEncode", "UnicodeTranscode", "UnsortedSegmentSum", "VarHandleOp",
     "Where", "While", "ZerosLike",
+})  # fmt: skip
+
+# What a cell of a user may compute besides: arithmetic, which reads and writes its own tensors only.
+ARITHMETIC = frozenset({
+    "AddN", "Asinh", "Atan", "Atanh", "BatchMatMulV2", "Ceil", "Cos", "Cosh", "DivNoNan", "Einsum", "Erf", "Floor",
+    "Log1p", "Mean", "MulNoNan", "Reciprocal", "ReverseV2", "Roll", "Round", "Rsqrt", "Sign", "Sin", "Sinh", "Slice",
+    "SquaredDifference", "Tan", "Unpack",
 })  # fmt: skip
 
 # Only the part of the graph that saves and restores checkpoints touches files.
@@ -58,11 +65,11 @@ class DisallowedOperation(NamedTuple):
 def disallowed_operations(saved_model: SavedModel) -> list[DisallowedOperation]:
     """Finds the operations that do not belong in an export, in all graphs and functions of a SavedModel.
 
-    An operation in `ALLOWED` may be anywhere. The operations in `SAVING` may be in the function that the saver calls to
-    save, and `RestoreV2` in the function that it calls to restore, under two conditions. Their path is the one that the
-    caller gives, to which saving may add TensorFlow's own endings. And nothing else, such as a signature, calls these
-    functions or uses what they return. A reference to a function that is not in the library is disallowed, too: it
-    would mean an operation, or nothing.
+    An operation in `ALLOWED` or `ARITHMETIC` may be anywhere. The operations in `SAVING` may be in the function that
+    the saver calls to save, and `RestoreV2` in the function that it calls to restore, under two conditions. Their path
+    is the one that the caller gives, to which saving may add TensorFlow's own endings. And nothing else, such as a
+    signature, calls these functions or uses what they return. A reference to a function that is not in the library is
+    disallowed, too: it would mean an operation, or nothing.
 
     Args:
         saved_model: the message in `saved_model.pb`.
@@ -93,7 +100,7 @@ def _disallowed_in(meta: MetaGraphDef) -> Iterator[DisallowedOperation]:
 
 def _disallowed_nodes(nodes: Iterable, where: str, known: set[str]) -> Iterator[DisallowedOperation]:
     for node in nodes:
-        if node.op not in ALLOWED:
+        if node.op not in ALLOWED | ARITHMETIC:
             yield DisallowedOperation(node.op, node.name, where)
         for missing in sorted(set(_named_functions(node.attr)) - known):
             yield DisallowedOperation(missing, node.name, where)

@@ -61,13 +61,18 @@ class Inspection:
         return not self.differences and not self.disallowed
 
 
-def inspect_directory(directory: Path | str, graph_of: Callable[[dict[str, Any], str], SavedModel]) -> Inspection:
+def inspect_directory(
+    directory: Path | str,
+    graph_of: Callable[[dict[str, Any], str], SavedModel],
+    custom_objects: Mapping[str, type] | None = None,
+) -> Inspection:
     """Describes a SavedModel without loading it, and compares it with an export of its configuration.
 
     Args:
         directory: as for `tfcharlm.inspect_model`.
         graph_of: makes the graph of an export from the parts of its model and the version of tfcharlm that wrote it. It
             is called if everything else agrees.
+        custom_objects: cells of the user by the names of their classes; none by default.
 
     Returns:
         An `Inspection`.
@@ -78,14 +83,14 @@ def inspect_directory(directory: Path | str, graph_of: Callable[[dict[str, Any],
     directory = layout.latest_version(directory)
     try:
         with open_files(directory) as files:
-            return _inspect(directory, files, graph_of)
+            return _inspect(directory, files, graph_of, custom_objects)
     except (OSError, MemoryError, ValueError, tf.errors.OpError) as error:
         reason = str(error) or type(error).__name__
         raise ValueError(about(directory, f"cannot be read as a SavedModel: {reason}")) from error
 
 
-def _inspect(directory, files, graph_of):
-    config, objects, differences = _read_export(files)
+def _inspect(directory, files, graph_of, custom_objects):
+    config, objects, differences = _read_export(files, custom_objects)
     if GRAPH not in files:
         raise ValueError(f"{GRAPH} is not a file")
     content = files[GRAPH].read(MAX_GRAPH)
@@ -116,14 +121,16 @@ def _inspect(directory, files, graph_of):
     )
 
 
-def _read_export(files: OpenFiles) -> tuple[dict[str, Any] | None, bytes, list[str]]:
+def _read_export(
+    files: OpenFiles, custom_objects: Mapping[str, type] | None
+) -> tuple[dict[str, Any] | None, bytes, list[str]]:
     """`(configuration or None, the objects in the checkpoint, differences)`."""
     config, objects = None, b""
     differences: list[str] = []
     try:
         sums, differences = check_manifest(files)
         differences += _differences_of_files(files, sums)
-        config = read_config(files, sums)
+        config = read_config(files, sums, custom_objects)
         variables = check_index(files, sums, config["model"])
         objects = tensor_bundle.check_sums(files[layout.DATA].chunks(), variables)
     except (OSError, ValueError) as error:

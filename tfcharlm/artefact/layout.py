@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcharlm.checks import about
 from tfcharlm.generation import SAMPLING_SPECS
-from tfcharlm.layers import CELLS
+from tfcharlm.layers import GRUCell, LSTMCell, RecurrentCell, RNNCell
 from tfcharlm.text import Vocabulary
 
 GRAPH, FINGERPRINT = "saved_model.pb", "fingerprint.pb"
@@ -28,8 +28,10 @@ ADVICE = "give a directory that `tfcharlm train` or CharLM.export made, such as 
 # The models inside an installed package; in a source tree they are beside it.
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 PRETRAINED = PRETRAINED if PRETRAINED.is_dir() else Path(__file__).parents[2] / "saved_models"
-KERAS_NUM_BLOCKS = {keras.layers.SimpleRNNCell: 1, keras.layers.LSTMCell: 4, keras.layers.GRUCell: 3}
-NUM_BLOCKS = KERAS_NUM_BLOCKS | {cell: cell.num_blocks for cell in CELLS.values()}
+# Keras's cells, and those of this package that have the same arrays.
+SAME_ARRAYS: dict[type, Any] = {
+    keras.layers.SimpleRNNCell: RNNCell, keras.layers.LSTMCell: LSTMCell, keras.layers.GRUCell: GRUCell,
+}  # fmt: skip
 
 
 def weights(
@@ -49,16 +51,21 @@ def weights(
     for layer in cells:
         width = below + more
         for cell in layer.cells if isinstance(layer, keras.layers.StackedRNNCells) else [layer]:
-            columns = NUM_BLOCKS[type(cell)] * cell.units
-            yield (width, columns), cell.variable_dtype
-            yield (cell.units, columns), cell.variable_dtype
-            if cell.use_bias:
-                yield ((2, columns) if getattr(cell, "reset_after", False) else (columns,)), cell.variable_dtype
-            width = cell.units
+            for shape in _weight_shapes(cell, width):
+                yield shape, cell.variable_dtype
+            width = keras.tree.flatten(cell.output_size if hasattr(cell, "output_size") else cell.state_size)[0]
         outputs.append(width)
         below, more = width, embedding_dim if skip_connections else 0
     yield (sum(outputs) if skip_connections else below, len(vocabulary)), dtype.variable_dtype
     yield (len(vocabulary),), dtype.variable_dtype
+
+
+def _weight_shapes(cell, width):
+    """The shapes of the weights of a cell of this package, of Keras or of the user, in their order."""
+    if not isinstance(cell, RecurrentCell):
+        options = {name: getattr(cell, name) for name in ("use_bias", "reset_after") if hasattr(cell, name)}
+        cell = SAME_ARRAYS[type(cell)](cell.units, **options)
+    return cell.weight_shapes(width).values()
 
 
 def is_of_export(name: str) -> bool:

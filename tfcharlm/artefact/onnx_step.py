@@ -1,7 +1,7 @@
-"""ONNX, written directly from the weights: a handful of operators for each cell.
+"""ONNX, written from the weights, and from what TensorFlow makes of the step of a cell.
 
-tf2onnx 1.17 also converts `model.step`, and any cell with it. It is not used, because it depends on private parts of
-TensorFlow, and its releases did not run with NumPy 2 for more than a year (onnx/tensorflow-onnx, issue 2373).
+tf2onnx 1.17 also converts `model.step`. It is not used, because it depends on private parts of TensorFlow, and its
+releases did not run with NumPy 2 for more than a year (onnx/tensorflow-onnx, issue 2373).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,10 +12,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfcharlm.artefact.edge_files import checked_target, named_states, publish
+from tfcharlm.artefact.layout import SAME_ARRAYS
+from tfcharlm.artefact.onnx_operations import convert
 from tfcharlm.artefact.protocol import ExportableModel
-from tfcharlm.layers import CELLS, LSTMCell, RNNCell
+from tfcharlm.layers import RecurrentCell
 
 # Every onnxruntime since 1.12 (2022) reads them. Nothing that came later is of use to a step.
 OPSET, IR_VERSION = 17, 8
@@ -28,9 +31,9 @@ def export_onnx(model: ExportableModel, filepath: Path | str) -> Path:
     are from the standard domain, operator set 17. The arithmetic is float32, whatever the dtype of the model.
 
     Args:
-        model: a `CharLM` whose cells are `RNNCell`, `LSTMCell`, or Keras's `SimpleRNNCell`, `LSTMCell`, `GRUCell` or
-            `StackedRNNCells`, with the activations tanh, sigmoid, relu, linear, elu, selu, softplus, softsign,
-            exponential or hard_sigmoid.
+        model: a `CharLM` whose cells are `RNNCell`, `LSTMCell`, `GRUCell`, another `RecurrentCell`, or Keras's
+            `SimpleRNNCell`, `LSTMCell`, `GRUCell` or `StackedRNNCells`. What a step computes must have a form in ONNX:
+            arithmetic, matrix products, common activations, sums and means.
         filepath: the file to make, ending in `.onnx`.
 
     Returns:
@@ -80,8 +83,9 @@ def _written(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
             x = graph("Concat", outputs[-1], token, axis=1) if model.skip_connections else outputs[-1]
         for cell in _known(layer.cells):
             old_states = [next(inputs) for _ in keras.tree.flatten(cell.state_size)]
-            x, *next_states = _EQUATIONS[type(cell)](cell, graph, x, *old_states)
+            next_states = _add_step(graph, cell, x, old_states)
             final_states += next_states
+            x = next_states[0]
         outputs.append(x)
     x = graph("Concat", *outputs, axis=1) if model.skip_connections else outputs[-1]
     logits = graph("Add", graph("MatMul", x, model.head.kernel), model.head.bias)
@@ -94,12 +98,38 @@ def _written(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
     )
 
 
-def _known(cells: Iterable[keras.layers.Layer]) -> Iterator[keras.layers.Layer]:
+def _known(cells: Iterable[keras.layers.Layer]) -> Iterator[RecurrentCell]:
+    """The cells, one of Keras as the cell of this package that computes the same."""
     for cell in cells:
-        if type(cell) not in _EQUATIONS:
-            known = ", ".join(sorted({kind.__name__ for kind in _EQUATIONS}))
-            raise ValueError(f"a cell for ONNX must be one of {known}; received {type(cell).__name__}.")
-        yield cell
+        twin = SAME_ARRAYS.get(type(cell))
+        if twin is None and not isinstance(cell, RecurrentCell):
+            known = ", ".join(sorted(kind.__name__ for kind in SAME_ARRAYS))
+            raise ValueError(
+                f"a cell for ONNX must be a tfcharlm.RecurrentCell, or one of keras.layers: {known}; "
+                f"received {type(cell).__name__}."
+            )
+        if twin is None:
+            if type(cell).call is not RecurrentCell.call:
+                raise ValueError(
+                    f"{type(cell).__name__} for ONNX must compute in step only; received one with a call of its own."
+                )
+            yield cell
+            continue
+        options = cell.get_config()
+        same = twin(cell.units)
+        same = twin.from_config({name: options.get(name, value) for name, value in same.get_config().items()})
+        same.build((None, cell.kernel.shape[0]))
+        same.set_weights(cell.get_weights())
+        yield same
+
+
+def _add_step(graph: "_Graph", cell: RecurrentCell, x: str, states: list[str]) -> list[str]:
+    """Adds one step of a cell; returns the names of the next states, of which the first one is the output."""
+    # Constants of the function: a step of a cell is small, and ONNX has no variables.
+    weights = tf.nest.map_structure(lambda w: w if w is None else np.asarray(w, np.float32), cell.weight_tensors())
+    specs = [tf.TensorSpec((None, size), tf.float32) for size in (cell.kernel.shape[0], *cell.state_sizes)]
+    step = tf.function(lambda x, *old: cell.next_states(weights, x, old), autograph=False)
+    return convert(step.get_concrete_function(*specs), [x, *states], graph, f"{type(cell).__name__}.step")
 
 
 class _Graph:
@@ -115,23 +145,6 @@ class _Graph:
         results = [f"{operation}_{len(self._nodes)}_{part}" for part in range(parts)]
         self._nodes.append(self._onnx.helper.make_node(operation, names, results, **attributes))
         return results[0] if parts == 1 else results
-
-    def pre_activation(self, cell: keras.layers.Layer, x: str, h: str) -> str:
-        """x W + h U + b."""
-        z = self("Add", self("MatMul", x, cell.kernel), self("MatMul", h, cell.recurrent_kernel))
-        return self("Add", z, cell.bias) if cell.use_bias else z
-
-    def activation(self, cell: keras.layers.Layer, attribute: str, z: str) -> str:
-        """Applies the activation that a cell has as its `attribute`."""
-        function = getattr(cell, attribute)
-        if function not in _ACTIVATIONS:
-            name = getattr(function, "__name__", type(function).__name__)
-            known = ", ".join(known.__name__ for known in _ACTIVATIONS)
-            raise ValueError(
-                f"{attribute} of a {type(cell).__name__} for ONNX must be one of {known}; received {name}."
-            )
-        operation, attributes = _ACTIVATIONS[function]
-        return self(operation, z, **attributes)
 
     def name(self, name: str, value: str) -> None:
         """Gives a result a name of the user's choice, which an output of the model needs."""
@@ -165,45 +178,3 @@ class _Graph:
         )
         self._onnx.checker.check_model(model, full_check=True)
         return model.SerializeToString()
-
-
-def _gru(cell, graph, x, h):
-    W, U, units = np.asarray(cell.kernel), np.asarray(cell.recurrent_kernel), cell.units
-    biases = np.zeros((2, 3 * units), np.float32)
-    if cell.use_bias:
-        biases[: 2 if cell.reset_after else 1] = cell.bias
-    gates, candidate = slice(None, 2 * units), slice(2 * units, None)
-
-    def affine(operand, weights, bias, columns):
-        return graph("Add", graph("MatMul", operand, weights[:, columns]), bias[columns])
-
-    zr = graph("Add", affine(x, W, biases[0], gates), affine(h, U, biases[1], gates))
-    z, r = graph("Split", graph.activation(cell, "recurrent_activation", zr), parts=2, axis=1)
-    if cell.reset_after:
-        kept = graph("Mul", r, affine(h, U, biases[1], candidate))
-    else:
-        kept = affine(graph("Mul", r, h), U, biases[1], candidate)
-    g = graph.activation(cell, "activation", graph("Add", affine(x, W, biases[0], candidate), kept))
-    # The same as z h + (1 - z) g, without a constant.
-    h = graph("Add", g, graph("Mul", z, graph("Sub", h, g)))
-    return h, h
-
-
-_EQUATIONS = {
-    keras.layers.SimpleRNNCell: RNNCell.onnx_equation,
-    keras.layers.LSTMCell: LSTMCell.onnx_equation,
-    keras.layers.GRUCell: _gru,
-} | {cell: cell.onnx_equation for cell in CELLS.values()}
-
-_ACTIVATIONS: dict[Any, tuple[str, dict[str, Any]]] = {
-    keras.activations.tanh: ("Tanh", {}),
-    keras.activations.sigmoid: ("Sigmoid", {}),
-    keras.activations.relu: ("Relu", {}),
-    keras.activations.linear: ("Identity", {}),
-    keras.activations.elu: ("Elu", {}),
-    keras.activations.selu: ("Selu", {}),
-    keras.activations.softplus: ("Softplus", {}),
-    keras.activations.softsign: ("Softsign", {}),
-    keras.activations.exponential: ("Exp", {}),
-    keras.activations.hard_sigmoid: ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-}

@@ -14,11 +14,14 @@ from tfcharlm.artefact.table_file import MAX_TABLE
 from tfcharlm.artefact.tensor_bundle import Variable
 
 
-def read(directory: Path | str) -> tuple[dict[str, Any], list[np.ndarray]]:
+def read(
+    directory: Path | str, custom_objects: Mapping[str, type] | None = None
+) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Reads an export, after checking that it is one.
 
     Args:
         directory: `saved_models/<name>/<version>`.
+        custom_objects: cells of the user by the names of their classes; none by default.
 
     Returns:
         `(parts, arrays)`: the arguments of `CharLM` by name, and the arrays of its weights in their order.
@@ -41,7 +44,7 @@ def read(directory: Path | str) -> tuple[dict[str, Any], list[np.ndarray]]:
         sums, differences = check_manifest(files)
         if differences:
             raise ValueError(differences[0])
-        parts = read_config(files, sums)["model"]
+        parts = read_config(files, sums, custom_objects)["model"]
         # The weights must be there before memory is allocated for what the configuration asks for.
         variables = check_index(files, sums, parts)
         data = read_listed(files, layout.DATA, sums, sums[layout.DATA].bytes)
@@ -49,12 +52,15 @@ def read(directory: Path | str) -> tuple[dict[str, Any], list[np.ndarray]]:
     return parts, tensor_bundle.read_weights(data, variables, layout.weights(**parts))
 
 
-def read_config(files: OpenFiles, sums: Mapping[str, File]) -> dict[str, Any]:
+def read_config(
+    files: OpenFiles, sums: Mapping[str, File], custom_objects: Mapping[str, type] | None = None
+) -> dict[str, Any]:
     """Reads and checks the configuration of an export.
 
     Args:
         files: the files of the export, as `open_files` gives them.
         sums: their sums, as `check_manifest` returned them.
+        custom_objects: cells of the user by the names of their classes; none by default.
 
     Returns:
         The configuration, as `config_schema.parse` returns it.
@@ -66,7 +72,7 @@ def read_config(files: OpenFiles, sums: Mapping[str, File]) -> dict[str, Any]:
     value = parse_json(content)
     if write_json(value) != content:
         raise ValueError(f"{layout.CONFIG} is not as an export writes it")
-    config = config_schema.parse(value)
+    config = config_schema.parse(value, custom_objects)
     if config["model"]["vocabulary"].fingerprint != config["vocabulary_fingerprint"]:
         raise ValueError("its vocabulary does not have the fingerprint that was exported with it")
     return config

@@ -8,7 +8,7 @@ from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
 from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import SPECS, Sampling
 from tfcharlm.generation.scorer import Scorer
-from tfcharlm.kernels import native_kernels, same_shards
+from tfcharlm.kernels import same_shards
 from tfcharlm.text import GraphCodec
 
 
@@ -216,7 +216,7 @@ def _for_any_machine(step):
     """The step with the same graph on every machine: that of an export, which needs nothing but TensorFlow."""
 
     def same_step(*arguments, **named):
-        with native_kernels(False), same_shards():
+        with same_shards():
             return step(*arguments, **named)
 
     return same_step

@@ -59,6 +59,8 @@ def configure_threads(cores: int | None = None) -> None:
 def same_shards() -> Iterator[None]:
     """For graphs that are saved: inside, the number of shards does not depend on the cores of this machine.
 
+    There are no native kernels inside, and no cuDNN.
+
     Example:
 
     >>> from tfcharlm.kernels import same_shards
@@ -70,6 +72,20 @@ def same_shards() -> Iterator[None]:
         yield
     finally:
         _same.reset(token)
+
+
+def is_for_every_machine() -> bool:
+    """Whether this is inside `same_shards`.
+
+    Example:
+
+    >>> from tfcharlm.kernels import same_shards
+    >>> from tfcharlm.kernels.shards import is_for_every_machine
+    >>> with same_shards():
+    ...     is_for_every_machine()
+    True
+    """
+    return _same.get()
 
 
 def shard_count(rows: int | None) -> int:

@@ -1,8 +1,10 @@
 """Keras layers around `tfcharlm.kernels`. They own weights and nothing else."""
 
-from tfcharlm.layers.base import BaseRecurrentCell
+from tfcharlm.layers.cell_weights import Parameter
 from tfcharlm.layers.cells import LSTMCell, RNNCell
+from tfcharlm.layers.gru_cell import GRUCell
+from tfcharlm.layers.recurrent_cell import RecurrentCell
 from tfcharlm.layers.registry import CELLS, why_not_fused
 from tfcharlm.layers.rnn import RNN
 
-__all__ = ["CELLS", "RNN", "BaseRecurrentCell", "LSTMCell", "RNNCell", "why_not_fused"]
+__all__ = ["CELLS", "RNN", "GRUCell", "LSTMCell", "Parameter", "RNNCell", "RecurrentCell", "why_not_fused"]

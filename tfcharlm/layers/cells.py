@@ -1,19 +1,18 @@
 """RNNCell and LSTMCell: Keras layers that own the weights of the step functions in `tfcharlm.kernels`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from tfcharlm import kernels
-from tfcharlm.layers.base import BaseRecurrentCell
+from tfcharlm.layers.recurrent_cell import RecurrentCell
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
-class RNNCell(BaseRecurrentCell):
+class RNNCell(RecurrentCell):
     r"""One step of a simple recurrent network, for `keras.layers.RNN` and `tfcharlm.RNN`.
 
     $$ h_t = \phi(x_t W + h_{t-1} U + b) $$
@@ -52,39 +51,24 @@ class RNNCell(BaseRecurrentCell):
     Reference: Elman (1990), Finding structure in time.
     """
 
-    @property
-    def state_size(self) -> int:
-        """The size of the only state, h."""
-        return self.units
+    def step(
+        self, z: Sequence[tf.Tensor], states: Mapping[str, tf.Tensor], parameters: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """h after one step, from one block of pre-activations."""
+        return kernels.rnn_equation(z, states, parameters, self.activation)
 
     @property
     def recurrence(self) -> kernels.Recurrence:
-        """What `tfcharlm.kernels.run_recurrence` needs to run this cell over a sequence."""
-        return kernels.RNN
-
-    def next_states(
-        self,
-        weights: tuple[tf.Tensor | None, tf.Tensor, tf.Tensor | None],
-        inputs: tf.Tensor,
-        states: Sequence[tf.Tensor],
-    ) -> list[tf.Tensor]:
-        """`[h (B, units)]` after one step, with the weights as arguments."""
-        (h,) = states
-        return [kernels.rnn_step(weights, inputs, h, self.activation)]
-
-    def record(self, z: tf.Tensor) -> dict[str, np.ndarray | tf.Tensor]:
-        """`{name: array (T, units)}` of gates and states, from the pre-activations z (T, units) of a sequence."""
-        return {"h": self.activation(z)}
-
-    @staticmethod
-    def onnx_equation(cell: keras.layers.Layer, graph: Any, x: str, h: str) -> tuple[str, str]:
-        """Adds one step to an ONNX graph; returns the names of `(output, h)`."""
-        h = graph.activation(cell, "activation", graph.pre_activation(cell, x, h))
-        return h, h
+        """What `tfcharlm.kernels` needs to run this cell over a sequence."""
+        if type(self).step is not RNNCell.step:
+            return super().recurrence
+        if self.activation is keras.activations.tanh:
+            return kernels.RNN
+        return kernels.Recurrence(self.step, elementwise=True)
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
-class LSTMCell(BaseRecurrentCell):
+class LSTMCell(RecurrentCell):
     r"""One step of a long short-term memory (LSTM), for `keras.layers.RNN` and `tfcharlm.RNN`.
 
     $$ (z_i, z_f, z_g, z_o) = x_t W + h_{t-1} U + b $$
@@ -161,11 +145,6 @@ class LSTMCell(BaseRecurrentCell):
         self.unit_forget_bias = unit_forget_bias
         self.cap_input_gate = cap_input_gate
 
-    @property
-    def state_size(self) -> list[int]:
-        """The sizes of the states h and c."""
-        return [self.units, self.units]
-
     def _initial_bias(self, shape, dtype=None):
         if not self.unit_forget_bias:
             return super()._initial_bias(shape, dtype)
@@ -177,51 +156,21 @@ class LSTMCell(BaseRecurrentCell):
             ]
         )
 
+    def step(
+        self, z: Sequence[tf.Tensor], states: Mapping[str, tf.Tensor], parameters: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """h, c and the gates after one step, from four blocks of pre-activations."""
+        activations = self.activation, self.recurrent_activation
+        return kernels.lstm_equation(z, states, parameters, *activations, self.cap_input_gate)
+
     @property
     def recurrence(self) -> kernels.Recurrence:
-        """What `tfcharlm.kernels.run_recurrence` needs to run this cell over a sequence."""
-        return kernels.CAPPED_LSTM if self.cap_input_gate else kernels.LSTM
-
-    @property
-    def why_not_fused(self) -> str | None:
-        """Why the fused kernel cannot compute this cell, in one line; None if it can."""
-        if self.recurrent_activation is not keras.activations.sigmoid:
-            return super().why_not_fused or f"recurrent_activation of {self.name} is not sigmoid"
-        return super().why_not_fused
-
-    def next_states(
-        self,
-        weights: tuple[tf.Tensor | None, tf.Tensor, tf.Tensor | None],
-        inputs: tf.Tensor,
-        states: Sequence[tf.Tensor],
-    ) -> list[tf.Tensor]:
-        """`[h, c]`, (B, units) each, after one step, with the weights as arguments."""
-        h, c = states
-        activations = self.activation, self.recurrent_activation
-        return list(kernels.lstm_step(weights, inputs, h, c, *activations, self.cap_input_gate))
-
-    def record(self, z: tf.Tensor) -> dict[str, np.ndarray | tf.Tensor]:
-        """`{name: array (T, units)}` of gates and states, from the pre-activations z (T, 4 * units) of a sequence."""
-        z_i, z_f, z_g, z_o = tf.split(z, 4, axis=1)
-        i, f, o = (self.recurrent_activation(gate).numpy() for gate in (z_i, z_f, z_o))
-        g = self.activation(z_g).numpy()
-        i = np.minimum(i, 1 - f) if self.cap_input_gate else i
-        c, state = np.empty_like(g), np.zeros_like(g[0])
-        for t in range(len(c)):
-            c[t] = state = f[t] * state + i[t] * g[t]
-        return {"i": i, "f": f, "g": g, "o": o, "c": c, "h": o * np.asarray(self.activation(tf.constant(c)))}
-
-    @staticmethod
-    def onnx_equation(cell: keras.layers.Layer, graph: Any, x: str, h: str, c: str) -> tuple[str, str, str]:
-        """Adds one step to an ONNX graph; returns the names of `(output, h, c)`."""
-        z_i, z_f, z_g, z_o = graph("Split", graph.pre_activation(cell, x, h), parts=4, axis=1)
-        i, f, o = (graph.activation(cell, "recurrent_activation", z) for z in (z_i, z_f, z_o))
-        g = graph.activation(cell, "activation", z_g)
-        if getattr(cell, "cap_input_gate", False):
-            i = graph("Min", i, graph("Sub", np.float32(1), f))
-        c = graph("Add", graph("Mul", f, c), graph("Mul", i, g))
-        h = graph("Mul", o, graph.activation(cell, "activation", c))
-        return h, h, c
+        """What `tfcharlm.kernels` needs to run this cell over a sequence."""
+        if type(self).step is not LSTMCell.step:
+            return super().recurrence
+        if (self.activation, self.recurrent_activation) == (keras.activations.tanh, keras.activations.sigmoid):
+            return kernels.CAPPED_LSTM if self.cap_input_gate else kernels.LSTM
+        return kernels.Recurrence(self.step, 4, ("h", "c"), elementwise=True)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments as plain data."""

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfcharlm.kernels import MatMul, run_recurrence, why_not_native
 from tfcharlm.layers.call_checks import check_cells, checked_call
+from tfcharlm.layers.cudnn import run_same_layer, why_not_cudnn
 from tfcharlm.layers.registry import why_not_fused
 
 
@@ -17,7 +18,7 @@ class RNN(keras.layers.RNN):
     """`keras.layers.RNN` with fused kernels, and with padding that cannot change a gradient.
 
     Arguments, call arguments, weights and results are those of `keras.layers.RNN`. It takes any Keras cell, or a list
-    of cells. If every cell is an `RNNCell` or an `LSTMCell` with its standard activations, a sequence runs through
+    of cells. If every cell is a `RecurrentCell`, such as `LSTMCell` or one of your own, a sequence runs through
     `tfcharlm.kernels.run_recurrence`: through native kernels where they can be used, otherwise through kernels in
     TensorFlow. Other cells run in Keras's loop. `fallback_reason` says why. Cell states are float32 within a sequence,
     also under a bfloat16 policy. Values at masked positions, including NaN, do not change any output, state or
@@ -35,16 +36,35 @@ class RNN(keras.layers.RNN):
     >>> layer.why_not_fused is None                             # both cells have fused kernels
     True
     >>> tfcharlm.RNN([tfcharlm.LSTMCell(5), keras.layers.GRUCell(3)]).why_not_fused
-    'GRUCell has no fused kernel'
+    'GRUCell has no fused kernel, because it is not a tfcharlm.RecurrentCell'
     """
+
+    @property
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile the layer. As for Keras's layers, it has no operations of cuDNN."""
+        return self._supports_jit and (self.why_not_fused is not None or not any(map(self._uses_cudnn, self.cells)))
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        self._supports_jit = value
 
     @property
     def fallback_reason(self) -> str | None:
         """Why sequences do not run through native kernels, in one line; None if they do.
 
-        It is `why_not_fused` if that is not None. Otherwise the kernels in TensorFlow run.
+        It is `why_not_fused` if that is not None. Otherwise cuDNN runs, for the cells that it has, or the kernels in
+        TensorFlow do, for all cells or for the one that is named.
         """
-        return self.why_not_fused or why_not_native(self.compute_dtype)
+        if self.why_not_fused:
+            return self.why_not_fused
+        if any(self._uses_cudnn(cell) for cell in self.cells):
+            return "native kernels are not used: cuDNN runs"
+        without = next((cell.name for cell in self.cells if not cell.recurrence.native), None)
+        without = without and f"native kernels are not used: {without} has none"
+        return why_not_native(self.compute_dtype) or without
+
+    def _uses_cudnn(self, cell):
+        return why_not_cudnn(cell.recurrence, self.compute_dtype) is None
 
     @property
     def why_not_fused(self) -> str | None:
@@ -156,6 +176,8 @@ class RNN(keras.layers.RNN):
 
     def _multiplies_table(self, embeddings, ids):
         """Whether the product of the table and the first kernel costs less than products of rows of the table."""
+        if self._uses_cudnn(self.cells[0]):
+            return False  # cuDNN reads vectors
         symbols, dimension = embeddings.shape
         if why_not_native(self.compute_dtype):
             # Products of one-hot vectors follow, forward and for the table's gradient.
@@ -177,9 +199,9 @@ class RNN(keras.layers.RNN):
 
     def _run_step_of_ids(self, ids, states, embeddings):
         """One step of a single cell, which reads a row of the product of the table and the kernel."""
-        kernel, *weights = self.cell.step_weights()
-        table = MatMul(kernel.dtype)(tf.cast(embeddings, kernel.dtype), kernel)
-        next_states = self.cell.next_states((None, *weights), tf.gather(table, ids[:, 0]), states)
+        weights = self.cell.step_weights()
+        table = MatMul(weights.kernel.dtype)(tf.cast(embeddings, weights.kernel.dtype), weights.kernel)
+        next_states = self.cell.next_states(weights._replace(kernel=None), tf.gather(table, ids[:, 0]), states)
         return tf.cast(next_states[0], self.compute_dtype)[:, None], next_states
 
     def _run_fused(self, inputs, states, mask, training, embeddings, recurrent_dropout_masks):
@@ -202,20 +224,16 @@ class RNN(keras.layers.RNN):
 
 
 def _run_cell(cell, inputs, states, mask, training, embeddings, dropout_mask):
-    kernel, recurrent_kernel, bias = (None if w is None else tf.convert_to_tensor(w) for w in cell.raw_weights)
-    if dropout_mask is not None:
-        recurrent_kernel *= tf.cast(dropout_mask, recurrent_kernel.dtype)
+    weights, recurrence = cell.weight_tensors(dropout_mask), cell.recurrence
     if embeddings is not None:
-        kernel = tf.matmul(tf.cast(embeddings, kernel.dtype), kernel)
-    return run_recurrence(
-        cell.recurrence,
-        (kernel, recurrent_kernel, bias),
-        inputs,
-        states,
-        mask,
-        dtype=cell.compute_dtype,
-        save_for_backward=bool(training),
-    )
+        weights = weights._replace(kernel=tf.matmul(tf.cast(embeddings, weights.kernel.dtype), weights.kernel))
+
+    def run_kernel():
+        return run_recurrence(recurrence, weights, inputs, states, mask, cell.compute_dtype, bool(training))
+
+    if embeddings is None and why_not_cudnn(recurrence, cell.compute_dtype) is None:
+        return run_same_layer(recurrence, weights, inputs, states, mask, run_kernel)
+    return run_kernel()
 
 
 def _expand_like(mask, tensor):

@@ -1,5 +1,6 @@
 """What a directory is, whoever wrote it: whether TensorFlow would run what `load_model` would rebuild."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tfcharlm.model.char_lm import CharLM
 from tfcharlm.model.given_weights import given_weights
 
 
-def inspect_model(directory: Path | str) -> Inspection:
+def inspect_model(directory: Path | str, custom_objects: Mapping[str, type] | None = None) -> Inspection:
     """Describes a SavedModel without loading it, and finds what an export of tfcharlm would not have.
 
     Use it before TensorFlow loads a directory from a stranger, whose graph is a program: it may read or write files,
@@ -22,6 +23,7 @@ def inspect_model(directory: Path | str) -> Inspection:
     Args:
         directory: a SavedModel such as `saved_models/<name>/<version>`, or `saved_models/<name>` for its latest
             version.
+        custom_objects: the cells of your own that the model has, as for `load_model`; none by default.
 
     Returns:
         An `Inspection`. Its `is_plain_export` is True for an unchanged export of tfcharlm, which TensorFlow reads as
@@ -41,7 +43,7 @@ def inspect_model(directory: Path | str) -> Inspection:
     >>> inspection.signatures[0].outputs
     (('text', 'string', (None,)),)
     """
-    return with_default_settings(lambda: inspect_directory(directory, _graph_of))
+    return with_default_settings(lambda: inspect_directory(directory, _graph_of, custom_objects))
 
 
 def _graph_of(parts: dict[str, Any], version: str) -> SavedModel:

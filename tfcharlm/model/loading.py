@@ -1,5 +1,6 @@
 """From an exported directory, whoever wrote it, to a model that can be trained further."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,10 +11,10 @@ from tfcharlm.model.char_lm import CharLM
 from tfcharlm.model.given_weights import given_weights
 
 
-def load_model(directory: Path | str) -> CharLM:
+def load_model(directory: Path | str, custom_objects: Mapping[str, type] | None = None) -> CharLM:
     """Rebuilds the `CharLM` that `CharLM.export` wrote, and runs nothing from the directory.
 
-    It is safe for a directory from a stranger. No graph is loaded, nothing is unpickled, no class is looked up by a
+    It is safe for a directory from a stranger. No graph is loaded, nothing is unpickled, no class is imported by a
     name from the directory, no initializer runs, and TensorFlow opens none of its files. This holds for `load_model`,
     not for giving the same directory to TensorFlow: `inspect_model` says whether that is the same model. Three things
     are read, in this order:
@@ -31,9 +32,13 @@ def load_model(directory: Path | str) -> CharLM:
         directory: `saved_models/<name>/<version>`, or `saved_models/<name>` for its latest version. It may be a
             symbolic link; inside it there must be none. Without such a directory, `names` is the small model that
             comes with the package.
+        custom_objects: the cells of your own that the model has, `{"MyCell": MyCell}`. None (default) for none. A
+            `RecurrentCell` that your program has registered, with `keras.saving.register_keras_serializable`, is found
+            by its name. A class is never looked for where the directory says that it is. Yours is called with what the
+            configuration says, so its `__init__` must bear a stranger's arguments if the directory is a stranger's.
 
     Returns:
-        A `CharLM`, not compiled, with the exported weights. Its cells are those of this package,
+        A `CharLM`, not compiled, with the exported weights. Besides your own, its cells are those of this package,
         `keras.layers.SimpleRNNCell`, `LSTMCell` or `GRUCell`, or `StackedRNNCells` of these. A model with another cell,
         or with an activation that Keras does not have, cannot be loaded; `export` warns of it.
 
@@ -53,10 +58,8 @@ def load_model(directory: Path | str) -> CharLM:
     """
     directory = latest_version(directory)
     try:
-        parts, arrays = read(directory)
-        # The initializers in a configuration are a stranger's choice, and may need far more than the weights.
-        with given_weights(arrays):
-            model = CharLM.from_parts(**parts)
+        parts, arrays = read(directory, custom_objects)
+        model = _built(parts, arrays)
         expected = [(tuple(weight.shape), weight.dtype) for weight in model.weights]
         exported = [(array.shape, array.dtype.name) for array in arrays]
         if expected != exported:
@@ -65,3 +68,12 @@ def load_model(directory: Path | str) -> CharLM:
     except (OSError, MemoryError, ValueError, tf.errors.OpError) as error:
         reason = str(error) or type(error).__name__
         raise ValueError(about(directory, f"cannot be loaded: {reason}")) from error
+
+
+def _built(parts, arrays):
+    # The initializers in a configuration are a stranger's choice, and may need far more than the weights.
+    with given_weights(arrays):
+        try:
+            return CharLM.from_parts(**parts)
+        except Exception as error:  # a cell of the user raises errors of any class
+            raise ValueError(str(error) or type(error).__name__) from error

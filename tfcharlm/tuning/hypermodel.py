@@ -1,6 +1,7 @@
 """CharLMHyperModel: what a search may choose and how a trial is trained, for every tuner of Keras Tuner."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -116,11 +117,8 @@ class CharLMHyperModel(keras_tuner.HyperModel):
                 raise ValueError(f"{name} must be a value or a list of values; received {given[name]!r}.")
             for value in values or ():
                 dataclasses.replace(self.base, **{name: value})
-        if "rnn" in choices["cell"] and True in choices.get("cap_input_gate", ()):
-            received = f"cell={choices['cell']}"
-            raise ValueError(
-                f'cap_input_gate needs cell="lstm", because an rnn has no input gate; received {received}.'
-            )
+        for cell, cap in itertools.product(choices["cell"], choices.get("cap_input_gate", ())):
+            dataclasses.replace(self.base, cell=cell, cap_input_gate=cap)
         return choices | self._fitting(choices["batch_size"], choices["sequence_length"], given)
 
     def _fitting(self, batch_sizes, lengths, given):

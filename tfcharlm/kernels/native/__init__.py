@@ -4,7 +4,7 @@ The pure kernels say what is right. These are faster, and are used where a compi
 installed.
 """
 
-from tfcharlm.kernels.native.library import library, native_kernels, why_not_native
+from tfcharlm.kernels.native.library import library, native_kernels, why_not_native, why_portable
 from tfcharlm.kernels.native.passes import CELLS, run
 
-__all__ = ["CELLS", "library", "native_kernels", "run", "why_not_native"]
+__all__ = ["CELLS", "library", "native_kernels", "run", "why_not_native", "why_portable"]

@@ -11,7 +11,8 @@ struct backward {
   float *of_state, *of_input;       /* the matrices, transposed */
   float *d_z;                       /* (panel, rows of a turn, PANEL): the right factor of gradients of matrices */
   float *d_z_rows;                  /* (rows, depth): the left factor of gradients of states and inputs */
-  float *d_h, *through_padding, *d_c;        /* (batch, units): of the states after a step, then before it */
+  float *d_h, *d_c; /* (batch, units): of the states after a step, then before it */
+  float *passed;    /* (batch, units): what of d_h goes around the products: all in padding */
   float *d_recurrent, *d_kernel, *d_bias;
   float *h_rows, *x_rows, *d_x, *of_symbols;
   const float **pointers;
@@ -48,8 +49,13 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
       hs[v] = load_some(w->of->outputs + from, there);
       fetch(w->of->outputs + from + unit_vectors(cell) * LANES, 1);
     }
+    for (int v = 0; v < saved_vectors(cell); v++) saved_here[v] = load(saved + v * LANES);
+    if (passes_h(cell)) {
+      const float *last = t > 0 ? w->of->outputs + (b * s->steps + t - 1) * units : s->initial_states[0] + b * units;
+      before = load_some(last + unit, units - unit);
+      fetch(saved + batch * numbers, saved_vectors(cell));
+    }
     if (has_c(cell)) {
-      for (int v = 0; v < saved_vectors(cell); v++) saved_here[v] = load(saved + v * LANES);
       d_cs = load(d_c);
       before = t > 0 ? load(saved - of_step + 4 * LANES)
                      : load_some(s->initial_states[1] + b * units + unit, units - unit);
@@ -60,9 +66,9 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
     if (real) {
       step_backward(cell, d_hs, &d_cs, saved_here, hs, before, d_zs);
       if (has_c(cell)) store(d_c, d_cs);
-    } else
-      for (int v = 0; v < unit_vectors(cell); v++)
-        store(w->through_padding + b * w->stride + unit + v * LANES, d_hs[v]);
+    }
+    for (int v = 0; (!real || passes_h(cell)) && v < unit_vectors(cell); v++)
+      store(w->passed + b * w->stride + unit + v * LANES, d_hs[v]);
     for (int v = 0; v < 2 * panel_count(cell); v++) {
       /* The lanes beyond the last unit may hold anything; the products would spread it. */
       vector d_z_here = broadcast(0);
@@ -80,11 +86,13 @@ INLINE void backward_step(enum cell cell, const struct backward *w, int64_t t, i
   const int64_t blocks_in_panel = PANEL / (unit_vectors(cell) * LANES);
   struct operand left = {rows_of_step(w, t), w->row_stride, 1};
   for (int64_t panel = 0; panel * PANEL < w->s->units; panel++) {
-    float *d_h = w->d_h + panel * PANEL, *through_padding = w->through_padding + panel * PANEL;
-    for (int64_t b = 0; b < batch; b++) memset(d_h + b * stride, 0, PANEL * sizeof(float));
+    float *d_h = w->d_h + panel * PANEL, *passed = w->passed + panel * PANEL;
+    for (int64_t b = 0; b < batch; b++)
+      if (passes_h(cell)) memcpy(d_h + b * stride, passed + b * stride, PANEL * sizeof(float));
+      else memset(d_h + b * stride, 0, PANEL * sizeof(float));
     multiply(batch, left, w->depth, w->of_state + panel * w->depth * PANEL, d_h, stride);
     for (int64_t b = 0; w->s->is_real && b < batch; b++)
-      if (!is_real(w->s, b, t)) memcpy(d_h + b * stride, through_padding + b * stride, PANEL * sizeof(float));
+      if (!is_real(w->s, b, t)) memcpy(d_h + b * stride, passed + b * stride, PANEL * sizeof(float));
     for (int64_t block = panel * blocks_in_panel; continues && block < (panel + 1) * blocks_in_panel; block++)
       if (block < blocks) backward_block(cell, w, t - 1, block);
   }
@@ -194,7 +202,7 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
       {&w.d_z, panels * w.panel_size},
       {&w.d_z_rows, (d->inputs ? rows : 2 * batch) * w.row_stride},
       {&w.d_h, batch * stride},
-      {&w.through_padding, batch * stride},
+      {&w.passed, batch * stride},
       {&w.d_c, batch * stride},
       {&w.d_recurrent, panels * h_tiles * ROWS * PANEL},
       {&w.d_kernel, panels * kernel_rows * PANEL},

@@ -1,22 +1,35 @@
 /* What a step of each cell computes between its matrix products.
 
    A block of units is as wide as the vectors of the pre-activations of one panel or two: LANES units of an LSTM, whose
-   four gates are the four vectors of two panels, or 2 * LANES units of an RNN, the two vectors of one panel. */
+   four gates are the four vectors of two panels, or 2 * LANES units of an RNN, the two vectors of one panel.
+
+   A GRU has four vectors, too: its gates z and r, and the parts of the candidate that come from the input and from the
+   state, because the reset gate multiplies only the second one. Its matrices have a block of zeros for the other part. */
 
 enum { MOST_VECTORS = 4, MOST_SAVED = 5 };
 
 INLINE int unit_vectors(enum cell cell) { return cell == RNN ? 2 : 1; }  /* vectors of one state in a block of units */
 INLINE int panel_count(enum cell cell) { return cell == RNN ? 1 : 2; }   /* panels of pre-activations in a block */
-INLINE int saved_vectors(enum cell cell) { return cell == RNN ? 0 : 5; } /* i, f, g, o and c after the step */
+/* i, f, g, o and c after the step; z, r, g and the part of the candidate from the state */
+INLINE int saved_vectors(enum cell cell) { return cell == RNN ? 0 : cell == GRU ? 4 : 5; }
+INLINE int passes_h(enum cell cell) { return cell == GRU; } /* whether h enters a step beside the products, too */
+/* Whether the second vector of a panel has nothing of the input: infinity times the zeros there would be NaN. */
+INLINE int ignores_input(enum cell cell, int64_t panel) { return cell == GRU && panel % 2 == 1; }
 
 INLINE vector smaller(vector x, vector bound) { return choose(x > bound, bound, x); }
 
-/* The states after the step, from the pre-activations z. h is (unit_vectors), c is the vector before the step and then
-   the one after it. */
+/* The states after the step, from the pre-activations z. h is (unit_vectors), c is a vector: before the step, and then
+   after it. h before the step is there if the cell passes it. */
 INLINE void step_forward(enum cell cell, const vector *z, vector *h, vector *c, vector *saved) {
   if (cell == RNN) {
     h[0] = hyperbolic_tangent(z[0]);
     h[1] = hyperbolic_tangent(z[1]);
+    return;
+  }
+  if (cell == GRU) {
+    vector update = logistic(z[0]), reset = logistic(z[1]), candidate = hyperbolic_tangent(z[2] + reset * z[3]);
+    h[0] = candidate + update * (h[0] - candidate);
+    saved[0] = update, saved[1] = reset, saved[2] = candidate, saved[3] = z[3];
     return;
   }
   vector i = logistic(z[0]), f = logistic(z[1]), g = hyperbolic_tangent(z[2]), o = logistic(z[3]);
@@ -27,12 +40,23 @@ INLINE void step_forward(enum cell cell, const vector *z, vector *h, vector *c, 
 }
 
 /* The gradient of z, from that of the states after the step. d_c is the gradient of c after the step and then of c
-   before it. */
-INLINE void step_backward(enum cell cell, const vector *d_h, vector *d_c, const vector *saved, const vector *h,
+   before it; d_h likewise, but of h before the step only what does not go through z. `before` is c before the step, or
+   h if the cell passes it. */
+INLINE void step_backward(enum cell cell, vector *d_h, vector *d_c, const vector *saved, const vector *h,
                           vector before, vector *d_z) {
   if (cell == RNN) {
     d_z[0] = d_h[0] * (1.0f - h[0] * h[0]);
     d_z[1] = d_h[1] * (1.0f - h[1] * h[1]);
+    return;
+  }
+  if (cell == GRU) {
+    vector update = saved[0], reset = saved[1], candidate = saved[2];
+    vector d_candidate = d_h[0] * (1.0f - update) * (1.0f - candidate * candidate);
+    d_z[0] = d_h[0] * (before - candidate) * update * (1.0f - update);
+    d_z[1] = d_candidate * saved[3] * reset * (1.0f - reset);
+    d_z[2] = d_candidate;
+    d_z[3] = d_candidate * reset;
+    d_h[0] *= update;
     return;
   }
   vector i = saved[0], f = saved[1], g = saved[2], o = saved[3], t = hyperbolic_tangent(saved[4]);

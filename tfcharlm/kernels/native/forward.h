@@ -53,6 +53,8 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
         for (int64_t r = 0; r < here * batch; r++)
           memcpy(to_start + r * PANEL, bias + panel * PANEL, PANEL * sizeof(float));
         multiply(here * batch, left, s->width, kernel + panel * s->width * PANEL, to_start, PANEL);
+        for (int64_t r = 0; ignores_input(cell, panel) && r < here * batch; r++)
+          store(to_start + r * PANEL + LANES, load(bias + panel * PANEL + LANES));
       }
     }
     for (int64_t block = 0; block < blocks; block++)
@@ -74,6 +76,7 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
           for (int v = 0; v < 2 * panel_count(cell); v++)
             zs[v] = load(z + v / 2 * GROUP * PANEL + (b - group) * PANEL + v % 2 * LANES);
           if (has_c(cell)) cs = load(c + b * padded + unit);
+          if (passes_h(cell)) hs[0] = load(h + b * stride + unit);
           vector before = cs;
           step_forward(cell, zs, hs, &cs, saved_here);
           if (!is_real(s, b, t)) {
@@ -89,7 +92,7 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
             fetch_to_write(output + unit_vectors(cell) * LANES, 1);
           }
           if (saved && saved_vectors(cell)) {
-            saved_here[4] = cs;
+            if (has_c(cell)) saved_here[4] = cs;
             for (int v = 0; v < saved_vectors(cell); v++) store(saved + v * LANES, saved_here[v]);
             saved += saved_vectors(cell) * LANES;
             fetch_to_write(saved + count * saved_vectors(cell) * LANES, saved_vectors(cell));

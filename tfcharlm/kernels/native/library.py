@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfcharlm.kernels.shards import is_for_every_machine
+
 _on = contextvars.ContextVar("native kernels", default=True)
 # Words in the names of modules of Keras, TensorFlow and tf2onnx that make a graph for another program.
 SAVING = {"export", "saved_model", "lite", "tf2onnx"}
@@ -133,11 +135,27 @@ def why_not_native(dtype: tf.DType | str = tf.float32) -> str | None:
         return f"native kernels are not used: {library().problem}"
     if tf.config.get_visible_devices("GPU"):
         return "native kernels are not used: TensorFlow uses a GPU"
-    if not tf.executing_eagerly():
-        if _is_saving():
-            return "native kernels are not used: the graph is saved for other programs"
-        if _is_compiled_by_xla():
-            return "native kernels are not used: XLA compiles the graph"
+    reason = why_portable()
+    return reason and f"native kernels are not used: {reason}"
+
+
+def why_portable() -> str | None:
+    """Why the graph that is being made must have no operations but those that every program knows; None if it may.
+
+    Example:
+
+    >>> from tfcharlm.kernels import why_portable
+    >>> why_portable() is None                                      # no graph is being made
+    True
+    """
+    if is_for_every_machine():
+        return "the graph is saved for other programs"
+    if tf.executing_eagerly():
+        return None
+    if _is_saving():
+        return "the graph is saved for other programs"
+    if _is_compiled_by_xla():
+        return "XLA compiles the graph"
     return None
 
 

@@ -231,7 +231,7 @@ static void *create(TF_OpKernelConstruction *construction, int is_forward) {
   if (is_forward && tensorflow.TF_GetCode(status) == TF_OK)
     tensorflow.TF_OpKernelConstruction_GetAttrBool(construction, "save_for_backward", &attributes->saves, status);
   if (tensorflow.TF_GetCode(status) == TF_OK && (attributes->cell < 0 || attributes->cell >= CELL_COUNT))
-    tensorflow.TF_SetStatus(status, TF_INVALID_ARGUMENT, "cell must be 0 (RNN), 1 (LSTM) or 2 (capped LSTM)");
+    tensorflow.TF_SetStatus(status, TF_INVALID_ARGUMENT, "cell must be 0 (RNN), 1 (LSTM), 2 (capped LSTM) or 3 (GRU)");
   if (tensorflow.TF_GetCode(status) != TF_OK) tensorflow.TF_OpKernelConstruction_Failure(construction, status);
   tensorflow.TF_DeleteStatus(status);
   return attributes;

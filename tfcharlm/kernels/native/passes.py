@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfcharlm.kernels.gradients import custom_gradient
+from tfcharlm.kernels.native.gru_weights import in_four_blocks, in_three_blocks
 from tfcharlm.kernels.native.library import library
 
 # The numbers of `enum cell` in recurrence.h.
-CELLS = {"rnn": 0, "lstm": 1, "capped_lstm": 2}
+CELLS = {"rnn": 0, "lstm": 1, "capped_lstm": 2, "gru": 3}
 
 
 def run(
@@ -24,7 +25,8 @@ def run(
 
     Args:
         cell: one of `CELLS`.
-        weights: `(kernel (D, G*H), recurrent_kernel (H, G*H), bias (G*H,) or None)`, float32.
+        weights: `(kernel (D, G*H), recurrent_kernel (H, G*H), bias (G*H,) or None)`, float32. G is 3 for a GRU,
+            whose bias is (2, 3*H).
         inputs: float32 (B, T, D), or int32 (B, T): rows of the kernel.
         states: the states before the first step, float32 (B, H) each, h first.
         mask: None, or bool (B, T); the states do not change where it is False.
@@ -35,6 +37,8 @@ def run(
     Returns:
         `(outputs (B, T, H), states)`: h after each step, and the states after the last step.
     """
+    if cell == "gru":
+        weights, pure = in_four_blocks(*weights), _with_three_blocks(pure)
     kernel, recurrent_kernel, bias = weights
     differentiable = [kernel, recurrent_kernel, *([] if bias is None else [bias]), *states]
     if inputs.dtype.is_floating:
@@ -53,6 +57,10 @@ def run(
 
     outputs, *final_states = custom_gradient(forward, *differentiable)
     return outputs, tuple(final_states)
+
+
+def _with_three_blocks(pure):
+    return lambda weights, inputs, states: pure(in_three_blocks(*weights), inputs, states)
 
 
 class _Passes:

@@ -1,7 +1,7 @@
 /* Recurrences over whole sequences, forward and backward, float32. Nothing in here knows TensorFlow.
 
    B is the number of rows of the batch, T the number of steps, D the size of an input, V the number of symbols, H the
-   number of units, G the number of column blocks of a weight matrix: 1 for an RNN, 4 for an LSTM. Arrays are in the
+   number of units, G the number of column blocks of a weight matrix: 1 for an RNN, 4 for an LSTM and for a GRU. Arrays are in the
    order of C, the last axis the fastest. */
 #ifndef TFCHARLM_RECURRENCE_H
 #define TFCHARLM_RECURRENCE_H
@@ -11,7 +11,7 @@
 enum { MOST_STATES = 2 };
 
 /* What a step computes between its matrix products. */
-enum cell { RNN, LSTM, CAPPED_LSTM, CELL_COUNT };
+enum cell { RNN, LSTM, CAPPED_LSTM, GRU, CELL_COUNT };
 
 /* What the passes over one sequence share. */
 struct sequence {
@@ -52,7 +52,7 @@ struct variant {
 
 extern const struct variant avx512_variant, avx2_variant, generic_variant;
 
-static inline int state_count(enum cell cell) { return cell == RNN ? 1 : 2; }
+static inline int state_count(enum cell cell) { return cell == LSTM || cell == CAPPED_LSTM ? 2 : 1; }
 static inline int has_c(enum cell cell) { return state_count(cell) > 1; }
 static inline int block_count(enum cell cell) { return cell == RNN ? 1 : 4; }
 

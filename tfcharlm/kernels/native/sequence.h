@@ -38,6 +38,7 @@ static int forward(const struct sequence *s, const struct results *to) {
   switch (s->cell) {
     case RNN: return forward_of(RNN, s, to);
     case LSTM: return forward_of(LSTM, s, to);
+    case GRU: return forward_of(GRU, s, to);
     default: return forward_of(CAPPED_LSTM, s, to);
   }
 }
@@ -46,6 +47,7 @@ static int backward(const struct sequence *s, const struct results *of, const st
   switch (s->cell) {
     case RNN: return backward_of(RNN, s, of, d);
     case LSTM: return backward_of(LSTM, s, of, d);
+    case GRU: return backward_of(GRU, s, of, d);
     default: return backward_of(CAPPED_LSTM, s, of, d);
   }
 }
