@@ -4,7 +4,9 @@ Each factory imports its library itself and returns `work(n)`, which does n trai
 without training.
 """
 
+import importlib.util
 import time
+from pathlib import Path
 
 import numpy as np
 from alternating import timed
@@ -12,26 +14,47 @@ from alternating import timed
 SYMBOLS, EMBEDDING = 65, 64
 
 
+def make_cell(name, units):
+    """A cell of tfcharlm, "lstm", "gru" or "rnn", or one of `examples/cells` by the name of its file."""
+    import tfcharlm
+
+    known = {"lstm": tfcharlm.LSTMCell, "gru": tfcharlm.GRUCell, "rnn": tfcharlm.RNNCell}
+    if name in known:
+        return known[name](units)
+    path = Path(__file__).parents[1] / "examples" / "cells" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    kind = next(v for v in vars(module).values() if isinstance(v, type) and issubclass(v, tfcharlm.RecurrentCell))
+    # The projection halves the output, as in the paper.
+    return kind(units, **({"output_dim": units // 2} if name == "projected_lstm" else {}))
+
+
 def keras_step(units, batch, length, cell="lstm", dtype="float32", layer="keras", training=True, **options):
     """Keras's layer, or in its position `tfcharlm.RNN` (layer="tfcharlm") or TensorFlow's BlockLSTMV2 ("block").
+
+    With layer="loop" it is `keras.layers.RNN` around the cell of tfcharlm, with the threads that tfcharlm sets, or with
+    those of TensorFlow if `threads` is False.
 
     Options: `jit` compiles the step with XLA; `unroll` is the argument of Keras's layers.
     """
     import keras
     import tensorflow as tf
 
-    if layer == "tfcharlm":
+    if layer in ("tfcharlm", "loop"):
         import tfcharlm
 
-        tfcharlm.configure_threads()
+        if options.get("threads", True):
+            tfcharlm.configure_threads()
     keras.config.set_dtype_policy(dtype)
     if layer == "tfcharlm":
-        cell_class = {"lstm": tfcharlm.LSTMCell, "rnn": tfcharlm.RNNCell}[cell]
-        recurrent = tfcharlm.RNN(cell_class(units), return_sequences=True)
+        recurrent = tfcharlm.RNN(make_cell(cell, units), return_sequences=True)
+    elif layer == "loop":
+        recurrent = keras.layers.RNN(make_cell(cell, units), return_sequences=True)
     elif layer == "block":
         recurrent = _block_lstm(units)
     else:
-        recurrent = {"lstm": keras.layers.LSTM, "rnn": keras.layers.SimpleRNN}[cell](
+        recurrent = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}[cell](
             units, return_sequences=True, unroll=options.get("unroll", False)
         )
     model = keras.Sequential(
@@ -72,8 +95,7 @@ def char_lm_step(units, batch, length, cell="lstm", dtype="float32", training=Tr
         tfcharlm.configure_threads()
     keras.config.set_dtype_policy(dtype)
     vocabulary = tfcharlm.text.Vocabulary("".join(map(chr, range(0x100, 0x100 + SYMBOLS))))
-    cells = [{"lstm": tfcharlm.LSTMCell, "rnn": tfcharlm.RNNCell}[cell](units)]
-    model = tfcharlm.CharLM(vocabulary, cells, EMBEDDING)
+    model = tfcharlm.CharLM(vocabulary, [make_cell(cell, units)], EMBEDDING)
     model.compile(optimizer=keras.optimizers.Adam(1e-3))
     model.optimizer.build(model.trainable_variables)
     tokens, targets = (tf.constant(a) for a in _batch(batch, length))
@@ -91,13 +113,15 @@ def char_lm_step(units, batch, length, cell="lstm", dtype="float32", training=Tr
 
 
 def torch_step(units, batch, length, cell="lstm", dtype="float32", training=True, threads=None):
-    """PyTorch's nn.LSTM or nn.RNN, with as many threads as PyTorch chooses (None) or so many."""
+    """PyTorch's nn.LSTM, nn.GRU or nn.RNN, with as many threads as PyTorch chooses (None) or so many."""
     import torch
 
     if threads:
         torch.set_num_threads(threads)
     embedding, head = torch.nn.Embedding(SYMBOLS, EMBEDDING), torch.nn.Linear(units, SYMBOLS)
-    recurrent = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[cell](EMBEDDING, units, batch_first=True)
+    recurrent = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell](
+        EMBEDDING, units, batch_first=True
+    )
     parameters = [*embedding.parameters(), *recurrent.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, 1e-3)
     tokens, targets = (torch.tensor(a).long() for a in _batch(batch, length))

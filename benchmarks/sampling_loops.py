@@ -6,12 +6,13 @@ seconds for one.
 
 import numpy as np
 from alternating import timed
+from candidates import make_cell
 
 SYMBOLS, EMBEDDING = 65, 64
 CHARACTERS = "\n" + "".join(map(chr, range(0x100, 0x100 + SYMBOLS - 1)))
 
 
-def char_lm(units, streams, length, exported=False):
+def char_lm(units, streams, length, cell="lstm", exported=False):
     """`CharLM.generate`, or the signature of the same model, exported and loaded by TensorFlow."""
     import tempfile
 
@@ -20,7 +21,7 @@ def char_lm(units, streams, length, exported=False):
     import tfcharlm
 
     tfcharlm.configure_threads()
-    model = tfcharlm.CharLM(tfcharlm.text.Vocabulary(CHARACTERS), [tfcharlm.LSTMCell(units)], EMBEDDING)
+    model = tfcharlm.CharLM(tfcharlm.text.Vocabulary(CHARACTERS), [make_cell(cell, units)], EMBEDDING)
     prompts = [CHARACTERS[1]] * streams
     if not exported:
         return timed(lambda: model.generate(prompts, max_length=length, seed=0))
@@ -47,15 +48,19 @@ def new_lengths(units, streams, length):
     return timed(write)
 
 
-def one_step(units, streams, length):
-    """A compiled step from characters to characters in a Python loop, after TensorFlow's text generation tutorial."""
+def one_step(units, streams, length, cell=None):
+    """A compiled step from characters to characters in a Python loop, after TensorFlow's text generation tutorial.
+
+    The recurrent layer is `keras.layers.LSTM`, or `keras.layers.RNN` around a cell of tfcharlm.
+    """
     import keras
     import tensorflow as tf
 
     ids_of = keras.layers.StringLookup(vocabulary=list(CHARACTERS), mask_token=None)
     character_of = keras.layers.StringLookup(vocabulary=ids_of.get_vocabulary(), invert=True, mask_token=None)
     embedding, head = keras.layers.Embedding(SYMBOLS + 1, EMBEDDING), keras.layers.Dense(SYMBOLS + 1)
-    recurrent = keras.layers.LSTM(units, return_sequences=True, return_state=True)
+    outputs = {"return_sequences": True, "return_state": True}
+    recurrent = keras.layers.RNN(make_cell(cell, units), **outputs) if cell else keras.layers.LSTM(units, **outputs)
     # The id that the lookup has for unknown characters must never be drawn.
     never = tf.constant([[-np.inf] + [0.0] * SYMBOLS])
 
@@ -67,7 +72,7 @@ def one_step(units, streams, length):
         return character_of(tf.random.categorical(logits, num_samples=1)[:, 0]), states
 
     def write():
-        characters, states = tf.constant([CHARACTERS[1]] * streams), [tf.zeros((streams, units))] * 2
+        characters, states = tf.constant([CHARACTERS[1]] * streams), recurrent.get_initial_state(streams)
         texts = [characters]
         for _ in range(length):
             characters, states = step(characters, states)
