@@ -13,7 +13,7 @@ from tfcharlm.artefact.strict_json import parse_json, write_json
 
 @keras.saving.register_keras_serializable("strangers")
 class Registered(keras.layers.LSTMCell):
-    """A cell that some package has registered, and that is no RecurrentCell."""
+    """A registered cell of another base class than RecurrentCell."""
 
 
 @keras.saving.register_keras_serializable("strangers")

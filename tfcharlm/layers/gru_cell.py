@@ -35,7 +35,7 @@ class GRUCell(RecurrentCell):
         bias_initializer: of `bias`, (2, 3 * units) or, if the reset gate comes before the product, (3 * units,); zeros
             by default.
         reset_after: whether the reset gate comes after the product with U. True by default, as in `keras.layers.GRU`
-            and cuDNN: all products of a step are then one.
+            and cuDNN: one product with U is then enough for a step.
         kernel_regularizer, recurrent_regularizer, bias_regularizer: penalties added to the loss; none by default.
         kernel_constraint, recurrent_constraint, bias_constraint: projections applied after an update; none by default.
 
@@ -116,7 +116,7 @@ class GRUCell(RecurrentCell):
         weights = super().weight_tensors(recurrent_dropout_mask)
         if self.reset_after:
             return weights
-        # What multiplies the state after the reset gate is no block of the products, but a parameter.
+        # This block of U multiplies what the reset gate lets through, so `step` gets it as a parameter.
         gates, candidate = tf.split(weights.recurrent_kernel, [2 * self.units, self.units], axis=1)
         return weights._replace(
             recurrent_kernel=gates, parameters={**weights.parameters, "candidate_kernel": candidate}

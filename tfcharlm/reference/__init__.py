@@ -2,7 +2,7 @@
 
 Read `activations`, `rnn`, `lstm`, `gru`, `parameters`, `model`, `sampling` in this order: each adds one idea. Every
 gradient is derived by hand, beside the equation that it comes from. Everything is float64 and batch-major, and a pure
-function of its arguments. There is no TensorFlow, no graph, and no class that learns; the code is plain, and slow. The
+function of its arguments. It does not use TensorFlow. The code is plain, and slow. The
 rest of the package is tested against this folder and never imports it: code that the product uses cannot verify the
 product.
 """
