@@ -70,7 +70,7 @@ CHANGES = {
     "arguments that are no object": (SUBCLASS | {"config": [3]}, "config must be an object"),
     "a class of Keras's registry": (
         {"module": "x", "class_name": "Registered", "registered_name": "strangers>Registered", "config": {"units": 3}},
-        "must be a tfcharlm.RecurrentCell that this program knows: import the module that registers it, or pass",
+        "must be a tfcharlm.RecurrentCell that is known: import the module that registers it, or pass",
     ),
     "a class of a module": (
         {"module": "subprocess", "class_name": "Popen", "registered_name": None, "config": {}},

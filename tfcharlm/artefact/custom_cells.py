@@ -91,6 +91,6 @@ def _plain(value: Any, where: str, depth: int = 0) -> Any:
 
 def _advice(name):
     return (
-        "a tfcharlm.RecurrentCell that this program knows: import the module that registers it, or pass "
+        "a tfcharlm.RecurrentCell that is known: import the module that registers it, or pass "
         f"custom_objects={{{name!r:.80}: {name:.80}}}"
     )
