@@ -32,7 +32,7 @@ class LayerNormLSTMCell(tfcharlm.RecurrentCell):
         return gains | {"b": tfcharlm.Parameter((4 * self.units,)), "b_c": tfcharlm.Parameter((self.units,))}
 
     def step(self, z, states, parameters):
-        (x, h), p = (normalized(tf.concat(blocks, axis=0)) for blocks in z), parameters
+        (x, h), p = (normalized(blocks.stacked) for blocks in z), parameters
         z_i, z_f, z_g, z_o = tf.split(p["x"] * x + p["h"] * h + p["b"], 4, axis=0)
         c = tf.sigmoid(z_f) * states["c"] + tf.sigmoid(z_i) * tf.tanh(z_g)
         return {"h": tf.sigmoid(z_o) * tf.tanh(p["c"] * normalized(c) + p["b_c"]), "c": c}

@@ -14,6 +14,32 @@ import tensorflow as tf
 PreActivations = tuple[tf.Tensor, ...]
 
 
+class Blocks(list[tf.Tensor]):
+    """The blocks of a step's pre-activations, and all of them as one tensor.
+
+    Args:
+        stacked: the blocks one after the other along `axis`.
+        count: how many there are.
+        axis: 0 for columns, -1 for rows.
+
+    Attributes:
+        stacked: as given. A step that treats all blocks alike, as layer normalization does, is faster with it than with
+            `tf.concat(blocks, axis=0)`, which copies.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from tfcharlm.kernels.recurrences import Blocks
+    >>> blocks = Blocks(tf.reshape(tf.range(6), (6, 1)), count=2, axis=0)
+    >>> blocks[1].numpy().ravel().tolist(), blocks.stacked.shape
+    ([3, 4, 5], TensorShape([6, 1]))
+    """
+
+    def __init__(self, stacked: tf.Tensor, count: int, axis: int) -> None:
+        super().__init__(tf.split(stacked, count, axis=axis) if count > 1 else [stacked])
+        self.stacked = stacked
+
+
 class StepGradient(NamedTuple):
     """One step and its gradient, written by hand. It saves less than automatic differentiation does.
 
@@ -41,8 +67,8 @@ class Recurrence:
     $$ z = x_t W + b + h_{t-1} U $$
 
     Args:
-        step: `step(z, states, parameters) -> {name: tensor}`, one step. z is a list of blocks. `states` and
-            `parameters` are dicts by name; a vector of parameters is a column (n, 1). The result has the next states,
+        step: `step(z, states, parameters) -> {name: tensor}`, one step. z is a list of blocks, and `z.stacked` is all
+            of them in one tensor. `states` and `parameters` are dicts by name; a vector of parameters is a column (n, 1). The result has the next states,
             and whatever else a plot may want to show, such as gates.
         num_blocks: the number of blocks of W; 1 by default.
         state_names: of the states; h by default. The first one is the output, and U multiplies it.
@@ -97,10 +123,7 @@ class Recurrence:
 
         The blocks lie along `axis`: 0 for columns, -1 for rows.
         """
-        parts = [
-            tf.split(part, count, axis=axis) if count > 1 else [part]
-            for part, count in zip(z, self.block_counts, strict=True)
-        ]
+        parts = [Blocks(part, count, axis) for part, count in zip(z, self.block_counts, strict=True)]
         old = dict(zip(self.state_names, states, strict=True))
         values: Any = self.step(parts if self.separate else parts[0], old, parameters)
         if not isinstance(values, Mapping) or not set(self.state_names) <= set(values):
