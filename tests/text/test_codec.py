@@ -45,14 +45,15 @@ class Exported(tf.Module):
         return self.codec.decode(ids)
 
 
-@pytest.fixture(scope="module", params=LEVELS)
+@pytest.fixture(scope="module", params=[*LEVELS, "char, spells", "word, spells"])
 def exported(request, tmp_path_factory):
     """(vocabulary, the module in this process, the module saved and loaded)."""
-    pieces = {"word": "".join(AWKWARD) + "".join(f"\n{text}\n" for text in AWKWARD)}
+    pieces = {level: "".join(AWKWARD) + "".join(f"\n{text}\n" for text in AWKWARD) for level in ("word", "word, spells")}
     text = pieces.get(request.param, "".join(AWKWARD) + "\n")
-    vocabulary = Vocabulary.from_text(text, request.param)
+    level, _, spells = request.param.partition(", ")
+    vocabulary = Vocabulary.from_text(text, level, spell=bool(spells))
     module = Exported(vocabulary)
-    folder = str(tmp_path_factory.mktemp(request.param))
+    folder = str(tmp_path_factory.mktemp("codec"))
     tf.saved_model.save(module, folder)
     return vocabulary, module, tf.saved_model.load(folder)
 
@@ -82,7 +83,7 @@ def test_graph_encodes_and_decodes_as_python_does(exported):
 @given(texts=st.lists(TEXTS | WORDY, min_size=20, max_size=40))
 def test_graph_encodes_random_texts_as_python_does(level, texts):
     # A lone token for each text: joined texts would make other words at the seams.
-    found = set().union(*(Vocabulary.from_text(text, level).tokens for text in texts))
+    found = set().union(*(Vocabulary.from_text(text, level, spell=False).tokens for text in texts))
     vocabulary = Vocabulary(sorted(found), level)
     ragged = GraphCodec(vocabulary).encode(tf.constant(texts))
     assert ragged.to_list() == [vocabulary.encode(text).tolist() for text in texts]
@@ -103,6 +104,9 @@ def test_graph_names_what_is_unknown(exported):
     for module in modules:
         if what is None:
             assert _encode(module, ["\u017c"])[0].tolist() == [0xC5, 0xBC], "no byte is unknown"
+            continue
+        if vocabulary.spelling is not None:
+            assert [vocabulary.tokens[i] for i in _encode(module, ["\u017c"])[0]] == ["<0xC>", "<5>", "<B>", "<C>"]
             continue
         message = _message(module, ["", "\u017c"])
         assert re.search(rf"prompts: {what} not in the vocabulary:\] \[\u017c\] \[in row\] \[1\]", message)
@@ -133,7 +137,7 @@ def test_graph_spells_as_python_does(corpus, min_count):
 
 
 def test_graph_names_a_word_that_it_cannot_spell():
-    vocabulary = Vocabulary.from_text("a b ab ab", "word", min_count=2)
+    vocabulary = Vocabulary.from_text("a b ab ab", "word", min_count=2, spell=False)
     encode = tf.function(GraphCodec(vocabulary).encode, autograph=False)
     texts = ["ab ab", "", "b ab ba a"]
     assert encode(tf.constant(texts)).to_list() == [vocabulary.encode(text).tolist() for text in texts]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfcharlm.text import Vocabulary
+from tfcharlm.text.spelling import DIGITS
 
 LEVELS = ("char", "byte", "word")
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -40,8 +41,9 @@ def test_ids_of_any_integer_dtype_are_decoded(dtype):
 @given(text=TEXTS)
 def test_char_and_byte_ids_agree_with_python(text):
     alphabet = sorted(set(text))
-    char = Vocabulary.from_text(text)
-    assert char.tokens == tuple(alphabet)
+    char = Vocabulary.from_text(text, min_count=1)
+    assert char.tokens == (*alphabet, *DIGITS)
+    assert Vocabulary.from_text(text, spell=False).tokens == tuple(alphabet)
     assert char.encode(text).tolist() == [alphabet.index(c) for c in text]
     assert Vocabulary.from_text(text, "byte").encode(text).tolist() == list(text.encode())
 
@@ -77,7 +79,7 @@ def test_unknown_character_is_named_with_its_place():
 
 
 def test_unknown_word_is_named_with_its_place():
-    vocabulary = Vocabulary.from_text("to be or", "word")
+    vocabulary = Vocabulary.from_text("to be or", "word", spell=False)
     with pytest.raises(ValueError, match=r"word ' not' at position 5 \(line 1, column 6\)"):
         vocabulary.encode("to be not")
     assert vocabulary.decode(vocabulary.encode("to be not or", errors="ignore")) == "to be or"
@@ -172,9 +174,9 @@ def test_vocabulary_is_immutable():
 
 
 def test_a_long_text_is_encoded_in_parts(monkeypatch, rng):
-    monkeypatch.setattr("tfcharlm.text.vocabulary.CHUNK", 7)
+    monkeypatch.setattr("tfcharlm.text.token_ids.CHUNK", 7)
     text = "".join(map(chr, rng.integers(0x1F5F0, 0x1F600, size=50)))
-    vocabulary = Vocabulary.from_text(text)
+    vocabulary = Vocabulary.from_text(text, spell=False)
     assert vocabulary.encode(text).tolist() == [vocabulary.tokens.index(character) for character in text]
     with pytest.raises(ValueError, match=r"'!' .* at position 50 "):
         vocabulary.encode(text + "!")
@@ -188,18 +190,17 @@ WORDS = st.text(st.sampled_from(" \t\n'-,ab\u00e9\U0001f600\u0000"), max_size=30
 def test_spelled_words_lose_nothing(corpus, text, min_count):
     vocabulary = Vocabulary.from_text(corpus, "word", min_count=min_count)
     assert vocabulary.decode(vocabulary.encode(corpus)) == corpus
-    known = "".join(character for character in text if character in corpus)
-    assert vocabulary.decode(vocabulary.encode(known)) == known
+    assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
 def test_frequent_words_are_tokens_and_rare_ones_are_spelled():
-    vocabulary = Vocabulary.from_text("the cat, the dog; cat\n", "word", min_count=2)
+    vocabulary = Vocabulary.from_text("the cat, the dog; cat\n", "word", min_count=2, spell=False)
     assert set(vocabulary.tokens) == {" cat"} | set("the cat, the dog; cat\n")
     spelled = [vocabulary.tokens[i] for i in vocabulary.encode(" cat act")]
     assert spelled == [" cat", " ", "a", "c", "t"]
     with pytest.raises(ValueError, match=r"word ' axe' at position 4 \(line 1, column 5\)"):
         vocabulary.encode(" cat axe")
     with pytest.raises(ValueError, match="min_count"):
-        Vocabulary.from_text("ab", min_count=2)
+        Vocabulary.from_text("ab", min_count=2, spell=False)
     with pytest.raises(ValueError, match="min_count"):
         Vocabulary.from_text("ab", "word", min_count=0)

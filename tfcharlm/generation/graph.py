@@ -8,6 +8,7 @@ from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
 from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import SPECS, Sampling
 from tfcharlm.generation.scorer import Scorer
+from tfcharlm.generation.spelling_steps import SpellingSteps
 from tfcharlm.kernels import same_shards
 from tfcharlm.text import GraphCodec
 
@@ -38,6 +39,10 @@ class TextGraph:
     """
 
     def __init__(self, model: LanguageModel, jit_compile: bool = True) -> None:
+        # What is exported as `step` are the model's own logits and states.
+        self._model_step, own = _for_any_machine(model.step), model.initial_state(1)
+        if model.vocabulary.spelling is not None:
+            model = SpellingSteps(model, model.vocabulary.spelling)
         self._step = _for_any_machine(model.step)
         self.initial_state, self.vocabulary = model.initial_state, model.vocabulary
         self.codec = GraphCodec(model.vocabulary)
@@ -57,7 +62,7 @@ class TextGraph:
         logits, *states = specs
         # The numbers that a row holds between two tokens. The limits count them.
         self._width = sum(spec.shape[1] for spec in specs)
-        named = [tf.TensorSpec(s.shape, s.dtype, f"state_{i}") for i, s in enumerate(states)]
+        named = [tf.TensorSpec(s.shape, s.dtype, f"state_{i}") for i, s in enumerate(states[: len(own)])]
         ids, seed = tf.TensorSpec([None, None], tf.int32, "tokens"), tf.TensorSpec([None], tf.int64)
         number = tf.TensorSpec([], tf.int32)
         text = tf.TensorSpec([None], tf.string)
@@ -145,10 +150,11 @@ class TextGraph:
 
     def _checked_step(self, tokens, *states):
         tokens = tf.ensure_shape(tokens, [None, None])
-        states = [tf.ensure_shape(s, spec.shape) for s, spec in zip(states, self._loop.specs[1:], strict=True)]
+        specs = self._loop.specs[1 : len(states) + 1]
+        states = [tf.ensure_shape(state, spec.shape) for state, spec in zip(states, specs, strict=True)]
         with tf.control_dependencies(limits.step_checks(tokens, states, self._size, self._width)):
             tokens = tf.identity(tokens)
-        logits, states = self._step(tokens, states)
+        logits, states = self._model_step(tokens, states)
         return {"logits": logits} | {f"state_{i}": state for i, state in enumerate(states)}
 
     def _advance(self, parents, tokens, *states):

@@ -13,7 +13,7 @@ from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.limits import LENGTH, ROWS
 from tfcharlm.generation.loop import DECODE_BLOCK
 from tfcharlm.generation.sampling import Sampling
-from tfcharlm.text import Vocabulary
+from tfcharlm.text import DIGITS, Vocabulary, digits_of_unfinished
 
 # Tokens between two pieces.
 TOKENS_PER_YIELD = 16
@@ -65,6 +65,8 @@ def stream(
 class TextStreamer:
     """Turns tokens into text as they arrive: whole characters only, up to the first stop string.
 
+    The end of a text may cut a character in two. Its bytes then become U+FFFD; its digits are left out.
+
     Args:
         vocabulary: a `Vocabulary`.
         stops: strings that end the text; none by default.
@@ -72,7 +74,7 @@ class TextStreamer:
     Example:
 
     >>> from tfcharlm.generation import TextStreamer
-    >>> from tfcharlm.text import Vocabulary
+    >>> from tfcharlm.text import DIGITS, Vocabulary, digits_of_unfinished
     >>> vocabulary = Vocabulary("abc.")
     >>> streamer = TextStreamer(vocabulary, stops=["c."])
     >>> streamer.add(vocabulary.encode("abc"), final=False)         # "c" might be the start of a stop string
@@ -86,6 +88,7 @@ class TextStreamer:
         self._vocabulary = vocabulary
         self._stops = stops
         self._held = ""
+        self._unfinished = np.zeros(0, np.int32)
         self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def add(self, ids: np.ndarray, final: bool) -> str:
@@ -95,7 +98,7 @@ class TextStreamer:
         if self._vocabulary.level == "byte":
             self._held += self._bytes.decode(np.asarray(ids, np.uint8).tobytes(), final)
         else:
-            self._held += self._vocabulary.decode(ids)
+            self._held += self._vocabulary.decode(self._whole(np.asarray(ids)))
         found = min((index for index in map(self._held.find, self._stops) if index >= 0), default=len(self._held))
         certain = len(self._held) - (0 if final else self._possible_stop())
         # A longer stop string may have started before the complete one. If it is completed later, it is the first.
@@ -103,6 +106,16 @@ class TextStreamer:
         certain = min(found, certain)
         piece, self._held = self._held[:certain], self._held[certain:]
         return piece
+
+    def _whole(self, ids):
+        """The ids of whole characters; the digits of one that is not whole wait for the next ids."""
+        if self._vocabulary.spelling is None:
+            return ids
+        ids = np.concatenate([self._unfinished, ids])
+        first_digit = len(self._vocabulary) - len(DIGITS)
+        end = len(ids) - digits_of_unfinished((ids - first_digit).tolist())
+        self._unfinished = ids[end:]
+        return ids[:end]
 
     def _possible_stop(self):
         """The length of the longest end of the text that is the start of a stop string."""

@@ -7,16 +7,21 @@ from tfcharlm.text.corpora import load_corpus
 from tfcharlm.text.datasets import stream_dataset
 from tfcharlm.text.files import encode_file, read_chunks
 from tfcharlm.text.lines import line_dataset
+from tfcharlm.text.spelling import DIGITS, MOST_DIGITS, Spelling, digits_of_unfinished
 from tfcharlm.text.split import TextSplit
 from tfcharlm.text.vocabulary import Vocabulary
 from tfcharlm.text.words import PATTERN as WORD_PATTERN
 
 __all__ = [
+    "DIGITS",
+    "MOST_DIGITS",
     "WORD_PATTERN",
     "GraphCodec",
+    "Spelling",
     "TextSplit",
     "UnknownTokenError",
     "Vocabulary",
+    "digits_of_unfinished",
     "encode_file",
     "line_dataset",
     "load_corpus",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tfcharlm.text.spelling import DIGITS
 from tfcharlm.text.words import WORD
 
 LEVELS = ("char", "byte", "word")
@@ -21,7 +22,7 @@ class UnknownTokenError(ValueError):
 
     >>> from tfcharlm.text import UnknownTokenError, Vocabulary
     >>> try:
-    ...     Vocabulary.from_text("ab").encode("abc")
+    ...     Vocabulary("ab").encode("abc")
     ... except UnknownTokenError as error:
     ...     print(error.position, error.what)
     2 character 'c' (U+0063) at position 2 (line 1, column 3) is not in the vocabulary of 2 tokens
@@ -51,7 +52,8 @@ def check_tokens(tokens: Sequence[str], level: str) -> None:
             )
         return
     seen = set()
-    for i, token in enumerate(tokens):
+    spells = tuple(tokens[-len(DIGITS) :]) == DIGITS
+    for i, token in enumerate(tokens[: -len(DIGITS)] if spells else tokens):
         if not isinstance(token, str):
             raise ValueError(f"a token must be a str; received {token!r} at position {i}.")
         if level == "char" and len(token) != 1:
