@@ -121,7 +121,7 @@ def test_too_little_memory_is_one_line(command, barn, tmp_path, monkeypatch):
     oom = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nwith many\nlines")
     for error, message in ((oom, r"tfcharlm: OOM when allocating tensor\n$"), (MemoryError(), "not enough memory")):
         with monkeypatch.context() as patch:
-            patch.setattr(cli.train, "TrainingRun", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+            patch.setattr(cli.train, "make_run", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
             (tmp_path / "link").unlink(missing_ok=True)
             assert_refused(command, tmp_path, ["barn.txt", *SMALL], message)
 

@@ -1,6 +1,7 @@
 """Learning curves and gradient norms show the numbers they are given."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -33,6 +34,17 @@ def test_a_learning_curve_of_a_fit_is_over_epochs():
     assert figure.axes[0].get_xlabel() == "epochs"
     both = curves_of(plots.learning_curve(history | {"val_bits_per_character": [3.5, 3.0]}))
     assert both["validation"] == [[1, 3.5], [2, 3.0]]
+
+
+def test_before_the_first_step_there_is_no_training_loss(tmp_path):
+    """A gap in the curve, from objects and from a table."""
+    first = types.SimpleNamespace(tokens=0, bits_per_character=None, val_bits_per_character=3.5)
+    second = types.SimpleNamespace(tokens=2_000_000, bits_per_character=2.5, val_bits_per_character=3.0)
+    (tmp_path / "curve.csv").write_text("tokens,bits_per_character,val_bits_per_character\n0,,3.5\n2000000,2.5,3.0\n")
+    for history in ([first, second], tmp_path / "curve.csv"):
+        curves = curves_of(plots.learning_curve(history))
+        assert curves["validation"] == [[0, 3.5], [2, 3.0]]
+        assert np.isnan(curves["training"][0][1]) and curves["training"][1] == [2, 2.5]
 
 
 def test_what_is_no_learning_curve(tmp_path):

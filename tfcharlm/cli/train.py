@@ -15,6 +15,7 @@ import click
 import rich.console
 import rich.progress
 import tensorflow as tf
+from click.core import ParameterSource
 
 from tfcharlm.artefact import (
     EXTRA,
@@ -26,6 +27,7 @@ from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.run_directory import RunDirectory
 from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
+from tfcharlm.cli.starting_model import StartingModel, make_run
 from tfcharlm.cli.training_records import training_records
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.model import Guard, Replicas
@@ -33,7 +35,6 @@ from tfcharlm.text import TextSplit, load_corpus
 from tfcharlm.training import (
     SUGGESTED,
     TrainingConfig,
-    TrainingRun,
     strategy_from_environment,
     workers_on_this_machine,
 )
@@ -55,6 +56,12 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 @config_option("epochs")
 @config_option("steps")
 @click.option("--name", required=True, help="Name of the model.")
+@click.option(
+    "--from",
+    "origin",
+    metavar="MODEL",
+    help="Begin from this model, given as for sample, instead of random weights. It has the architecture.",
+)
 @click.option("--output", default="saved_models", type=click.Path(path_type=Path), help="Directory of the models.")
 @config_option("level", default=TrainingConfig.level)
 @config_options
@@ -68,12 +75,13 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
     help="Seconds between checkpoints.",
 )
 @errors_option
-@click.pass_obj
+@click.pass_context
 def train(
-    began: float | None,
+    context: click.Context,
     corpus: str,
     name: str,
     output: Path,
+    origin: str | None,
     errors: str,
     resume: bool,
     checkpoint_seconds: float,
@@ -82,11 +90,16 @@ def train(
     # A worker that is not the chief also trains, but prints nothing.
     with one_line_errors():
         given = {key: value for key, value in settings.items() if value is not None}
+        TrainingConfig(**given)
+        start = None if origin is None else StartingModel(origin)
+        if start is not None:
+            given = start.options(given, context.get_parameter_source("level") is ParameterSource.COMMANDLINE)
         config = TrainingConfig(**given)
         strategy, chief = join_cluster()
         text = load_corpus(corpus, errors)
         corpus_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        run_directory = RunDirectory(output / name, {**settings, "corpus_sha256": corpus_sha256})
+        origin_settings = {} if start is None else {"from": start.record}
+        run_directory = RunDirectory(output / name, {**settings, "corpus_sha256": corpus_sha256, **origin_settings})
         if chief:
             check_writable(output / name, name)
             model = run_directory.open(resume)
@@ -94,20 +107,19 @@ def train(
                 click.echo(f"The run is finished. Model: {model}")
                 return
         checkpoint = Checkpoint(run_directory.directory, checkpoint_seconds)
-        split = TextSplit.from_text(text, config.level, config.validation_fraction)
-        if config.minutes is None:
-            run = TrainingRun(split, config, strategy=strategy)
-        else:
-            earlier = run_directory.settings_of_checkpoint(SUGGESTED)
-            run = TrainingRun.with_suggested_size(split, given, strategy=strategy, earlier=earlier)
-            config = run.config
+        vocabulary = None if start is None else start.vocabulary(text)
+        split = TextSplit.from_text(text, config.level, config.validation_fraction, vocabulary)
+        earlier = None if config.minutes is None else run_directory.settings_of_checkpoint(SUGGESTED)
+        run = make_run(split, given, start, strategy, earlier)
+        config = run.config
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
     console.print(
-        f"{click.format_filename(corpus)}: {len(text):,} characters, {len(split.vocabulary)} different tokens; "
+        f"{click.format_filename(corpus)}: {len(text):,} characters, a vocabulary of {len(split.vocabulary)} tokens; "
         f"trains on {len(split.train_ids):,} tokens, holds out the last {len(split.validation_ids):,}.",
         f"\n{config.layers} {config.cell} {'layer' if config.layers == 1 else 'layers'} with {config.units} units, "
         f"{run.model.count_params():,} parameters, seed {config.seed}.",
         *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
+        *([] if start is None else [f"\n{line}" for line in start.described(run)]),
         sep="",
     )
     if strategy.num_replicas_in_sync > 1:
@@ -119,7 +131,7 @@ def train(
             task = progress.add_task("training", total=1.0)
             checkpoint.notify = notify = progress.console.print
             result = run.train(
-                elapsed=0 if began is None else time.monotonic() - began,
+                elapsed=0 if context.obj is None else time.monotonic() - context.obj,
                 on_evaluation=lambda evaluation, history: _print_evaluation(
                     progress.console, evaluation, len(history), run, chief
                 ),
@@ -141,7 +153,7 @@ def train(
                 f"Saved at step {run_directory.steps()[0]:,}; the same command with --resume continues from there."
             )
         with one_line_errors():
-            directory = _save(console, result, output / name, training_records(console, corpus, errors, config, result))
+            directory = _save(console, result, output / name, training_records(console, corpus, errors, run, result))
         _print_result(console, result, directory)
     if result.failure:
         sys.exit(1)
@@ -209,11 +221,11 @@ def _progress_bar(console):
 
 
 def _print_evaluation(console, evaluation, number, run, chief):
+    training = "" if evaluation.loss is None else f"training {evaluation.bits_per_character:.3f}, "
     console.print(
         f"{int(evaluation.seconds) // 60:02}:{int(evaluation.seconds) % 60:02}  "
         f"{evaluation.tokens / 1e6:6.2f} M tokens  "
-        f"bits per character: training {evaluation.bits_per_character:.3f}, "
-        f"validation {evaluation.val_bits_per_character:.3f}"
+        f"bits per character: {training}validation {evaluation.val_bits_per_character:.3f}"
     )
     if chief and number % EVALUATIONS_PER_SAMPLE == 0:
         begin = run.model.vocabulary.decode(run.split.validation_ids[:1])

@@ -9,11 +9,11 @@ import rich.console
 
 from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, LEARNING_CURVE_IMAGE, TRAINING
-from tfcharlm.training import Evaluation, TrainingConfig, TrainingResult
+from tfcharlm.training import Evaluation, TrainingResult, TrainingRun
 
 
 def training_records(
-    console: rich.console.Console, corpus: str, errors: str, config: TrainingConfig, result: TrainingResult
+    console: rich.console.Console, corpus: str, errors: str, run: TrainingRun, result: TrainingResult
 ) -> dict[str, bytes]:
     """What is exported with the model about its training: `{file name: bytes}`."""
     table = io.StringIO()
@@ -21,8 +21,8 @@ def training_records(
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, result.history))
     outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
-    source = {"corpus": str(corpus), "errors": errors}
-    training = {**source, **dataclasses.asdict(config), **outcome, "interrupted": result.interrupted}
+    source = {"corpus": str(corpus), "errors": errors} | ({"from": run.began_from} if run.began_from else {})
+    training = {**source, **dataclasses.asdict(run.config), **outcome, "interrupted": result.interrupted}
     records = {
         LEARNING_CURVE: table.getvalue().encode(),
         TRAINING: json.dumps(training, indent=1).encode(),

@@ -24,13 +24,14 @@ from tfcharlm.model.fixed_layers import FixedLayer, OutputLayer, TokenEmbedding
 from tfcharlm.model.given_weights import takes_given_weights
 from tfcharlm.model.layer_config import freeze_layers, frozen_layers, unbuilt
 from tfcharlm.model.network import RecurrentNetwork
+from tfcharlm.model.other_vocabulary import OtherVocabulary
 from tfcharlm.model.token_calls import TokenCalls
 from tfcharlm.model.training_step import StreamModel
 from tfcharlm.text import Vocabulary
 
 
 @keras.saving.register_keras_serializable(package="tfcharlm")
-class CharLM(GenerationMixin, RecurrentNetwork, TokenCalls, FixedLayer, StreamModel):
+class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, FixedLayer, StreamModel):
     r"""A recurrent language model over characters, bytes or words.
 
     $$ e_t = E[x_t], \quad h_t = \mathrm{cells}(e_t, h_{t-1}), \quad

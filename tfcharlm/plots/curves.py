@@ -109,7 +109,10 @@ def _curves(history):
         rows = _read_table(Path(history))
     else:
         rows = [{name: getattr(one, name) for name in ("tokens", MEASURE, VALIDATION)} for one in history]
-    columns = {name: [float(row[name]) for row in rows] for name in (MEASURE, VALIDATION)}
+    columns = {
+        name: [float("nan") if row[name] is None else float(row[name]) for row in rows]
+        for name in (MEASURE, VALIDATION)
+    }
     return "tokens read (millions)", [float(row["tokens"]) / 1e6 for row in rows], columns
 
 
@@ -117,10 +120,15 @@ def _read_table(path):
     content = read_file(path)
     try:
         table = list(csv.DictReader(content.decode("utf-8").splitlines()))
-        rows = [{name: float(row[name]) for name in ("tokens", MEASURE, VALIDATION)} for row in table]
+        rows = [{name: _number(row, name) for name in ("tokens", MEASURE, VALIDATION)} for row in table]
         if not rows or not all(math.isfinite(row["tokens"]) for row in rows):
             raise ValueError("it must have rows, each with a finite number of tokens")
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{path} is not a learning curve of `tfcharlm train`: {reason:.120}.") from None
     return rows
+
+
+def _number(row, name):
+    """A value of a row. Before the first step there is no training loss: None, or nothing in a table."""
+    return math.nan if name == MEASURE and row[name] in (None, "") else float(row[name])

@@ -7,6 +7,7 @@ from tfcharlm.text.corpora import load_corpus
 from tfcharlm.text.datasets import stream_dataset
 from tfcharlm.text.files import encode_file, read_chunks
 from tfcharlm.text.lines import line_dataset
+from tfcharlm.text.relatives import relatives
 from tfcharlm.text.spelling import DIGITS, MOST_DIGITS, Spelling, digits_of_unfinished
 from tfcharlm.text.split import TextSplit
 from tfcharlm.text.vocabulary import Vocabulary
@@ -26,6 +27,7 @@ __all__ = [
     "line_dataset",
     "load_corpus",
     "read_chunks",
+    "relatives",
     "sha256_of",
     "stream_dataset",
 ]

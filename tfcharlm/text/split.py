@@ -24,7 +24,13 @@ class TextSplit(NamedTuple):
     validation_ids: np.ndarray
 
     @classmethod
-    def from_text(cls, text: str, level: str = "char", validation_fraction: float = 0.1) -> "TextSplit":
+    def from_text(
+        cls,
+        text: str,
+        level: str = "char",
+        validation_fraction: float = 0.1,
+        vocabulary: Vocabulary | None = None,
+    ) -> "TextSplit":
         """Cuts a text in two. The vocabulary has the tokens of both parts, so that the whole text can be scored.
 
         Args:
@@ -32,12 +38,14 @@ class TextSplit(NamedTuple):
             level: "char" (default), "byte" or "word"; see `Vocabulary`.
             validation_fraction: the fraction of the tokens that is held out, 0.1 by default. At least two tokens are
                 held out, because a loss needs one to read and one to predict.
+            vocabulary: another `Vocabulary` than that of the text, such as that of a model; it decides on the level.
+                None (default) for that of the text.
 
         Returns:
             A `TextSplit`.
 
         Raises:
-            ValueError: the text is empty, or there is no such level.
+            ValueError: the text is empty or has a token that is not in `vocabulary`, or there is no such level.
 
         Example:
 
@@ -46,7 +54,7 @@ class TextSplit(NamedTuple):
         >>> split.vocabulary.decode(split.train_ids), split.vocabulary.decode(split.validation_ids)
         ('to be or not ', 'to be')
         """
-        vocabulary = Vocabulary.from_text(text, level=level)
+        vocabulary = Vocabulary.from_text(text, level=level) if vocabulary is None else vocabulary
         ids = vocabulary.encode(text)
         trained_on = min(int(len(ids) * (1 - validation_fraction)), len(ids) - 2)
         return cls(vocabulary, ids[:trained_on], ids[trained_on:])

@@ -4,6 +4,14 @@ from tfcharlm.training.build import build_model, build_optimizer, log_frequencie
 from tfcharlm.training.cluster import strategy_from_environment, workers_on_this_machine
 from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation, averaged_weights
+from tfcharlm.training.fine_tuning import (
+    architecture,
+    fine_tuning_run,
+    joint_vocabulary,
+    unigram_loss,
+    weights_sha256,
+    with_architecture,
+)
 from tfcharlm.training.peers import Patience, ends_on_sigterm, parse_address, resolution_error
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
@@ -25,10 +33,13 @@ __all__ = [
     "TrainingDivergedError",
     "TrainingResult",
     "TrainingRun",
+    "architecture",
     "averaged_weights",
     "build_model",
     "build_optimizer",
     "ends_on_sigterm",
+    "fine_tuning_run",
+    "joint_vocabulary",
     "learning_rate_at",
     "log_frequencies",
     "measured_speed",
@@ -36,5 +47,8 @@ __all__ = [
     "resolution_error",
     "strategy_from_environment",
     "suggest_config",
+    "unigram_loss",
+    "weights_sha256",
+    "with_architecture",
     "workers_on_this_machine",
 ]

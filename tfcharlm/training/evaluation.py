@@ -22,7 +22,7 @@ class Evaluation:
         seconds: time since the start of the run.
         tokens: tokens read since the start of the run.
         learning_rate: of the last step.
-        loss: mean training loss since the previous evaluation, in nats per token.
+        loss: mean training loss since the previous evaluation, in nats per token; None before the first step.
         bits_per_character: the same in bits per character.
         val_loss: loss on the first chunks of the held-out text, in nats per token. The best weights are chosen by it.
         val_bits_per_character: the same in bits per character.
@@ -32,8 +32,8 @@ class Evaluation:
     seconds: float
     tokens: int
     learning_rate: float
-    loss: float
-    bits_per_character: float
+    loss: float | None
+    bits_per_character: float | None
     val_loss: float
     val_bits_per_character: float
 
@@ -93,6 +93,7 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         on_evaluation: called with each `Evaluation` and the list of all so far, which ends with it.
         pause_clock_during_evaluation: whether the clock of the budget stands still during evaluations. False by
             default.
+        start: an evaluation before the first step, which becomes the first point of the curve; None (default) for none.
 
     Example:
 
@@ -117,16 +118,22 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         num_evaluations: int,
         on_evaluation: Callable[[Evaluation, list[Evaluation]], object],
         pause_clock_during_evaluation: bool = False,
+        start: Evaluation | None = None,
     ) -> None:
         super().__init__()
         self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
         self.on_evaluation, self.num_evaluations = on_evaluation, num_evaluations
-        self.pause_clock_during_evaluation = pause_clock_during_evaluation
+        self.pause_clock_during_evaluation, self.start = pause_clock_during_evaluation, start
         self.history: list[Evaluation] = []
         self.best = math.inf
         self.best_weights: list[np.ndarray] | None = None
         # Evaluations that were due before the first step are left out.
         self.steps, self._due = 0, 1 + math.floor(budget.fraction_done(0) * num_evaluations)
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        # A resumed run has it in its history.
+        if self.start is not None and not self.history:
+            self._keep(self.start)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         self.steps += 1
@@ -154,6 +161,9 @@ class PeriodicEvaluation(keras.callbacks.Callback):
             val_loss=measured["loss"],
             val_bits_per_character=measured["bits_per_character"],
         )
+        self._keep(evaluation)
+
+    def _keep(self, evaluation):
         self.history.append(evaluation)
         if evaluation.val_loss < self.best:
             self.best, self.best_weights = evaluation.val_loss, self.model.get_weights()

@@ -1,8 +1,10 @@
 """What a training run ends with."""
 
 import dataclasses
+from typing import Self
 
 from tfcharlm.model import CharLM
+from tfcharlm.training.config import TrainingConfig
 from tfcharlm.training.evaluation import Evaluation
 
 
@@ -32,3 +34,12 @@ class TrainingResult:
 
 class TrainingDivergedError(ArithmeticError):
     """The loss is not finite any more, and there are no weights worth keeping."""
+
+    @classmethod
+    def after(cls, batches: int, config: TrainingConfig, interruption: BaseException | None) -> Self:
+        """The error of a run that diverged within so many batches."""
+        rate = config.learning_rate
+        return cls(
+            f"the training diverged within {batches} batches; give a lower learning_rate than {rate:g}, such as "
+            f"learning_rate={rate / 4:g}." + (f" It ended at {interruption}" if interruption else "")
+        )

@@ -87,6 +87,9 @@ class TrainingRun:
             with contextlib.nullcontext() if strategy is None else strategy.scope():
                 model = build_model(split, config)
         self.model = model
+        # Which model the run begins from, and how well that predicts the text; see `fine_tuning_run`.
+        self.began_from: dict[str, str] | None = None
+        self.start: Evaluation | None = None
 
     @classmethod
     def with_suggested_size(
@@ -112,16 +115,25 @@ class TrainingRun:
         Raises:
             ValueError: `minutes` are not given, or another argument is out of bounds.
         """
+        return cls(split, cls.suggested_config(split, given, strategy, earlier), strategy=strategy)
+
+    @staticmethod
+    def suggested_config(
+        split: TextSplit,
+        given: Mapping[str, Any],
+        strategy: tf.distribute.Strategy | None = None,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> TrainingConfig:
+        """The configuration of such a run. The arguments are those of `with_suggested_size`."""
         minutes = TrainingConfig(**given).minutes
         if minutes is None:
             raise ValueError(f"a size is suggested for minutes, such as minutes=2; received {dict(given)}.")
-        strategy = tf.distribute.get_strategy() if strategy is None else strategy
-        with strategy.scope():
+        with (strategy or tf.distribute.get_strategy()).scope():
             speed = sum(Replicas().all_gather(measured_speed()))
         shape = {name: given[name] for name in SHAPE if name in given}
         sizes = {"tokens": len(split.train_ids), "vocabulary_size": len(split.vocabulary)}
         suggested = earlier or suggest_config(60 * minutes, speed, **sizes, characters=split.train_characters, **shape)
-        return cls(split, TrainingConfig(**{**suggested, **given}), strategy=strategy)
+        return TrainingConfig(**{**suggested, **given})
 
     @property
     def suggested(self) -> dict[str, Any]:
@@ -166,24 +178,21 @@ class TrainingRun:
         if num_evaluations is None:
             most = NUM_EVALUATIONS if budget.seconds is None else int(budget.seconds // SECONDS_BETWEEN_EVALUATIONS)
             num_evaluations = max(1, min(NUM_EVALUATIONS, most))
-        tokens_per_step = config.batch_size * config.sequence_length
         evaluations = PeriodicEvaluation(
             self.evaluation_data if evaluation_data is None else evaluation_data,
             budget,
-            tokens_per_step,
+            config.batch_size * config.sequence_length,
             num_evaluations,
             on_evaluation,
             pause_clock_during_evaluation,
+            self.start,
         )
-        callbacks = [
-            AnnealLearningRate(config.learning_rate, budget, config.schedule, on_step),
-            evaluations,
-            *callbacks,
-        ]
+        anneal = AnnealLearningRate(config.learning_rate, budget, config.schedule, on_step)
         # To Keras the run is one epoch, which the budget ends. The epochs over the text are inside the data set.
         endless = None if config.epochs is not None else 10**9
         try:
-            self.model.fit(self.train_data, steps_per_epoch=endless, shuffle=False, verbose=0, callbacks=callbacks)
+            given = {"shuffle": False, "verbose": 0, "callbacks": [anneal, evaluations, *callbacks]}
+            self.model.fit(self.train_data, steps_per_epoch=endless, **given)
         except INTERRUPTIONS as error:
             return evaluations, error
         return evaluations, None
@@ -217,7 +226,8 @@ class TrainingRun:
         for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
             # The held-out text must be the same, because it chooses the best weights.
             held_out = {"held_out_sha256": sha256_of([self.split.validation_ids])}
-            checkpoint.settings = dataclasses.asdict(self.config) | held_out
+            origin = {"from": self.began_from} if self.began_from else {}
+            checkpoint.settings = dataclasses.asdict(self.config) | held_out | origin
         evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step)
         evaluations.restore_best_weights()
         measured: dict[str, float] = {}
@@ -228,12 +238,7 @@ class TrainingRun:
             interruption = error
         diverged = isinstance(interruption, NonFiniteError) or not math.isfinite(measured.get("loss", 0))
         if diverged and evaluations.best_weights is None:
-            rate = self.config.learning_rate
-            raise TrainingDivergedError(
-                f"the training diverged within {evaluations.steps + 1} batches; give a lower learning_rate than "
-                f"{rate:g}, such as learning_rate={rate / 4:g}."
-                + (f" It ended at {interruption}" if interruption else "")
-            ) from interruption
+            raise TrainingDivergedError.after(evaluations.steps + 1, self.config, interruption) from interruption
         return TrainingResult(
             model=self.model,
             history=tuple(evaluations.history),

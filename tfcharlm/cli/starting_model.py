@@ -1,0 +1,76 @@
+"""`--from`: the model that a run begins from, what it is called, and what is said of how well it fits the text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfcharlm.artefact import latest_version
+from tfcharlm.model import load_model
+from tfcharlm.text import TextSplit, Vocabulary
+from tfcharlm.training import (
+    TrainingConfig,
+    TrainingRun,
+    fine_tuning_run,
+    joint_vocabulary,
+    unigram_loss,
+    weights_sha256,
+    with_architecture,
+)
+
+
+class StartingModel:
+    """A model to begin from.
+
+    Args:
+        directory: as for `load_model`.
+
+    Raises:
+        ValueError: there is no such model, or it cannot be loaded.
+    """
+
+    def __init__(self, directory: str) -> None:
+        path = latest_version(directory).absolute()
+        self.model = load_model(path)
+        # Not the whole path, so that a run is found after the directory of its models is moved.
+        self.name = f"{path.parent.name}/{path.name}" if path.name.isdecimal() else path.name
+
+    @property
+    def record(self) -> dict[str, str]:
+        """Its name and the digest of its weights, for checkpoints and records."""
+        return {"model": self.name, "weights_sha256": weights_sha256(self.model)}
+
+    def options(self, given: Mapping[str, Any], level_is_given: bool) -> dict[str, Any]:
+        """The options that the user gave, completed by those of the model; a ValueError if they contradict it."""
+        options = {name: value for name, value in given.items() if name != "level" or level_is_given}
+        return with_architecture(options, self.model)
+
+    def vocabulary(self, text: str) -> Vocabulary:
+        """The tokens of the model, and those of the text that it does not have."""
+        return joint_vocabulary(self.model.vocabulary, text)
+
+    def described(self, run: TrainingRun) -> list[str]:
+        """Lines about what is new to the model, and whether it fits the text."""
+        new = len(run.split.vocabulary) - len(self.model.vocabulary)
+        lines = [f"Begins from {self.name}: its vocabulary and {new:,} new {'token' if new == 1 else 'tokens'}."]
+        if run.start is not None and run.start.val_loss >= unigram_loss(run.split):
+            lines.append(
+                f"Without training, {self.name} predicts this text worse than the frequencies of its tokens do. A new "
+                "model, without --from, may end better."
+            )
+        return lines
+
+
+def make_run(
+    split: TextSplit,
+    given: Mapping[str, Any],
+    start: StartingModel | None,
+    strategy: tf.distribute.Strategy,
+    earlier: Mapping[str, Any] | None,
+) -> TrainingRun:
+    """The run of a command: from a model or from random weights; the rest is as in `fine_tuning_run`."""
+    if start is not None:
+        return fine_tuning_run(split, given, start.model, start.name, strategy, earlier)
+    if given.get("minutes") is None:
+        return TrainingRun(split, TrainingConfig(**given), strategy=strategy)
+    return TrainingRun.with_suggested_size(split, given, strategy=strategy, earlier=earlier)
