@@ -4,6 +4,7 @@ from tfcharlm.training.build import build_model, build_optimizer, log_frequencie
 from tfcharlm.training.cluster import strategy_from_environment, workers_on_this_machine
 from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation, averaged_weights
+from tfcharlm.training.overfitting import is_overfitting
 from tfcharlm.training.peers import Patience, ends_on_sigterm, parse_address, resolution_error
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
@@ -29,6 +30,7 @@ __all__ = [
     "build_model",
     "build_optimizer",
     "ends_on_sigterm",
+    "is_overfitting",
     "learning_rate_at",
     "log_frequencies",
     "measured_speed",

@@ -79,8 +79,7 @@ class TrainingRun:
             held_out, total = len(split.validation_ids), len(split.train_ids) + len(split.validation_ids)
             raise ValueError(f"{held_out:,} of {total:,} tokens are held out; to train on, {error}") from error
         self.validation_data = stream_dataset(split.validation_ids, **chunk, drop_remainder=False)
-        # Enough to tell which of two evaluations is better. All of the text, twelve times, would cost more than it is
-        # worth.
+        # Enough to tell which of two evaluations is better; all of the text, twelve times, would take too long.
         first = EVALUATION_CHUNKS * config.batch_size * config.sequence_length
         self.evaluation_data = stream_dataset(split.validation_ids[:first], **chunk, drop_remainder=False)
         if model is None:
@@ -144,6 +143,7 @@ class TrainingRun:
         evaluation_data: tf.data.Dataset | None = None,
         pause_clock_during_evaluation: bool = False,
         on_step: Callable[[float], object] = lambda fraction_done: None,
+        ends_early: bool = False,
     ) -> tuple[PeriodicEvaluation, BaseException | None]:
         """Trains until the budget is used up, or a callback sets `model.stop_training`.
 
@@ -157,6 +157,7 @@ class TrainingRun:
             evaluation_data: a data set to evaluate on; None (default) for the start of the held-out text.
             pause_clock_during_evaluation: whether the clock stands still during evaluations. False by default.
             on_step: called after every step with the fraction of the budget that is done.
+            ends_early: whether to end as soon as `is_overfitting` says so. False by default.
 
         Returns:
             `(evaluations, interruption)`: the `PeriodicEvaluation`, with the learning curve and the best weights; and
@@ -167,13 +168,9 @@ class TrainingRun:
             most = NUM_EVALUATIONS if budget.seconds is None else int(budget.seconds // SECONDS_BETWEEN_EVALUATIONS)
             num_evaluations = max(1, min(NUM_EVALUATIONS, most))
         tokens_per_step = config.batch_size * config.sequence_length
+        data = self.evaluation_data if evaluation_data is None else evaluation_data
         evaluations = PeriodicEvaluation(
-            self.evaluation_data if evaluation_data is None else evaluation_data,
-            budget,
-            tokens_per_step,
-            num_evaluations,
-            on_evaluation,
-            pause_clock_during_evaluation,
+            data, budget, tokens_per_step, num_evaluations, on_evaluation, pause_clock_during_evaluation, ends_early
         )
         callbacks = [
             AnnealLearningRate(config.learning_rate, budget, config.schedule, on_step),
@@ -197,6 +194,8 @@ class TrainingRun:
     ) -> TrainingResult:
         """Trains until the budget is used up or the user presses Ctrl-C, and keeps the best weights.
 
+        With a budget of minutes, it also ends when more training makes the model worse (`is_overfitting`).
+
         Args:
             on_evaluation: called with every `Evaluation` and the list of all so far, which ends with it.
             on_step: called after every step with the fraction of the budget that is done.
@@ -218,7 +217,9 @@ class TrainingRun:
             # The held-out text must be the same, because it chooses the best weights.
             held_out = {"held_out_sha256": sha256_of([self.split.validation_ids])}
             checkpoint.settings = dataclasses.asdict(self.config) | held_out
-        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step)
+        # Who gives steps or epochs wants to have them all.
+        ends_early = budget.seconds is not None
+        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step, ends_early=ends_early)
         evaluations.restore_best_weights()
         measured: dict[str, float] = {}
         try:
@@ -241,5 +242,6 @@ class TrainingRun:
             val_loss=measured.get("loss"),
             val_bits_per_character=measured.get("bits_per_character"),
             interrupted=interruption is not None,
+            ended_early=interruption is None and evaluations.ended_early,
             failure=str(interruption) if isinstance(interruption, (WorkerLostError, NonFiniteError)) else None,
         )
