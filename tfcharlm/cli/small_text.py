@@ -87,7 +87,7 @@ def warning(baseline: Baseline, result: TrainingResult) -> str | None:
         return None
     longer = "" if result.ended_early else "Train longer (--minutes), or start"
     return (
-        f"Counting is better: on the held-out text a Kneser-Ney {baseline.order}-gram model has "
+        f"Counting is better: on the held-out text a Kneser-Ney {baseline.order}-gram model (order chosen there) has "
         f"{baseline.bits_per_character:.4f} bits per character, this model {loss:.4f}. "
         f"{longer or 'Start'} from a model trained on more text (--from MODEL)."
     )

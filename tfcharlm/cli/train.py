@@ -111,7 +111,7 @@ def train(
         *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
         sep="",
     )
-    if (line := small_text.expectation(split.train_characters)) is not None:
+    if (line := small_text.expectation(len(text))) is not None:
         console.print(line)
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its own rows of every batch.")
