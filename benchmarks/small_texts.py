@@ -3,9 +3,9 @@
     python benchmarks/small_texts.py FILE --size 20000                             # what is chosen by itself
     python benchmarks/small_texts.py FILE --size 20000 --units 64 --dropout 0.25   # or any option of `tfcharlm train`
 
-A run has 48 seconds of processor time, about what is left of a minute after start-up. So other programs on the machine
-do not change the result. The text is its first bytes, up to the end of a line. What is chosen by itself is chosen for a
-fixed speed of the machine.
+A run has 48 seconds of processor time, added up over its threads, so that other programs on the machine matter less.
+The best evaluation and the order of the n-grams are chosen on the text that the losses are of. The text is its first
+bytes, up to the end of a line. What is chosen by itself is chosen for a fixed speed of the machine.
 """
 
 import argparse

@@ -15,9 +15,9 @@ START_UP = 12
 TOKENS_PER_PARAMETER = 12
 # A guess: with more parameters for each character of the text, a model would learn the text by heart.
 PARAMETERS_PER_CHARACTER = 2.5
-# For texts of up to 100,000 characters: twice the width, and as much dropout of outputs as of weights. Four texts
-# gained 1% to 4% (docs/training-recipe.md). From 200,000 characters on, longer runs were tried with the above only.
-SMALL_TEXT, LARGER_TEXT, PARAMETERS_PER_CHARACTER_OF_SMALL_TEXT = 100_000, 200_000, 6
+# For small texts: twice the width, and as much dropout of outputs as of weights. Three texts of 20 kB gained 1% to 4%,
+# one run each; two of 90,000 characters gained nothing (docs/training-recipe.md).
+SMALL_TEXT, LARGER_TEXT, PARAMETERS_PER_CHARACTER_OF_SMALL_TEXT = 60_000, 90_000, 6
 # The learning rate of 256 units, and the highest one that was tried (docs/training-recipe.md).
 LEARNING_RATE, HIGHEST_RATE = 0.012, 0.02
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
@@ -52,7 +52,7 @@ def suggest_config(
 
     tokens. n is chosen for a D / n of 12, or for 2.5 parameters for each character of the text if that is less. The
     more often the text is read, the higher is the dropout of weights and outputs. The wider a layer, the lower is the
-    learning rate. Texts of less than 200,000 characters have up to 6 parameters for each, and more dropout of outputs.
+    learning rate. Texts of less than 90,000 characters have up to 6 parameters for each, and more dropout of outputs.
 
     Args:
         seconds: duration of the whole run.
