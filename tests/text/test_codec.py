@@ -48,7 +48,9 @@ class Exported(tf.Module):
 @pytest.fixture(scope="module", params=[*LEVELS, "char, spells", "word, spells"])
 def exported(request, tmp_path_factory):
     """(vocabulary, the module in this process, the module saved and loaded)."""
-    pieces = {level: "".join(AWKWARD) + "".join(f"\n{text}\n" for text in AWKWARD) for level in ("word", "word, spells")}
+    pieces = {
+        level: "".join(AWKWARD) + "".join(f"\n{text}\n" for text in AWKWARD) for level in ("word", "word, spells")
+    }
     text = pieces.get(request.param, "".join(AWKWARD) + "\n")
     level, _, spells = request.param.partition(", ")
     vocabulary = Vocabulary.from_text(text, level, spell=bool(spells))

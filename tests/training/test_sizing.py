@@ -49,6 +49,48 @@ def test_a_text_teaches_by_its_characters():
     assert suggest_config(10**5, 1e11, 2 * 10**5, 16_000, characters=10**6)["units"] < letters
 
 
+# (minutes, tokens, characters): (units, dropout, weight drop, learning rate, rows), written down when small texts got
+# another choice.
+LARGER = {
+    (10, 100_000, None): (224, 0.25, 0.5, 0.0128, 32),
+    (10, 150_000, None): (256, 0.25, 0.5, 0.012, 64),
+    (1, 200_000, None): (224, 0.085, 0.17, 0.0128, 64),
+    (10, 200_000, None): (320, 0.22, 0.44, 0.0107, 64),
+    (300, 200_000, None): (320, 0.25, 0.5, 0.0107, 64),
+    (1, 10**6, None): (224, 0.0, 0.0, 0.0128, 64),
+    (10, 10**6, None): (480, 0.05, 0.1, 0.0088, 64),
+    (300, 10**6, None): (736, 0.24, 0.48, 0.0071, 64),
+    (10, 2 * 10**5, 10**6): (480, 0.165, 0.33, 0.0088, 64),
+    (300, 10**6, 4 * 10**6): (1152, 0.175, 0.35, 0.0057, 64),
+    (300, 10**8, None): (1152, 0.0, 0.0, 0.0057, 64),
+}
+
+
+@pytest.mark.parametrize("size", LARGER)
+def test_larger_texts_get_what_they_got(size):
+    minutes, tokens, characters = size
+    chosen = suggest_config(60 * minutes, 1.3e11, tokens, characters=characters)
+    names = ("units", "dropout", "weight_drop", "learning_rate", "batch_size")
+    assert tuple(chosen[name] for name in names) == LARGER[size]
+
+
+def test_a_small_text_gets_a_wider_layer_and_more_dropout():
+    """Up to 60,000 characters; from there to 90,000 it falls to what larger texts get."""
+    chosen = suggest_config(60, 1.3e11, 18_000)
+    assert (chosen["units"], chosen["dropout"], chosen["weight_drop"]) == (128, 0.5, 0.5)
+    parameters, ratios = [], []
+    for characters in (1_000, 30_000, 60_000, 66_000, 75_000, 87_000, 90_000, 10**6):
+        chosen = suggest_config(10**5, 1e12, characters)
+        units = chosen["units"]
+        parameters.append((4 * units * (64 + units) + 65 * units) / characters)
+        ratios.append(chosen["dropout"] / chosen["weight_drop"])
+    assert ratios[:3] == [1, 1, 1] and ratios[-2:] == [0.5, 0.5]
+    assert ratios == sorted(ratios, reverse=True) and len(set(ratios)) == 5
+    # Widths are multiples of 32, so the number of parameters is met roughly; the smallest width is more than enough.
+    expected = [6, 6, *(6 * (2.5 / 6) ** (np.log([1.1, 1.25, 1.45]) / np.log(1.5))), 2.5, 2.5]
+    np.testing.assert_allclose(parameters[1:], expected, rtol=0.2)
+
+
 def test_the_speed_of_a_machine_counts_the_products_of_all_cores(monkeypatch):
     """By a clock on which the products take a quarter of a second, and once an eighth."""
     ticks = itertools.chain([0, 0.25, 1, 1.125], itertools.count(2, 0.25))

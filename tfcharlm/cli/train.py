@@ -24,6 +24,7 @@ from tfcharlm.artefact import (
     next_version,
 )
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
+from tfcharlm.cli import small_text
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.run_directory import RunDirectory
 from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
@@ -122,6 +123,8 @@ def train(
         *([] if start is None else [f"\n{line}" for line in start.described(run)]),
         sep="",
     )
+    if (line := small_text.expectation(len(text))) is not None:
+        console.print(line)
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its own rows of every batch.")
     if resume and not run_directory.steps():
@@ -152,9 +155,13 @@ def train(
             console.print(
                 f"Saved at step {run_directory.steps()[0]:,}; the same command with --resume continues from there."
             )
+        if (line := small_text.early_end(result)) is not None:
+            console.print(line)
+        baseline = None if result.interrupted else small_text.kneser_ney_baseline(split, config.batch_size)
         with one_line_errors():
-            directory = _save(console, result, output / name, training_records(console, corpus, errors, run, result))
-        _print_result(console, result, directory)
+            records = training_records(console, corpus, errors, run, result, baseline)
+            directory = _save(console, result, output / name, records)
+        _print_result(console, result, baseline, directory)
     if result.failure:
         sys.exit(1)
     if result.interrupted:
@@ -223,7 +230,7 @@ def _progress_bar(console):
 def _print_evaluation(console, evaluation, number, run, chief):
     training = "" if evaluation.loss is None else f"training {evaluation.bits_per_character:.3f}, "
     console.print(
-        f"{int(evaluation.seconds) // 60:02}:{int(evaluation.seconds) % 60:02}  "
+        f"{small_text.clock(evaluation.seconds)}  "
         f"{evaluation.tokens / 1e6:6.2f} M tokens  "
         f"bits per character: {training}validation {evaluation.val_bits_per_character:.3f}"
     )
@@ -233,11 +240,13 @@ def _print_evaluation(console, evaluation, number, run, chief):
         console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 
 
-def _print_result(console, result, directory):
+def _print_result(console, result, baseline, directory):
     if result.val_loss is not None:
         console.print(
             f"\nOn all of the held-out text: {result.val_loss:.4f} nats per token, "
             f"{result.val_bits_per_character:.4f} bits per character."
         )
+    if baseline is not None and (line := small_text.warning(baseline, result)) is not None:
+        console.print(line)
     console.print(f"Model: {directory}")
     console.print(f"Learning curve: {directory / EXTRA / LEARNING_CURVE}")

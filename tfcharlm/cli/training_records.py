@@ -9,11 +9,17 @@ import rich.console
 
 from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, LEARNING_CURVE_IMAGE, TRAINING
+from tfcharlm.cli.small_text import Baseline
 from tfcharlm.training import Evaluation, TrainingResult, TrainingRun
 
 
 def training_records(
-    console: rich.console.Console, corpus: str, errors: str, run: TrainingRun, result: TrainingResult
+    console: rich.console.Console,
+    corpus: str,
+    errors: str,
+    run: TrainingRun,
+    result: TrainingResult,
+    baseline: Baseline | None = None,
 ) -> dict[str, bytes]:
     """What is exported with the model about its training: `{file name: bytes}`."""
     table = io.StringIO()
@@ -23,6 +29,7 @@ def training_records(
     outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
     source = {"corpus": str(corpus), "errors": errors} | ({"from": run.began_from} if run.began_from else {})
     training = {**source, **dataclasses.asdict(run.config), **outcome, "interrupted": result.interrupted}
+    training |= {"ended_early": result.ended_early, "kneser_ney": None if baseline is None else baseline._asdict()}
     records = {
         LEARNING_CURVE: table.getvalue().encode(),
         TRAINING: json.dumps(training, indent=1).encode(),

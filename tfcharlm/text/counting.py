@@ -53,7 +53,7 @@ class TokenCounts:
     def tokens(self, min_count: int | None = None, spell: bool = True) -> Sequence[str]:
         """The tokens of a vocabulary; the arguments are those of `Vocabulary.from_text`."""
         given = min_count is not None
-        min_count = POSITIVE_INTEGER.check("min_count", min_count) if given else 1  # type: ignore[arg-type]
+        min_count = POSITIVE_INTEGER.check("min_count", min_count) if given else 1
         if not self._characters.any():
             raise ValueError("text must be a str with at least one character; received an empty text.")
         if min_count != 1 and (self.level == "byte" or (self.level == "char" and not spell)):

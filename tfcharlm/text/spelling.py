@@ -22,7 +22,7 @@ DIGITS = FIRST_DIGITS + tuple(f"<{digit}>" for digit in HEX)
 # The bytes of the longest character, in digits.
 MOST_DIGITS = 8
 # How many digits a character has, by its first one, and the first code point that needs so many.
-DIGITS_BY_FIRST = {digit: 2 for digit in "01234567"} | {"C": 4, "D": 4, "E": 6, "F": 8}
+DIGITS_BY_FIRST = dict.fromkeys("01234567", 2) | {"C": 4, "D": 4, "E": 6, "F": 8}
 _LEAST = {2: 0, 4: 0x80, 6: 0x800, 8: 0x10000}
 _SURROGATES, _END = (0xD800, 0xE000), 0x110000
 
@@ -36,8 +36,8 @@ def spelled(character: str) -> list[int]:
     >>> [DIGITS[i] for i in spelled("é")]
     ['<0xC>', '<3>', '<A>', '<9>']
     """
-    first, *others = character.encode("utf-8").hex().upper()
-    return [FIRST.index(first), *(len(FIRST) + int(digit, 16) for digit in others)]
+    digits = character.encode("utf-8").hex().upper()
+    return [FIRST.index(digits[0]), *(len(FIRST) + HEX.index(digit) for digit in digits[1:])]
 
 
 def text_of_digits(digits: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from tfcharlm.training.fine_tuning import (
     weights_sha256,
     with_architecture,
 )
+from tfcharlm.training.overfitting import is_overfitting
 from tfcharlm.training.peers import Patience, ends_on_sigterm, parse_address, resolution_error
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
@@ -39,6 +40,7 @@ __all__ = [
     "build_optimizer",
     "ends_on_sigterm",
     "fine_tuning_run",
+    "is_overfitting",
     "joint_vocabulary",
     "learning_rate_at",
     "log_frequencies",

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.training.overfitting import is_overfitting
 from tfcharlm.training.schedule import Budget
 
 
@@ -94,6 +95,7 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         pause_clock_during_evaluation: whether the clock of the budget stands still during evaluations. False by
             default.
         start: an evaluation before the first step, which becomes the first point of the curve; None (default) for none.
+        ends_early: whether it ends the training as soon as `is_overfitting` says so. False by default.
 
     Example:
 
@@ -119,11 +121,13 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         on_evaluation: Callable[[Evaluation, list[Evaluation]], object],
         pause_clock_during_evaluation: bool = False,
         start: Evaluation | None = None,
+        ends_early: bool = False,
     ) -> None:
         super().__init__()
         self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
         self.on_evaluation, self.num_evaluations = on_evaluation, num_evaluations
-        self.pause_clock_during_evaluation, self.start = pause_clock_during_evaluation, start
+        self.pause_clock_during_evaluation = pause_clock_during_evaluation
+        self.start, self.ends_early = start, ends_early
         self.history: list[Evaluation] = []
         self.best = math.inf
         self.best_weights: list[np.ndarray] | None = None
@@ -167,9 +171,16 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         self.history.append(evaluation)
         if evaluation.val_loss < self.best:
             self.best, self.best_weights = evaluation.val_loss, self.model.get_weights()
-        if not math.isfinite(evaluation.val_loss):
+        if self.ended_early or not math.isfinite(evaluation.val_loss):
             self.model.stop_training = True
         self.on_evaluation(evaluation, self.history)
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether more training made the model worse, so that it ended."""
+        # Of the history alone: a resumed run decides as if it had not been interrupted. All workers decide alike,
+        # because a loss is the same sum over all of them.
+        return self.ends_early and is_overfitting([evaluation.val_loss for evaluation in self.history])
 
     def get_state(self) -> dict[str, Any]:
         """What `set_state` needs when a run resumes."""

@@ -20,6 +20,7 @@ class TrainingResult:
             measured.
         val_bits_per_character: the same in bits per character.
         interrupted: whether the run ended before its budget was used up and its loss was measured.
+        ended_early: whether the run ended before its budget was used up, because more training made the model worse.
         failure: one line if a lost worker, or numbers that were not finite, interrupted the run; otherwise None.
     """
 
@@ -29,6 +30,7 @@ class TrainingResult:
     val_loss: float | None
     val_bits_per_character: float | None
     interrupted: bool
+    ended_early: bool = False
     failure: str | None = None
 
 

@@ -79,8 +79,7 @@ class TrainingRun:
             held_out, total = len(split.validation_ids), len(split.train_ids) + len(split.validation_ids)
             raise ValueError(f"{held_out:,} of {total:,} tokens are held out; to train on, {error}") from error
         self.validation_data = stream_dataset(split.validation_ids, **chunk, drop_remainder=False)
-        # Enough to tell which of two evaluations is better. All of the text, twelve times, would cost more than it is
-        # worth.
+        # Enough to tell which of two evaluations is better; all of the text, twelve times, would take too long.
         first = EVALUATION_CHUNKS * config.batch_size * config.sequence_length
         self.evaluation_data = stream_dataset(split.validation_ids[:first], **chunk, drop_remainder=False)
         if model is None:
@@ -156,6 +155,7 @@ class TrainingRun:
         evaluation_data: tf.data.Dataset | None = None,
         pause_clock_during_evaluation: bool = False,
         on_step: Callable[[float], object] = lambda fraction_done: None,
+        ends_early: bool = False,
     ) -> tuple[PeriodicEvaluation, BaseException | None]:
         """Trains until the budget is used up, or a callback sets `model.stop_training`.
 
@@ -169,6 +169,7 @@ class TrainingRun:
             evaluation_data: a data set to evaluate on; None (default) for the start of the held-out text.
             pause_clock_during_evaluation: whether the clock stands still during evaluations. False by default.
             on_step: called after every step with the fraction of the budget that is done.
+            ends_early: whether to end as soon as `is_overfitting` says so. False by default.
 
         Returns:
             `(evaluations, interruption)`: the `PeriodicEvaluation`, with the learning curve and the best weights; and
@@ -178,14 +179,11 @@ class TrainingRun:
         if num_evaluations is None:
             most = NUM_EVALUATIONS if budget.seconds is None else int(budget.seconds // SECONDS_BETWEEN_EVALUATIONS)
             num_evaluations = max(1, min(NUM_EVALUATIONS, most))
+        tokens_per_step = config.batch_size * config.sequence_length
+        data = self.evaluation_data if evaluation_data is None else evaluation_data
+        pauses = pause_clock_during_evaluation
         evaluations = PeriodicEvaluation(
-            self.evaluation_data if evaluation_data is None else evaluation_data,
-            budget,
-            config.batch_size * config.sequence_length,
-            num_evaluations,
-            on_evaluation,
-            pause_clock_during_evaluation,
-            self.start,
+            data, budget, tokens_per_step, num_evaluations, on_evaluation, pauses, self.start, ends_early
         )
         anneal = AnnealLearningRate(config.learning_rate, budget, config.schedule, on_step)
         # To Keras the run is one epoch, which the budget ends. The epochs over the text are inside the data set.
@@ -205,6 +203,8 @@ class TrainingRun:
         elapsed: float = 0.0,
     ) -> TrainingResult:
         """Trains until the budget is used up or the user presses Ctrl-C, and keeps the best weights.
+
+        With a budget of minutes, it also ends when more training makes the model worse (`is_overfitting`).
 
         Args:
             on_evaluation: called with every `Evaluation` and the list of all so far, which ends with it.
@@ -228,7 +228,9 @@ class TrainingRun:
             held_out = {"held_out_sha256": sha256_of([self.split.validation_ids])}
             origin = {"from": self.began_from} if self.began_from else {}
             checkpoint.settings = dataclasses.asdict(self.config) | held_out | origin
-        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step)
+        # Who gives steps or epochs wants to have them all.
+        ends_early = budget.seconds is not None
+        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step, ends_early=ends_early)
         evaluations.restore_best_weights()
         measured: dict[str, float] = {}
         try:
@@ -246,5 +248,6 @@ class TrainingRun:
             val_loss=measured.get("loss"),
             val_bits_per_character=measured.get("bits_per_character"),
             interrupted=interruption is not None,
+            ended_early=interruption is None and evaluations.ended_early,
             failure=str(interruption) if isinstance(interruption, (WorkerLostError, NonFiniteError)) else None,
         )

@@ -15,6 +15,9 @@ START_UP = 12
 TOKENS_PER_PARAMETER = 12
 # A guess: with more parameters for each character of the text, a model would learn the text by heart.
 PARAMETERS_PER_CHARACTER = 2.5
+# For small texts: twice the width, and as much dropout of outputs as of weights. Three texts of 20 kB gained 1% to 4%,
+# one run each; two of 90,000 characters gained nothing (docs/training-recipe.md).
+SMALL_TEXT, LARGER_TEXT, PARAMETERS_PER_CHARACTER_OF_SMALL_TEXT = 60_000, 90_000, 6
 # The learning rate of 256 units, and the highest one that was tried (docs/training-recipe.md).
 LEARNING_RATE, HIGHEST_RATE = 0.012, 0.02
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
@@ -49,7 +52,7 @@ def suggest_config(
 
     tokens. n is chosen for a D / n of 12, or for 2.5 parameters for each character of the text if that is less. The
     more often the text is read, the higher is the dropout of weights and outputs. The wider a layer, the lower is the
-    learning rate.
+    learning rate. Texts of less than 90,000 characters have up to 6 parameters for each, and more dropout of outputs.
 
     Args:
         seconds: duration of the whole run.
@@ -76,7 +79,12 @@ def suggest_config(
     tokens = max(tokens, 1)
     operations = speed * max(seconds - START_UP, 1)
     sizes = {width: _multiplied(width, vocabulary_size, **shape) for width in ([units] if units else WIDTHS)}
-    wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), PARAMETERS_PER_CHARACTER * (characters or tokens))
+    characters = characters or tokens
+    smallness = _smallness(characters)
+    most_parameters = characters * (
+        PARAMETERS_PER_CHARACTER ** (1 - smallness) * PARAMETERS_PER_CHARACTER_OF_SMALL_TEXT**smallness
+    )
+    wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), most_parameters)
     units = min(sizes, key=lambda width: abs(math.log(sizes[width] / wanted)))
     epochs = operations / 6 / sizes[units] / tokens
     # None until a text is read six times; then 0.1 more for every doubling of the epochs.
@@ -86,7 +94,7 @@ def suggest_config(
     rows = min(most, max(fewest, 2 ** int(math.log2(1 + tokens / SEQUENCE_LENGTH / 32))))
     return {
         "units": units,
-        "dropout": weight_drop / 2,
+        "dropout": weight_drop / 2 if smallness == 0 else round(weight_drop * (1 + smallness) / 2, 3),
         "weight_drop": weight_drop,
         "batch_size": rows,
         "sequence_length": max(1, min(SEQUENCE_LENGTH, (tokens - 1) // rows)),
@@ -125,6 +133,12 @@ def measured_speed(seconds: float = 0.5) -> float:
         products()
         best = min(best, time.perf_counter() - before)
     return cores * 2 * size**3 / best
+
+
+def _smallness(characters):
+    """1 for a small text, 0 for a larger one, and in between by the logarithm of the length."""
+    position = math.log(characters / SMALL_TEXT) / math.log(LARGER_TEXT / SMALL_TEXT)
+    return min(max(1 - position, 0.0), 1.0)
 
 
 def _multiplied(units, vocabulary_size, cell="lstm", layers=1, embedding_dim=64, skip_connections=False):

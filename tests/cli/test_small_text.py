@@ -1,0 +1,67 @@
+"""What `tfcharlm train` says about small texts."""
+
+import types
+
+import numpy as np
+import pytest
+from helpers.ngrams import brute_force
+
+from tfcharlm.cli import small_text
+from tfcharlm.text import TextSplit
+
+
+@pytest.mark.parametrize(("level", "rows"), [("char", 3), ("word", 2), ("byte", 5)])
+def test_the_baseline_is_the_best_order_of_dictionaries(rng, level, rows, monkeypatch):
+    """On the rows that validation reads, in bits for each character."""
+    monkeypatch.setattr(small_text, "HIGHEST_ORDER", 3)
+    # A byte that continues a character is no character of its own.
+    text = "".join(rng.choice(list("abé \n"), p=[0.4, 0.2, 0.1, 0.2, 0.1], size=900))
+    split = TextSplit.from_text(text, level, validation_fraction=0.2)
+    ids, size = split.validation_ids.tolist(), len(split.vocabulary)
+    targets = len(ids) - 1
+    length = -(-targets // rows)
+    nats = []
+    for order in (1, 2, 3):
+        probability = brute_force([split.train_ids.tolist()], order, size)
+        contexts = [(ids[i], tuple(ids[(i - 1) // length * length : i])) for i in range(1, len(ids))]
+        nats.append(-sum(np.log(probability(w, h)) for w, h in contexts))
+    characters = len(split.vocabulary.decode(ids)) - len(split.vocabulary.decode(ids[:1]))
+    if level == "byte":
+        held_out = bytes(ids[1:])
+        characters = sum(not 0x80 <= byte < 0xC0 for byte in held_out)
+    baseline = small_text.kneser_ney_baseline(split, rows)
+    assert baseline.order == 1 + int(np.argmin(nats))
+    assert baseline.bits_per_character == pytest.approx(min(nats) / np.log(2) / characters)
+
+
+def test_there_is_no_baseline_for_large_texts_and_one_for_the_smallest(monkeypatch):
+    assert small_text.kneser_ney_baseline(TextSplit.from_text("abab"), rows=1).order == 1
+    monkeypatch.setattr(small_text, "MAX_TOKENS", 2)
+    assert small_text.kneser_ney_baseline(TextSplit.from_text("ababa"), rows=1) is None
+
+
+def result(loss, ended_early=False):
+    history = [types.SimpleNamespace(seconds=seconds, val_loss=val) for seconds, val in [(61, 2.0), (125.9, 1.5)]]
+    history.append(types.SimpleNamespace(seconds=180.0, val_loss=1.8))
+    return types.SimpleNamespace(val_bits_per_character=loss, ended_early=ended_early, history=tuple(history))
+
+
+def test_a_model_that_is_worse_than_counting_is_told_both_numbers():
+    baseline = small_text.Baseline(5, 2.25)
+    line = small_text.warning(baseline, result(2.5))
+    assert "5-gram" in line and "2.2500" in line and "2.5000" in line and "--minutes" in line and "--from" in line
+    # After an early end, more minutes are no use.
+    early = small_text.warning(baseline, result(2.5, ended_early=True))
+    assert "--minutes" not in early and "--from" in early
+    assert small_text.warning(baseline, result(2.25)) is None
+    assert small_text.warning(baseline, result(None)) is None, "interrupted"
+
+
+def test_an_early_end_is_told_with_the_minute_of_the_best_weights():
+    assert small_text.early_end(result(2.5)) is None
+    assert "lowest at 02:05" in small_text.early_end(result(2.5, ended_early=True))
+
+
+def test_what_to_expect_of_little_text():
+    assert small_text.expectation(20_000).startswith("20,000 characters are little: expect invented words.")
+    assert small_text.expectation(small_text.LITTLE) is None

@@ -1,0 +1,93 @@
+"""What a user should know who trains on a small text: what to expect, why a run ended, whether counting is better."""
+
+import math
+from typing import NamedTuple
+
+from tfcharlm.analysis import kneser_ney_losses
+from tfcharlm.text import TextSplit
+from tfcharlm.training import TrainingResult
+
+# Below this, samples have many words that do not exist, also after an hour of training.
+LITTLE = 100_000
+# Counting two million tokens takes about three seconds.
+MAX_TOKENS = 2_000_000
+# With longer contexts the loss on texts of this size hardly changes.
+HIGHEST_ORDER = 9
+
+
+class Baseline(NamedTuple):
+    """The best of several n-gram models.
+
+    Args:
+        order: n.
+        bits_per_character: its loss on the held-out text.
+    """
+
+    order: int
+    bits_per_character: float
+
+
+def expectation(characters: int) -> str | None:
+    """A line about what to expect of a text with so many characters; None if it has enough of them."""
+    if characters >= LITTLE:
+        return None
+    return (
+        f"{characters:,} characters are little: expect invented words. "
+        "A model trained on more text of the same language helps most: --from MODEL."
+    )
+
+
+def kneser_ney_baseline(split: TextSplit, rows: int) -> Baseline | None:
+    """The best Kneser-Ney model of the text, with the order from 1 to 9 that is best on the held-out text.
+
+    It is trained on the same ids as a model of `TrainingRun`. It reads the held-out ids as that model does in
+    `TrainingRun.validation_data`: in as many rows, each without the text before it.
+
+    Args:
+        split: a `TextSplit`.
+        rows: the batch size.
+
+    Returns:
+        A `Baseline`; None if the text is larger than two million tokens, for which it would take too long.
+    """
+    if len(split.train_ids) > MAX_TOKENS:
+        return None
+    ids = split.validation_ids
+    targets = len(ids) - 1
+    length = -(-targets // rows)
+    held_out = [ids[begin : begin + length + 1] for begin in range(0, targets, length)]
+    orders = range(1, min(HIGHEST_ORDER, len(split.train_ids) - 1) + 1)
+    losses = kneser_ney_losses([split.train_ids], held_out, len(split.vocabulary), orders)
+    order = min(losses, key=losses.__getitem__)
+    characters = split.vocabulary.characters_per_token
+    read = math.fsum(characters[i] for i in ids[1:].tolist())
+    return Baseline(order, losses[order] * targets / math.log(2) / read)
+
+
+def early_end(result: TrainingResult) -> str | None:
+    """A line about a run that ended early because more training made the model worse; None if it did not."""
+    if not result.ended_early:
+        return None
+    best = min(result.history, key=lambda evaluation: evaluation.val_loss)
+    return (
+        f"Ended early: the validation loss was lowest at {clock(best.seconds)}, and more training made it worse. "
+        "The weights from then are kept."
+    )
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, such as 02:05."""
+    return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
+
+
+def warning(baseline: Baseline, result: TrainingResult) -> str | None:
+    """A line about a trained model that is worse than the baseline, with what to do; None if it is better."""
+    loss = result.val_bits_per_character
+    if loss is None or loss <= baseline.bits_per_character:
+        return None
+    longer = "" if result.ended_early else "Train longer (--minutes), or start"
+    return (
+        f"Counting is better: on the held-out text a Kneser-Ney {baseline.order}-gram model (order chosen there) has "
+        f"{baseline.bits_per_character:.4f} bits per character, this model {loss:.4f}. "
+        f"{longer or 'Start'} from a model trained on more text (--from MODEL)."
+    )
