@@ -14,7 +14,7 @@ from helpers import batches, cells, copies, fused, letters, models, reference_la
 
 from tfcharlm import reference
 from tfcharlm.analysis.novelty import _Index
-from tfcharlm.generation import TextGraph, TextStreamer, beams, scorer
+from tfcharlm.generation import StopSearch, TextGraph, beams, scorer
 from tfcharlm.generation.loop import TokenLoop
 from tfcharlm.generation.scorer import Scorer
 from tfcharlm.kernels import equations, fused_kernel, precision, shards, steps
@@ -180,7 +180,7 @@ MUTANTS = {
         Scorer._sequence_block, "tf.where(positions + 1 < lengths[:, None], nats, 0.0)", "nats", [sequence_check],
     ),
     "sequences: a token lost between two": (Scorer._sequence_block, "nats + first", "nats", [sequence_check]),
-    "half a stop string shown": (TextStreamer._possible_stop, "default=0)", "default=0) * 0", [stop_check]),
+    "half a stop string shown": (StopSearch._possible_stop, "default=0)", "default=0) * 0", [stop_check]),
     "beams forget their past": (beams._search, "scores[:, None] +", "0 * scores[:, None] +", [beam_check]),
     "beams keep their state": (TextGraph._advance, "tf.gather(state, parents)", "state", [beam_check]),
     "state not advanced in NumPy": (

@@ -109,6 +109,43 @@ def test_read_gives_parts_and_arrays(exported, model):
     assert not any(array.flags.writeable for array in arrays)
 
 
+RECORD = "assets.extra/training.json"
+# What is in the record, with a manifest that agrees, and why it is refused.
+BAD_RECORDS = {
+    "no JSON": (written(RECORD, b"lines: true"), "training.json is not strict JSON"),
+    "not UTF-8": (written(RECORD, b'{"corpus": "\xff"}'), "training.json is not strict JSON"),
+    "empty": (written(RECORD, b""), "training.json is not strict JSON"),
+    "a key twice": (written(RECORD, b'{"lines": true, "lines": false}'), "the key 'lines' occurs twice"),
+    "not a number": (written(RECORD, b'{"val_loss": NaN}'), "NaN is not a number in JSON"),
+    "deep": (written(RECORD, b'{"a":' * 10_000), "nested too deeply"),
+    "a list": (written(RECORD, b"[true]"), "training.json must be a JSON object; received [True]"),
+    "large": (sparse(RECORD, 2**20 + 1), "training.json has 1,048,577 bytes; at most 1,048,576 are read"),
+    "a link": (lambda d: (d / RECORD).symlink_to("/etc/passwd"), "training.json' is a symbolic link"),
+    "a FIFO": (fifo(RECORD), "training.json' is not a regular file"),
+}
+
+
+def test_a_record_is_read_as_data(directory):
+    assert reading.read_record(directory, "training.json") == {}
+    (directory / RECORD).write_text('{"lines": true, "corpus": "\u00e9"}')
+    with pytest.raises(ValueError, match=r"cannot be read: 'assets.extra/training.json' was added$"):
+        reading.read_record(directory, "training.json")
+    seal(directory)
+    records = []
+    events = audited(lambda: records.append(reading.read_record(directory, "training.json")))
+    assert records == [{"lines": True, "corpus": "é"}] and list(misdeeds(events, directory)) == []
+
+
+@pytest.mark.parametrize("case", BAD_RECORDS)
+def test_a_bad_record_is_refused_in_one_line(directory, case):
+    spoil, message = BAD_RECORDS[case]
+    spoil(directory)
+    seal(directory)
+    with pytest.raises(ValueError) as error:
+        reading.read_record(directory, "training.json")
+    assert message in str(error.value) and str(error.value).isprintable() and len(str(error.value)) <= 300
+
+
 def test_what_the_spoilers_do_is_what_is_refused(directory):
     """The negative control: a manifest of the tests, and an index that the tests wrote, with the right entries."""
     indexed()(directory)

@@ -82,6 +82,7 @@ def test_one_text_of_any_type(model, name):
     assert result == model.generate("ab", **arguments) and type(result) is str
     assert list(model.stream(text, **arguments)) == list(model.stream("ab", **arguments))
     assert model.score(text) == model.score("ab")
+    assert model.token_log_probabilities(text).tolist() == model.token_log_probabilities("ab").tolist()
     assert model.next_token_probabilities(text) == model.next_token_probabilities("ab")
     beams = model.beam_search(text, max_length=2, beams=2)
     assert beams == model.beam_search("ab", max_length=2, beams=2) and all(type(text) is str for text, _ in beams)
@@ -105,6 +106,7 @@ def test_what_is_no_text_is_refused_in_one_line(model, name):
     for call, argument in (
         (lambda: model.generate(value), "prompts must be "),
         (lambda: model.score(value), "texts must be "),
+        (lambda: model.token_log_probabilities(value), "text must be "),
         (lambda: model.stream(value), "prompt must be "),
         (lambda: model.next_token_probabilities(value), "prompt must be "),
         (lambda: model.beam_search(value), "prompt must be "),
@@ -120,6 +122,8 @@ def test_what_is_no_text_is_refused_in_one_line(model, name):
 def test_a_list_of_one_is_no_prompt_of_a_stream(model):
     with pytest.raises(ValueError, match=r"^prompt must be a string; received \['ab'\]\.$"):
         model.stream(["ab"])
+    with pytest.raises(ValueError, match=r"^text must be a string; received \['ab'\]\.$"):
+        model.token_log_probabilities(["ab"])
 
 
 @pytest.mark.parametrize("stop", [0, False, "", [""], ("a", ""), np.array(["a", ""]), {"a"}, b"a", 7], ids=repr)

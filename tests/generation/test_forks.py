@@ -44,6 +44,7 @@ else:
         "stream": lambda: model.stream("a"),
         "score": lambda: model.score("ab"),
         "beam_search": lambda: model.beam_search("a"),
+        "token_log_probabilities": lambda: model.token_log_probabilities("ab"),
         "next_token_probabilities": lambda: model.next_token_probabilities("a"),
         "step": lambda: model.step(tf.constant([[0]]), model.initial_state(1)),
         "fit": lambda: model.fit(*windows, verbose=0),
@@ -58,8 +59,8 @@ else:
     print("the parent gave", model.score("ab")["tokens"])
 """
 METHODS = [
-    "generate", "stream", "score", "beam_search", "next_token_probabilities", "step", "fit", "evaluate", "predict",
-    "train_on_batch", "CharLM", "load_model",
+    "generate", "stream", "score", "beam_search", "token_log_probabilities", "next_token_probabilities", "step", "fit",
+    "evaluate", "predict", "train_on_batch", "CharLM", "load_model",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

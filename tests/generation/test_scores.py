@@ -14,6 +14,7 @@ from helpers.letters import (
     check_scores_are_those_of_the_reference,
     make_letters_model,
     random_text,
+    reference_log_probabilities,
     reference_score,
 )
 
@@ -73,6 +74,26 @@ def test_many_short_texts_are_scored_sixty_four_at_a_time(rng, model, monkeypatc
     assert rows == [64, 64, 22]
 
 
+def test_log_probabilities_of_tokens_are_those_of_the_reference_and_add_up_to_the_score(rng, model):
+    """Texts shorter and longer than the blocks in which they are read, whose states are carried."""
+    for text in ("", "a", *(random_text(rng, n) for n in (7, 511, 512, 1300))):
+        found = model.token_log_probabilities(text)
+        assert found.dtype == np.float64 and found.shape == (len(text),)
+        np.testing.assert_allclose(found, reference_log_probabilities(model, text), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found.sum(), model.score(text)["log_probability"], rtol=1e-6)
+
+
+def test_a_long_text_is_read_once_in_blocks(rng, model, monkeypatch):
+    text, blocks, token_scores = random_text(rng, 500), [], model.text_graph().token_scores
+    monkeypatch.setattr(scores, "SEQUENCE_BLOCK", 200)
+    monkeypatch.setattr(
+        model.text_graph(), "token_scores", lambda ids, *rest: blocks.append(ids.shape[1]) or token_scores(ids, *rest)
+    )
+    expected = reference_log_probabilities(model, text)
+    np.testing.assert_allclose(model.token_log_probabilities(text), expected, rtol=1e-5, atol=1e-5)
+    assert blocks == [200, 200, 101]
+
+
 def test_the_probabilities_of_all_strings_add_up_to_one(few_letters):
     strings = ["".join(letters) for letters in itertools.product(FEW_LETTERS.tokens, repeat=4)]
     np.testing.assert_allclose(np.exp(few_letters.score(strings)["log_probability"]).sum(), 1, atol=1e-5)
@@ -98,6 +119,9 @@ def test_bytes_and_words_are_scored_by_character(level):
     assert result["tokens"] == len(model.vocabulary.encode(text))
     np.testing.assert_allclose(result["bits_per_character"], -result["log_probability"] / np.log(2) / len(text))
     np.testing.assert_allclose(signature["bits_per_character"][0], result["bits_per_character"], rtol=1e-6)
+    tokens = model.token_log_probabilities(text)
+    assert len(tokens) == result["tokens"]
+    np.testing.assert_allclose(tokens.sum(), result["log_probability"], rtol=1e-6)
 
 
 def test_without_a_newline_the_first_token_is_given():
@@ -109,6 +133,9 @@ def test_without_a_newline_the_first_token_is_given():
     np.testing.assert_allclose(signature["log_probability"], scores["log_probability"], rtol=1e-5)
     assert set(scores["tokens"]) == set(signature["tokens"].numpy()) == {3}
     assert model.text_graph().score(tf.constant(["", "a"]))["tokens"].numpy().tolist() == [0, 0]
+    tokens = model.token_log_probabilities(strings[5])
+    np.testing.assert_allclose(tokens.sum(), scores["log_probability"][5], rtol=1e-5)
+    assert [len(model.token_log_probabilities(text)) for text in (strings[5], "a", "")] == [3, 0, 0]
 
 
 @pytest.mark.parametrize("prompt", ["", "ab", "b\n"])
@@ -132,6 +159,8 @@ def test_beams_and_scores_name_what_is_wrong(model):
         model.score(["a", "ax"])
     with pytest.raises(ValueError, match=r"prompt: character 'x'"):
         model.next_token_probabilities("x")
+    with pytest.raises(ValueError, match=r"character 'x' .*position 1"):
+        model.token_log_probabilities("ax")
 
 
 @pytest.mark.slow

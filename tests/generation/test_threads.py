@@ -31,6 +31,7 @@ CALLS = {
     "generate": lambda model: model.generate("ab", max_length=20, seed=1),
     "stream": lambda model: "".join(model.stream("ab", max_length=20, seed=1)),
     "score": lambda model: model.score("ab")["log_probability"],
+    "token_log_probabilities": lambda model: model.token_log_probabilities("ab").tolist(),
     "next_token_probabilities": lambda model: model.next_token_probabilities("ab"),
     "beam_search": lambda model: model.beam_search("ab", max_length=2),
     "step": lambda model: (
@@ -211,8 +212,9 @@ def test_no_length_and_no_number_of_rows_is_traced_again(small_model):
         small_model.generate(["ab" * length] * rows, max_length=length, seed=1)
         small_model.generate(["ab" * length] * rows, max_length=length, seed=1, stop="bbbbb")
         small_model.score(["ab" * length] * rows)
+        small_model.token_log_probabilities("ab" * length)
         small_model.next_token_probabilities("ab" * length)
         small_model.beam_search("ab", max_length=length % 9, beams=rows)
     graph = small_model._text_graph_in_python()
-    functions = ("continuation", "prefill", "decode", "score_ids", "advance")
+    functions = ("continuation", "prefill", "decode", "score_ids", "token_scores", "advance")
     assert {name: getattr(graph, name).number_of_traces for name in functions} == dict.fromkeys(functions, 1)

@@ -53,6 +53,8 @@ def test_the_texts_are_those_with_xla(model, without_xla, sampling):
 @pytest.mark.slow
 def test_everything_else_is_the_same_too(model, without_xla):
     assert without_xla.score("ab") == pytest.approx(model.score("ab"), rel=1e-6)
+    expected = model.token_log_probabilities("ab").tolist()
+    assert without_xla.token_log_probabilities("ab").tolist() == pytest.approx(expected, rel=1e-6)
     assert without_xla.next_token_probabilities("ab") == pytest.approx(model.next_token_probabilities("ab"), rel=1e-5)
     found, expected = (m.beam_search("ab", max_length=4, beams=3) for m in (without_xla, model))
     assert [text for text, _ in found] == [text for text, _ in expected]

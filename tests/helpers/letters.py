@@ -72,11 +72,16 @@ def generate_in_graph(model, prompts, length, seeds, **sampling):
     return [text.decode() for text in model.text_graph().generate(*ordered, *arguments.values())["text"].numpy()]
 
 
-def reference_score(model, text):
-    """The sum of the log-probabilities of a text that begins a line, in NumPy."""
+def reference_log_probabilities(model, text):
+    """The log-probability of every character of a text that begins a line, in NumPy."""
     ids = VOCABULARY.encode("\n" + text)[None]
     logits, _, _ = reference.step(parameters_of(model), ids, reference.initial_state(parameters_of(model), 1))
-    return np.log(reference.softmax(logits[0, :-1]))[np.arange(len(text)), ids[0, 1:]].sum()
+    return np.log(reference.softmax(logits[0, :-1]))[np.arange(len(text)), ids[0, 1:]]
+
+
+def reference_score(model, text):
+    """Their sum."""
+    return reference_log_probabilities(model, text).sum()
 
 
 def check_generate_is_the_sampling_of_the_reference(model, prompt, temperature, length=60):

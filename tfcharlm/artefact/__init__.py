@@ -1,7 +1,8 @@
 """A model becomes a directory or a file. A directory becomes data again, and is never run.
 
-`export_saved_model` writes a directory that TensorFlow runs without this package. `read` and `inspect_directory` look
-at such a directory, whoever wrote it. `export_litert` and `export_onnx` write one step of a model for small runtimes.
+`export_saved_model` writes a directory that TensorFlow runs without this package. `read`, `read_record` and
+`inspect_directory` look at such a directory, whoever wrote it. `export_litert` and `export_onnx` write one step of a
+model for small runtimes.
 """
 
 from tfcharlm.artefact.export import export_saved_model, exported_graph
@@ -19,7 +20,7 @@ from tfcharlm.artefact.layout import (
 from tfcharlm.artefact.litert import export_litert
 from tfcharlm.artefact.onnx_step import export_onnx
 from tfcharlm.artefact.protocol import ExportableModel
-from tfcharlm.artefact.reading import read
+from tfcharlm.artefact.reading import read, read_record
 
 __all__ = [
     "EXTRA",
@@ -37,5 +38,6 @@ __all__ = [
     "latest_version",
     "next_version",
     "read",
+    "read_record",
     "weight_specs",
 ]

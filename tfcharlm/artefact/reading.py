@@ -12,6 +12,10 @@ from tfcharlm.artefact.safe_files import OpenFiles, open_files
 from tfcharlm.artefact.strict_json import parse_json, write_json
 from tfcharlm.artefact.table_file import MAX_TABLE
 from tfcharlm.artefact.tensor_bundle import Variable
+from tfcharlm.checks import about
+
+# The records that `tfcharlm train` writes have a few kilobytes.
+MAX_RECORD = 2**20
 
 
 def read(
@@ -50,6 +54,50 @@ def read(
         data = read_listed(files, layout.DATA, sums, sums[layout.DATA].bytes)
     tensor_bundle.check_sums(data, variables)
     return parts, tensor_bundle.read_weights(data, variables, layout.weights(**parts))
+
+
+def read_record(directory: Path | str, name: str) -> dict[str, Any]:
+    """Reads a record that was exported with a model, such as the settings of its training.
+
+    A record is data of whoever wrote the directory, so check what you take from it.
+
+    Args:
+        directory: `saved_models/<name>/<version>`.
+        name: the name of a JSON file in `assets.extra`, such as `tfcharlm.artefact.TRAINING`.
+
+    Returns:
+        The JSON object in the file as a dictionary; an empty one if the export has no such file.
+
+    Raises:
+        ValueError: the directory is not an export of this package, or has been changed; or the file has more than 1 MiB
+            or is not one object in strict JSON. The message is one line.
+
+    Example:
+
+    >>> import tempfile
+    >>> import tfcharlm
+    >>> from tfcharlm.artefact import TRAINING, export_saved_model, read_record
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.RNNCell(5)])
+    >>> directory = export_saved_model(model, tempfile.mkdtemp() + "/abc/1", {TRAINING: b'{"seed": 7}'})
+    >>> read_record(directory, TRAINING), read_record(directory, "other.json")
+    ({'seed': 7}, {})
+    """
+    file = f"{layout.EXTRA}/{name}"
+    try:
+        with open_files(directory) as files:
+            sums, differences = check_manifest(files)
+            if differences:
+                raise ValueError(differences[0])
+            content = read_listed(files, file, sums, MAX_RECORD) if file in sums else b"{}"
+    except (OSError, ValueError) as error:
+        raise ValueError(about(directory, f"cannot be read: {error}")) from error
+    try:
+        record = parse_json(content)
+    except ValueError as error:
+        raise ValueError(about(directory, f"cannot be read: {file} is not strict JSON: {error}")) from error
+    if not isinstance(record, dict):
+        raise ValueError(about(directory, f"cannot be read: {file} must be a JSON object; received {record!r:.40}"))
+    return record
 
 
 def read_config(

@@ -4,11 +4,12 @@ import csv
 import dataclasses
 import io
 import json
+from pathlib import Path
 
 import rich.console
 
 from tfcharlm import plots
-from tfcharlm.artefact import LEARNING_CURVE, LEARNING_CURVE_IMAGE, TRAINING
+from tfcharlm.artefact import LEARNING_CURVE, LEARNING_CURVE_IMAGE, TRAINING, read_record
 from tfcharlm.cli.small_text import Baseline
 from tfcharlm.training import Evaluation, TrainingResult, TrainingRun
 
@@ -39,3 +40,8 @@ def training_records(
     except ImportError as error:
         console.print(f"There is no picture of the learning curve: {error}")
     return records
+
+
+def trained_on_lines(directory: Path) -> bool:
+    """Whether the record in an export says that each line was an item to the model. Without a record, none was."""
+    return read_record(directory, TRAINING).get("lines") is True

@@ -9,6 +9,7 @@ from tfcharlm.generation.mixin import GenerationMixin
 from tfcharlm.generation.protocol import LanguageModel
 from tfcharlm.generation.sampling import SPECS as SAMPLING_SPECS
 from tfcharlm.generation.sampling import Sampling
+from tfcharlm.generation.stops import StopSearch
 from tfcharlm.generation.streaming import TextStreamer
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GenerationMixin",
     "LanguageModel",
     "Sampling",
+    "StopSearch",
     "TextGraph",
     "TextStreamer",
     "check_not_forked",

@@ -39,12 +39,17 @@ def checked_texts(name: str, value: Any) -> tuple[list[str], bool]:
     return list(map(_exactly_str, texts)), False
 
 
+def checked_text(name: str, value: Any) -> str:
+    """The string; a ValueError if it is anything else. An array or a tensor of one string is a string, too."""
+    text = _without_arrays(name, value)
+    if not isinstance(text, str):
+        raise ValueError(f"{name} must be a string; received {_described(value)}")
+    return _exactly_str(text)
+
+
 def checked_prompt(vocabulary: Vocabulary, prompt: Any) -> str:
     """The prompt; a ValueError if a model with this vocabulary cannot continue it."""
-    text = _without_arrays("prompt", prompt)
-    if not isinstance(text, str):
-        raise ValueError(f"prompt must be a string; received {_described(prompt)}")
-    text = _exactly_str(text)
+    text = checked_text("prompt", prompt)
     if text == "" and not vocabulary.line_start:
         raise ValueError("prompt must not be empty, because this model has no newline to start a line; received ''.")
     try:

@@ -73,6 +73,7 @@ class TextGraph:
         self.advance = function(self._advance, rows, rows, *states)
         self.step = function(self._checked_step, ids, *named, in_graphs=True)
         self.score_ids = function(self._scorer.score, ids, rows, logits, *states)
+        self.token_scores = function(self._scorer.token_scores, ids, logits, *states)
         self.certain_logits = self._scorer.certain_logits
         prompts, texts = tf.TensorSpec([None], tf.string, "prompts"), tf.TensorSpec([None], tf.string, "texts")
         max_length, seed = tf.TensorSpec([], tf.int32, "max_length"), tf.TensorSpec([None], tf.int64, "seed")

@@ -12,7 +12,7 @@ from tfcharlm.generation.beams import beam_search
 from tfcharlm.generation.forks import check_not_forked
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.sampling import Sampling
-from tfcharlm.generation.scores import next_token_probabilities, score
+from tfcharlm.generation.scores import next_token_probabilities, score, token_log_probabilities
 from tfcharlm.generation.streaming import generate, stream
 
 # Of two threads that need the graph of a model first, one makes it. A lock in the model could not be copied with it.
@@ -185,6 +185,27 @@ class GenerationMixin:
         1.0
         """
         return score(self._text_graph_in_python(), texts)
+
+    def token_log_probabilities(self, text: str) -> np.ndarray:
+        """The log-probability of every token of a text, given that it starts a line: what `score` adds up.
+
+        Args:
+            text: a string of any length. It is read once, in blocks.
+
+        Returns:
+            float64 array (tokens,), in nats; without the first token if the vocabulary has no newline, as for `score`.
+
+        Raises:
+            ValueError: the text has a token that is not in the vocabulary.
+
+        Example:
+
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)])
+        >>> round(float(sum(model.token_log_probabilities("abba"))) / model.score("abba")["log_probability"], 5)
+        1.0
+        """
+        return token_log_probabilities(self._text_graph_in_python(), text)
 
     def next_token_probabilities(self, prompt: str) -> dict[str, float]:
         """The probability of every token after a prompt.

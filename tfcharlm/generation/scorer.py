@@ -54,6 +54,23 @@ class Scorer:
         # As good as -infinity, which `tf.debugging.enable_check_numerics()` would take for a mistake.
         return tf.where(tf.equal(tf.range(self._vocabulary_size), first), 0.0, -1e30)
 
+    def token_scores(self, tokens: tf.Tensor, *results: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Reads texts without padding, and keeps what `score` adds up. No export contains it.
+
+        Args:
+            tokens: int32 (B, T), T at least 1.
+            *results: the logits before the first token, (B, V), and the states.
+
+        Returns:
+            `(nats (B, T), logits, *states)`: the log-probability of every token, float64, and the logits and states
+            after the last token.
+        """
+        logits, *states = results
+        following, states = self._step(tokens, states)
+        following = tf.cast(following, tf.float32)
+        before = tf.concat([logits[:, None], following[:, :-1]], axis=1)
+        return _log_probabilities(before, tokens), following[:, -1], *states
+
     def _loop_block(self, tokens, lengths, *results):
         count = tf.shape(tokens)[1]
         block = tf.ensure_shape(tf.pad(tokens, [[0, 0], [0, DECODE_BLOCK - count]]), (None, DECODE_BLOCK))

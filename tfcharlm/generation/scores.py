@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.generation.arguments import checked_prompt, checked_texts
+from tfcharlm.generation.arguments import checked_prompt, checked_text, checked_texts
 from tfcharlm.generation.graph import TextGraph
+from tfcharlm.generation.limits import MAX_NUMBERS
+from tfcharlm.generation.scorer import SEQUENCE_BLOCK
 
 # Rows in one call of the graph, and tokens of all rows: few enough to hold them in memory, whatever the texts are.
 ROWS, TOKENS = 64, 2**16
@@ -30,6 +32,20 @@ def score(graph: TextGraph, texts: str | Sequence[str]) -> dict[str, np.ndarray 
         "perplexity": np.exp(0 - nats / np.maximum(tokens, 1)),
     }
     return {name: values[0].item() for name, values in scores.items()} if single else scores
+
+
+def token_log_probabilities(graph: TextGraph, text: str) -> np.ndarray:
+    """The log-probabilities of the tokens of a text; see `CharLM.token_log_probabilities`."""
+    ids = graph.vocabulary.encode(checked_text("text", text))
+    tokens = np.concatenate([np.array(graph.vocabulary.line_start, np.int32), ids])[None]
+    # What is read first is given, and has the probability 1.
+    results = graph.certain_logits(tf.constant(tokens[:, :1])), *graph.initial_state(1)
+    at_once = min(SEQUENCE_BLOCK, max(1, MAX_NUMBERS // sum(tensor.shape[1] for tensor in results)))
+    nats = np.zeros(tokens.shape[1])
+    for begin in range(0, len(nats), at_once):
+        block, *results = graph.token_scores(tf.constant(tokens[:, begin : begin + at_once]), *results)
+        nats[begin : begin + at_once] = block[0]
+    return nats[1:]
 
 
 def next_token_probabilities(graph: TextGraph, prompt: str) -> dict[str, float]:

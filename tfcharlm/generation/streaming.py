@@ -13,6 +13,7 @@ from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.limits import LENGTH, ROWS
 from tfcharlm.generation.loop import DECODE_BLOCK
 from tfcharlm.generation.sampling import Sampling
+from tfcharlm.generation.stops import StopSearch
 from tfcharlm.text import DIGITS, Vocabulary, digits_of_unfinished
 
 # Tokens between two pieces.
@@ -86,8 +87,7 @@ class TextStreamer:
     def __init__(self, vocabulary: Vocabulary, stops: Sequence[str] = ()) -> None:
         self.ended = False
         self._vocabulary = vocabulary
-        self._stops = stops
-        self._held = ""
+        self._search = StopSearch(stops)
         self._unfinished = np.zeros(0, np.int32)
         self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
@@ -96,15 +96,11 @@ class TextStreamer:
         if self.ended:
             return ""
         if self._vocabulary.level == "byte":
-            self._held += self._bytes.decode(np.asarray(ids, np.uint8).tobytes(), final)
+            text = self._bytes.decode(np.asarray(ids, np.uint8).tobytes(), final)
         else:
-            self._held += self._vocabulary.decode(self._whole(np.asarray(ids)))
-        found = min((index for index in map(self._held.find, self._stops) if index >= 0), default=len(self._held))
-        certain = len(self._held) - (0 if final else self._possible_stop())
-        # A longer stop string may have started before the complete one. If it is completed later, it is the first.
-        self.ended = final or (found < len(self._held) and found <= certain)
-        certain = min(found, certain)
-        piece, self._held = self._held[:certain], self._held[certain:]
+            text = self._vocabulary.decode(self._whole(np.asarray(ids)))
+        piece = self._search.add(text, final)
+        self.ended = final or self._search.found
         return piece
 
     def _whole(self, ids):
@@ -116,16 +112,6 @@ class TextStreamer:
         end = len(ids) - digits_of_unfinished((ids - first_digit).tolist())
         self._unfinished = ids[end:]
         return ids[:end]
-
-    def _possible_stop(self):
-        """The length of the longest end of the text that is the start of a stop string."""
-        lengths = (
-            n
-            for stop in self._stops
-            for n in range(1, min(len(stop), len(self._held) + 1))
-            if self._held.endswith(stop[:n])
-        )
-        return max(lengths, default=0)
 
 
 def _whole(graph, prompts, max_length, sampling, seeds):

@@ -68,8 +68,8 @@ class Recurrence:
 
     Args:
         step: `step(z, states, parameters) -> {name: tensor}`, one step. z is a list of blocks, and `z.stacked` is all
-            of them in one tensor. `states` and `parameters` are dicts by name; a vector of parameters is a column (n, 1). The result has the next states,
-            and whatever else a plot may want to show, such as gates.
+            of them in one tensor. `states` and `parameters` are dicts by name; a vector of parameters is a column
+            (n, 1). The result has the next states, and whatever else a plot may want to show, such as gates.
         num_blocks: the number of blocks of W; 1 by default.
         state_names: of the states; h by default. The first one is the output, and U multiplies it.
         separate: whether `step` gets a pair of lists of blocks, those of x_t W + b and those of h_{t-1} U, instead of
