@@ -4,9 +4,11 @@ from tfcharlm.text.batches import sha256_of
 from tfcharlm.text.checks import UnknownTokenError
 from tfcharlm.text.codec import GraphCodec
 from tfcharlm.text.corpora import load_corpus
+from tfcharlm.text.corpus_splitting import split_corpus
 from tfcharlm.text.datasets import stream_dataset
 from tfcharlm.text.files import encode_file, read_chunks
 from tfcharlm.text.lines import line_dataset
+from tfcharlm.text.parts import TextPart
 from tfcharlm.text.split import TextSplit
 from tfcharlm.text.vocabulary import Vocabulary
 from tfcharlm.text.words import PATTERN as WORD_PATTERN
@@ -14,6 +16,7 @@ from tfcharlm.text.words import PATTERN as WORD_PATTERN
 __all__ = [
     "WORD_PATTERN",
     "GraphCodec",
+    "TextPart",
     "TextSplit",
     "UnknownTokenError",
     "Vocabulary",
@@ -22,5 +25,6 @@ __all__ = [
     "load_corpus",
     "read_chunks",
     "sha256_of",
+    "split_corpus",
     "stream_dataset",
 ]

@@ -1,7 +1,7 @@
 """The distinct tokens of a text, from which a vocabulary is made."""
 
 import collections
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.text.checks import BYTES, check_level, check_surrogates
@@ -29,6 +29,11 @@ def distinct_tokens(text: str | Iterable[str], level: str, min_count: int) -> Se
         return sorted(characters)
     words = {word for word, count in counts.items() if count >= min_count}
     return sorted(words | characters if min_count > 1 else words)
+
+
+def tokens_of_counts(counts: Mapping[str, int], level: str) -> Sequence[str]:
+    """The tokens of a vocabulary: those that occur, sorted by code point. At level "byte" the counts do not matter."""
+    return BYTES if level == "byte" else sorted(token for token, count in counts.items() if count > 0)
 
 
 def _parts(text: str | Iterable[str]) -> Iterator[str]:
