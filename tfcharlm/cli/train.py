@@ -1,7 +1,7 @@
 """`tfcharlm train`: a training run, its output, its files, and what happens on Ctrl-C."""
 
 import contextlib
-import hashlib
+import functools
 import signal
 import sys
 import tempfile
@@ -16,20 +16,15 @@ import rich.console
 import rich.progress
 import tensorflow as tf
 
-from tfcharlm.artefact import (
-    EXTRA,
-    LEARNING_CURVE,
-    export_saved_model,
-    next_version,
-)
+from tfcharlm.artefact import EXTRA, LEARNING_CURVE, export_saved_model, next_version
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
+from tfcharlm.cli.corpus_options import corpus_name, corpus_options, corpus_record, read_corpus
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.run_directory import RunDirectory
 from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
 from tfcharlm.cli.training_records import training_records
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.model import Guard, Replicas
-from tfcharlm.text import TextSplit, load_corpus
 from tfcharlm.training import (
     SUGGESTED,
     TrainingConfig,
@@ -44,13 +39,16 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 @click.command(
     short_help="Train a model on a text.",
     help="""
-    Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
+    Train a model on CORPUS, one or several of: shakespeare, names, tinyshakespeare, UTF-8 text files (also .gz, .bz2,
+    .xz), directories, patterns such as 'texts/**/*.md', and - for standard input. Several files are documents: the
+    model starts anew at each. Held out are the last tenth of one text; whole documents, or if one is longer than a
+    tenth of all, the last tenth of each; with --lines, a tenth of the items.
 
     The model is written to OUTPUT/NAME/VERSION, with its learning curve. Ctrl-C stops early and keeps the best model so
     far. Checkpoints are saved in OUTPUT/NAME/checkpoints; the same command with --resume continues from the last one.
     """,
 )
-@click.argument("corpus")
+@corpus_options
 @config_option("minutes", help_suffix=" Start-up is included. Size and regularization are chosen to suit it.")
 @config_option("epochs")
 @config_option("steps")
@@ -71,7 +69,10 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 @click.pass_obj
 def train(
     began: float | None,
-    corpus: str,
+    corpus: tuple[str, ...],
+    lines: bool,
+    separator: str,
+    join: bool,
     name: str,
     output: Path,
     errors: str,
@@ -84,9 +85,17 @@ def train(
         given = {key: value for key, value in settings.items() if value is not None}
         config = TrainingConfig(**given)
         strategy, chief = join_cluster()
-        text = load_corpus(corpus, errors)
-        corpus_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        run_directory = RunDirectory(output / name, {**settings, "corpus_sha256": corpus_sha256})
+        console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
+        reading = {"lines": lines, "separator": separator, "join": join}
+        options = {**reading, "errors": errors, "level": config.level}
+        options["validation_fraction"] = config.validation_fraction
+        # Every worker has ids of its own, so that none waits for another.
+        with strategy.scope():
+            ids = output / name / "corpus" / ("" if chief else f"worker-{Replicas().worker}")
+        read = functools.cache(lambda: read_corpus(console, corpus, options, ids, resume))
+        # What is not given is left out, so that runs of earlier versions are recognized.
+        about = {**settings, **({k: v for k, v in reading.items() if v != "\n" and v})}
+        run_directory = RunDirectory(output / name, lambda: {**about, "corpus_sha256": read().sha256})
         if chief:
             check_writable(output / name, name)
             model = run_directory.open(resume)
@@ -94,17 +103,17 @@ def train(
                 click.echo(f"The run is finished. Model: {model}")
                 return
         checkpoint = Checkpoint(run_directory.directory, checkpoint_seconds)
-        split = TextSplit.from_text(text, config.level, config.validation_fraction)
-        if config.minutes is None:
-            run = TrainingRun(split, config, strategy=strategy)
-        else:
-            earlier = run_directory.settings_of_checkpoint(SUGGESTED)
-            run = TrainingRun.with_suggested_size(split, given, strategy=strategy, earlier=earlier)
-            config = run.config
-    console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
+        with run_directory.discarded_on_error() if chief else contextlib.nullcontext():
+            split = read()
+            if config.minutes is None:
+                run = TrainingRun(split, config, strategy=strategy)
+            else:
+                earlier = run_directory.settings_of_checkpoint(SUGGESTED)
+                run = TrainingRun.with_suggested_size(split, given, strategy=strategy, earlier=earlier)
+                config = run.config
     console.print(
-        f"{click.format_filename(corpus)}: {len(text):,} characters, {len(split.vocabulary)} different tokens; "
-        f"trains on {len(split.train_ids):,} tokens, holds out the last {len(split.validation_ids):,}.",
+        f"{corpus_name(corpus)}: {split.description}",
+        *(f"\n{note}" for note in split.notes),
         f"\n{config.layers} {config.cell} {'layer' if config.layers == 1 else 'layers'} with {config.units} units, "
         f"{run.model.count_params():,} parameters, seed {config.seed}.",
         *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
@@ -141,7 +150,8 @@ def train(
                 f"Saved at step {run_directory.steps()[0]:,}; the same command with --resume continues from there."
             )
         with one_line_errors():
-            directory = _save(console, result, output / name, training_records(console, corpus, errors, config, result))
+            source = corpus_record(corpus, errors, reading, split)
+            directory = _save(console, result, output / name, training_records(console, source, config, result))
         _print_result(console, result, directory)
     if result.failure:
         sys.exit(1)
@@ -216,8 +226,10 @@ def _print_evaluation(console, evaluation, number, run, chief):
         f"validation {evaluation.val_bits_per_character:.3f}"
     )
     if chief and number % EVALUATIONS_PER_SAMPLE == 0:
-        begin = run.model.vocabulary.decode(run.split.validation_ids[:1])
-        text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number)
+        end = run.split.item_end
+        begin = run.model.vocabulary.decode(run.split.validation.head(1)) if end is None else ""
+        stop = None if end is None else [end]
+        text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number, stop=stop)
         console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 
 

@@ -13,7 +13,7 @@ from tfcharlm.training import Evaluation, TrainingConfig, TrainingResult
 
 
 def training_records(
-    console: rich.console.Console, corpus: str, errors: str, config: TrainingConfig, result: TrainingResult
+    console: rich.console.Console, source: dict[str, object], config: TrainingConfig, result: TrainingResult
 ) -> dict[str, bytes]:
     """What is exported with the model about its training: `{file name: bytes}`."""
     table = io.StringIO()
@@ -21,7 +21,6 @@ def training_records(
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, result.history))
     outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
-    source = {"corpus": str(corpus), "errors": errors}
     training = {**source, **dataclasses.asdict(config), **outcome, "interrupted": result.interrupted}
     records = {
         LEARNING_CURVE: table.getvalue().encode(),
