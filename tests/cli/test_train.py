@@ -73,7 +73,6 @@ BAD = {
     "empty corpus": (["empty.txt"], r"empty.txt has no text"),
     "undecodable corpus": (["latin.txt"], r"latin.txt is not UTF-8: byte 0xe9 at offset 3.*iconv"),
     "corpus with the name of an option": (["epochs/units.txt"], r"no file 'epochs/units.txt'"),
-    "directory": (["."], r"is a directory"),
     "short corpus": (
         ["short.txt"],
         r"5 of 50 tokens are held out; .*too few.*--batch-size 1, --sequence",

@@ -1,9 +1,10 @@
 """The command line, as far as it reads a text."""
 
+import numpy as np
 import pytest
 
 from tfcharlm import cli
-from tfcharlm.text import load_corpus
+from tfcharlm.text import load_corpus, split_corpus
 
 
 class StopError(ValueError):
@@ -19,7 +20,12 @@ def reads(command, monkeypatch):
         read.append(load_corpus(*arguments, **named))
         raise StopError("read")
 
-    monkeypatch.setattr(cli.train, "load_corpus", read_and_stop)
+    def split_and_stop(*arguments, **named):
+        split = split_corpus(*arguments, **named)
+        read.append(split.vocabulary.decode(np.concatenate([split.train_ids, split.validation_ids])))
+        raise StopError("read")
+
+    monkeypatch.setattr(cli.corpus_options, "split_corpus", split_and_stop)
     monkeypatch.setattr(cli.tune, "load_corpus", read_and_stop)
 
     def run(program, *arguments):

@@ -21,6 +21,8 @@ def test_a_named_file_is_read_whole_or_refused_in_one_line(reads, tmp_path, name
     (tmp_path / "bad.txt").write_bytes(CONTENTS[name])
     for errors in ("strict", "replace"):
         text, wrong = read_by_python(CONTENTS[name], errors)
+        if name == "gzip":  # what is in it would be read, but it ends too early
+            text, wrong = None, "is compressed and damaged: "
         read, error = reads("train", "bad.txt", "--errors", errors)
         assert read == text, errors
         assert re.match(rf"tfcharlm: bad\.txt {wrong}" if wrong else "tfcharlm: read\n", error)
@@ -80,7 +82,7 @@ def test_a_name_that_begins_with_a_hyphen_is_no_option(reads):
 PATHS = {
     "missing": (lambda: "missing.txt", r"no file 'missing\.txt', and no corpus of that name"),
     "below a file": (lambda: "plain.txt/below", r"no file 'plain\.txt/below'"),
-    "directory": (lambda: ".", r"\. is a directory; expected one text file"),
+    "directory": (lambda: Path("bad.txt").mkdir(), r"bad\.txt has no text files"),
     "FIFO": (lambda: os.mkfifo("bad.txt"), r"bad\.txt is not a regular file; write"),
     "link to a FIFO": (lambda: (os.mkfifo("fifo"), Path("bad.txt").symlink_to("fifo")), "is not a regular file"),
     "device": (lambda: "/dev/null", "/dev/null is not a regular file"),
@@ -94,12 +96,12 @@ PATHS = {
     "missing name of two lines": (lambda: "two\nlines", r"no file 'two\\nlines'"),
     "missing name of no characters": (lambda: "\udcff", r"no file '\\udcff'"),
     "missing name of other surrogates": (lambda: "\ud83d", r"no file '\\ud83d'"),
-    "missing pattern": (lambda: "*.txt", r"no file '\*\.txt'"),
+    "missing pattern": (lambda: "*.md", r"no file matches '\*\.md'"),
     "home": (lambda: "~/bad.txt", "no file '~/bad.txt'"),
     "address": (lambda: "https://example.org/text.txt", "no file 'https://example.org/text.txt'"),
 }
 NAMES = [
-    "two\nlines", "bell\a", "\udce9t\udce9", "[bold]x[red].txt", "*?.txt", "quote's\".txt", "\\.txt", " ", "-",
+    "two\nlines", "bell\a", "\udce9t\udce9", "[bold]x[red].txt", "*?.txt", "quote's\".txt", "\\.txt", " ", "./-",
     "\u202etxt.bad", "n" * 255, "\U0001f600", "{0}%s$HOME", "./names",
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tfcharlm.text import TextSplit, split
+from tfcharlm.text import TextSplit, parts
 
 TEXT = "to be, or not to bé:\n\tthat is the question. ☃☃\n" * 7 + "z zz"
 
@@ -13,7 +13,7 @@ TEXT = "to be, or not to bé:\n\tthat is the question. ☃☃\n" * 7 + "z zz"
 @pytest.mark.parametrize("level", ["char", "byte", "word"])
 @pytest.mark.parametrize("chunk", [1, 10, 1 << 20])
 def test_tokens_and_characters_of_the_first_part_are_counted(level, chunk, monkeypatch):
-    monkeypatch.setattr(split, "CHUNK", chunk)
+    monkeypatch.setattr(parts, "CHUNK", chunk)
     cut = TextSplit.from_text(TEXT, level, validation_fraction=0.3)
     decoded = cut.vocabulary.decode(cut.train_ids)
     counts = Counter(cut.train_ids.tolist())

@@ -3,13 +3,16 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from tfcharlm.atomic_files import clear, lock, replace_file
 from tfcharlm.bookkeeping import DamagedFileError, read_object
 from tfcharlm.checkpoint import CheckpointStore, check_same
+
+# The fewest bytes of a corpus whose ids are kept for the next run.
+LARGE = 1 << 26
 
 
 class RunDirectory:
@@ -20,11 +23,13 @@ class RunDirectory:
 
     Args:
         directory: directory of the model.
-        settings: a dictionary of what must be the same when a run is resumed.
+        settings: a dictionary of what must be the same when a run is resumed; or a function that returns it, which is
+            called when it is needed, because it may read a large corpus.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, Any]) -> None:
-        self.directory, self.settings = directory / "checkpoints", settings
+    def __init__(self, directory: Path, settings: Mapping[str, Any] | Callable[[], Mapping[str, Any]]) -> None:
+        self.directory, self._settings = directory / "checkpoints", settings
+        self._corpus = directory / "corpus"
         self._finished = self.directory / "finished"
         self._new = [path for path in (directory, directory.parent) if not path.exists()]
 
@@ -33,12 +38,31 @@ class RunDirectory:
 
     def __exit__(self, *error: object) -> None:
         """Removes the directories that it made, if there is nothing in them to resume."""
+        self.discard()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What must be the same when a run is resumed."""
+        return self._settings() if callable(self._settings) else self._settings
+
+    @contextlib.contextmanager
+    def discarded_on_error(self) -> Iterator[None]:
+        """A block before the run. If it fails, nothing is left behind, except the ids of a large corpus."""
+        try:
+            yield
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Removes the directories that it made, if there is nothing in them to resume."""
         if self.steps() or self._finished.exists():
             return
         # They stay if they belong to another process that has not saved anything yet.
         with contextlib.suppress(ValueError, OSError):
             with lock(self.directory, "another run"):
                 clear(self.directory)
+                self._clear_small_corpus()
             for directory in self._new:
                 directory.rmdir()
 
@@ -96,7 +120,10 @@ class RunDirectory:
         model, settings = finished.get("model"), finished.get("settings")
         if not isinstance(model, str) or not isinstance(settings, dict):
             raise ValueError(f"{self._finished} must name a model and settings; received {_shape(finished)}. {again}")
-        check_same({"settings": settings}, {"settings": self.settings})
+        try:
+            check_same({"settings": settings}, {"settings": self.settings})
+        finally:
+            self._clear_small_corpus()
         # Not resolved: `checkpoints` may be a link to another disk. The model is beside the link.
         path = Path(os.path.normpath(self.directory / model))
         if not path.is_dir():
@@ -119,6 +146,13 @@ class RunDirectory:
         for path in self.directory.iterdir():
             if path.is_dir():
                 clear(path)
+        self._clear_small_corpus()
+
+    def _clear_small_corpus(self):
+        """Removes the ids of a corpus that is read again in seconds. Those of a large one serve the next run."""
+        if sum(path.stat().st_size for path in self._corpus.rglob("*") if path.is_file()) < LARGE:
+            with contextlib.suppress(OSError):
+                clear(self._corpus)
 
 
 def _shape(record: Mapping[str, Any]) -> str:

@@ -3,8 +3,10 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from tfcharlm.analysis import kneser_ney_losses
-from tfcharlm.text import TextSplit
+from tfcharlm.text import TextPart, TextSplit
 from tfcharlm.training import TrainingResult
 
 # Below this, samples have many words that do not exist, also after an hour of training.
@@ -28,11 +30,11 @@ class Baseline(NamedTuple):
 
 
 def expectation(characters: int) -> str | None:
-    """A line about what to expect of a text with so many characters; None if it has enough of them."""
+    """A line about what to expect of so many characters to train on; None if they are enough."""
     if characters >= LITTLE:
         return None
     return (
-        f"{characters:,} characters are little: expect invented words. "
+        f"{characters:,} characters to train on are few: expect invented words. "
         "A model trained on more text of the same language helps most: --from MODEL."
     )
 
@@ -50,18 +52,27 @@ def kneser_ney_baseline(split: TextSplit, rows: int) -> Baseline | None:
     Returns:
         A `Baseline`; None if the text is larger than two million tokens, for which it would take too long.
     """
-    if len(split.train_ids) > MAX_TOKENS:
+    if split.train.num_tokens > MAX_TOKENS:
         return None
-    ids = split.validation_ids
-    targets = len(ids) - 1
-    length = -(-targets // rows)
-    held_out = [ids[begin : begin + length + 1] for begin in range(0, targets, length)]
-    orders = range(1, min(HIGHEST_ORDER, len(split.train_ids) - 1) + 1)
-    losses = kneser_ney_losses([split.train_ids], held_out, len(split.vocabulary), orders)
+    train, held_out = _sequences(split.train, 1), _sequences(split.validation, rows)
+    orders = range(1, min(HIGHEST_ORDER, max(map(len, train)) - 1) + 1)
+    losses = kneser_ney_losses(train, held_out, len(split.vocabulary), orders)
     order = min(losses, key=losses.__getitem__)
-    characters = split.vocabulary.characters_per_token
-    read = math.fsum(characters[i] for i in ids[1:].tolist())
-    return Baseline(order, losses[order] * targets / math.log(2) / read)
+    predicted = np.concatenate([sequence[1:] for sequence in held_out])
+    characters = np.array(split.vocabulary.characters_per_token)[predicted].sum()
+    return Baseline(order, losses[order] * len(predicted) / math.log(2) / characters)
+
+
+def _sequences(part: TextPart, rows: int) -> list[np.ndarray]:
+    """The ids of a part as a model reads them, each without the text before it: rows, documents or items."""
+    if part.begins is None or part.lengths is None:
+        targets = len(part.ids) - 1
+        length = -(-targets // rows)
+        return [part.ids[begin : begin + length + 1] for begin in range(0, targets, length)]
+    # An item is read from the end of the one before it.
+    more = int(part.kind == "lines")
+    pieces = zip(part.begins.tolist(), part.lengths.tolist(), strict=True)
+    return [part.ids[begin : begin + length + more] for begin, length in pieces]
 
 
 def early_end(result: TrainingResult) -> str | None:

@@ -7,12 +7,11 @@ import tensorflow as tf
 
 from tfcharlm.artefact import latest_version
 from tfcharlm.model import load_model
-from tfcharlm.text import TextSplit, Vocabulary
+from tfcharlm.text import TextSplit
 from tfcharlm.training import (
     TrainingConfig,
     TrainingRun,
     fine_tuning_run,
-    joint_vocabulary,
     unigram_loss,
     weights_sha256,
     with_architecture,
@@ -44,10 +43,6 @@ class StartingModel:
         """The options that the user gave, completed by those of the model; a ValueError if they contradict it."""
         options = {name: value for name, value in given.items() if name != "level" or level_is_given}
         return with_architecture(options, self.model)
-
-    def vocabulary(self, text: str) -> Vocabulary:
-        """The tokens of the model, and those of the text that it does not have."""
-        return joint_vocabulary(self.model.vocabulary, text)
 
     def described(self, run: TrainingRun) -> list[str]:
         """Lines about what is new to the model, and whether it fits the text."""

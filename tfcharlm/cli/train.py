@@ -1,7 +1,7 @@
 """`tfcharlm train`: a training run, its output, its files, and what happens on Ctrl-C."""
 
 import contextlib
-import hashlib
+import functools
 import signal
 import sys
 import tempfile
@@ -17,14 +17,10 @@ import rich.progress
 import tensorflow as tf
 from click.core import ParameterSource
 
-from tfcharlm.artefact import (
-    EXTRA,
-    LEARNING_CURVE,
-    export_saved_model,
-    next_version,
-)
+from tfcharlm.artefact import EXTRA, LEARNING_CURVE, export_saved_model, next_version
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
 from tfcharlm.cli import small_text
+from tfcharlm.cli.corpus_options import corpus_name, corpus_options, corpus_record, read_corpus
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.run_directory import RunDirectory
 from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
@@ -32,7 +28,6 @@ from tfcharlm.cli.starting_model import StartingModel, make_run
 from tfcharlm.cli.training_records import training_records
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.model import Guard, Replicas
-from tfcharlm.text import TextSplit, load_corpus
 from tfcharlm.training import (
     SUGGESTED,
     TrainingConfig,
@@ -46,13 +41,16 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 @click.command(
     short_help="Train a model on a text.",
     help="""
-    Train a model on CORPUS: shakespeare, names, tinyshakespeare, or the path of a UTF-8 text file.
+    Train a model on CORPUS, one or several of: shakespeare, names, tinyshakespeare, UTF-8 text files (also .gz, .bz2,
+    .xz), directories, patterns such as 'texts/**/*.md', and - for standard input. Several files are documents: the
+    model starts anew at each. Held out are the last tenth of one text; whole documents, or if one is longer than a
+    tenth of all, the last tenth of each; with --lines, a tenth of the items.
 
     The model is written to OUTPUT/NAME/VERSION, with its learning curve. Ctrl-C stops early and keeps the best model so
     far. Checkpoints are saved in OUTPUT/NAME/checkpoints; the same command with --resume continues from the last one.
     """,
 )
-@click.argument("corpus")
+@corpus_options
 @config_option("minutes", help_suffix=" Start-up is included. Size and regularization are chosen to suit it.")
 @config_option("epochs")
 @config_option("steps")
@@ -79,7 +77,10 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
 @click.pass_context
 def train(
     context: click.Context,
-    corpus: str,
+    corpus: tuple[str, ...],
+    lines: bool,
+    separator: str,
+    join: bool,
     name: str,
     output: Path,
     origin: str | None,
@@ -97,10 +98,18 @@ def train(
             given = start.options(given, context.get_parameter_source("level") is ParameterSource.COMMANDLINE)
         config = TrainingConfig(**given)
         strategy, chief = join_cluster()
-        text = load_corpus(corpus, errors)
-        corpus_sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        origin_settings = {} if start is None else {"from": start.record}
-        run_directory = RunDirectory(output / name, {**settings, "corpus_sha256": corpus_sha256, **origin_settings})
+        console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
+        reading = {"lines": lines, "separator": separator, "join": join}
+        options = {**reading, "errors": errors, "level": config.level, "known": start and start.model.vocabulary}
+        options["validation_fraction"] = config.validation_fraction
+        # Every worker has ids of its own, so that none waits for another.
+        with strategy.scope():
+            ids = output / name / "corpus" / ("" if chief else f"worker-{Replicas().worker}")
+        read = functools.cache(lambda: read_corpus(console, corpus, options, ids, resume))
+        # What is not given is left out, so that runs of earlier versions are recognized.
+        about = {**settings, **({k: v for k, v in reading.items() if v != "\n" and v})}
+        about |= {} if start is None else {"from": start.record}
+        run_directory = RunDirectory(output / name, lambda: {**about, "corpus_sha256": read().sha256})
         if chief:
             check_writable(output / name, name)
             model = run_directory.open(resume)
@@ -108,22 +117,21 @@ def train(
                 click.echo(f"The run is finished. Model: {model}")
                 return
         checkpoint = Checkpoint(run_directory.directory, checkpoint_seconds)
-        vocabulary = None if start is None else start.vocabulary(text)
-        split = TextSplit.from_text(text, config.level, config.validation_fraction, vocabulary)
-        earlier = None if config.minutes is None else run_directory.settings_of_checkpoint(SUGGESTED)
-        run = make_run(split, given, start, strategy, earlier)
-        config = run.config
-    console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
+        with run_directory.discarded_on_error() if chief else contextlib.nullcontext():
+            split = read()
+            earlier = None if config.minutes is None else run_directory.settings_of_checkpoint(SUGGESTED)
+            run = make_run(split, given, start, strategy, earlier)
+            config = run.config
     console.print(
-        f"{click.format_filename(corpus)}: {len(text):,} characters, a vocabulary of {len(split.vocabulary)} tokens; "
-        f"trains on {len(split.train_ids):,} tokens, holds out the last {len(split.validation_ids):,}.",
+        f"{corpus_name(corpus)}: {split.description}",
+        *(f"\n{note}" for note in split.notes),
         f"\n{config.layers} {config.cell} {'layer' if config.layers == 1 else 'layers'} with {config.units} units, "
         f"{run.model.count_params():,} parameters, seed {config.seed}.",
         *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
         *([] if start is None else [f"\n{line}" for line in start.described(run)]),
         sep="",
     )
-    if (line := small_text.expectation(len(text))) is not None:
+    if (line := small_text.expectation(split.train_characters)) is not None:
         console.print(line)
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its own rows of every batch.")
@@ -159,7 +167,8 @@ def train(
             console.print(line)
         baseline = None if result.interrupted else small_text.kneser_ney_baseline(split, config.batch_size)
         with one_line_errors():
-            records = training_records(console, corpus, errors, run, result, baseline)
+            source = corpus_record(corpus, errors, reading, split)
+            records = training_records(console, source, run, result, baseline)
             directory = _save(console, result, output / name, records)
         _print_result(console, result, baseline, directory)
     if result.failure:
@@ -235,8 +244,10 @@ def _print_evaluation(console, evaluation, number, run, chief):
         f"bits per character: {training}validation {evaluation.val_bits_per_character:.3f}"
     )
     if chief and number % EVALUATIONS_PER_SAMPLE == 0:
-        begin = run.model.vocabulary.decode(run.split.validation_ids[:1])
-        text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number)
+        end = run.split.item_end
+        begin = run.model.vocabulary.decode(run.split.validation.head(1)) if end is None else ""
+        stop = None if end is None else [end]
+        text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number, stop=stop)
         console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 
 

@@ -16,8 +16,7 @@ from tfcharlm.training import Evaluation, TrainingResult, TrainingRun
 
 def training_records(
     console: rich.console.Console,
-    corpus: str,
-    errors: str,
+    source: dict[str, object],
     run: TrainingRun,
     result: TrainingResult,
     baseline: Baseline | None = None,
@@ -28,8 +27,8 @@ def training_records(
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, result.history))
     outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
-    source = {"corpus": str(corpus), "errors": errors} | ({"from": run.began_from} if run.began_from else {})
-    training = {**source, **dataclasses.asdict(run.config), **outcome, "interrupted": result.interrupted}
+    origin = {"from": run.began_from} if run.began_from else {}
+    training = {**source, **origin, **dataclasses.asdict(run.config), **outcome, "interrupted": result.interrupted}
     training |= {"ended_early": result.ended_early, "kneser_ney": None if baseline is None else baseline._asdict()}
     records = {
         LEARNING_CURVE: table.getvalue().encode(),

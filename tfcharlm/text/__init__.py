@@ -4,9 +4,11 @@ from tfcharlm.text.batches import sha256_of
 from tfcharlm.text.checks import UnknownTokenError
 from tfcharlm.text.codec import GraphCodec
 from tfcharlm.text.corpora import load_corpus
+from tfcharlm.text.corpus_splitting import split_corpus
 from tfcharlm.text.datasets import stream_dataset
 from tfcharlm.text.files import encode_file, read_chunks
 from tfcharlm.text.lines import line_dataset
+from tfcharlm.text.parts import TextPart
 from tfcharlm.text.relatives import relatives
 from tfcharlm.text.spelling import DIGITS, MOST_DIGITS, Spelling, digits_of_unfinished
 from tfcharlm.text.split import TextSplit
@@ -19,6 +21,7 @@ __all__ = [
     "WORD_PATTERN",
     "GraphCodec",
     "Spelling",
+    "TextPart",
     "TextSplit",
     "UnknownTokenError",
     "Vocabulary",
@@ -29,5 +32,6 @@ __all__ = [
     "read_chunks",
     "relatives",
     "sha256_of",
+    "split_corpus",
     "stream_dataset",
 ]

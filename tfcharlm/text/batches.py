@@ -35,9 +35,10 @@ class Source:
 def make_dataset(
     epochs: int | None,
     steps: int,
-    plan: Callable[[tf.Tensor], Any],
+    plan: Callable[..., Any],
     batch: Callable[[Any, tf.Tensor], Any],
     description: Callable[[], dict[str, Any]],
+    steps_per_plan: int | None = None,
 ) -> tf.data.Dataset:
     """A data set of `steps` batches per epoch. Every batch is a function of the epoch and the step.
 
@@ -47,23 +48,31 @@ def make_dataset(
         plan: maps an epoch, int64 (), to the tensors that its batches share.
         batch: maps these tensors and the step, int64 (), to an element.
         description: of its `Source`.
+        steps_per_plan: if it is given, an epoch has a plan for every so many steps. `plan` then maps an epoch and the
+            number of the plan in it, and `batch` gets the step within the plan. None (default) for one plan.
     """
     if epochs is not None:
         epochs = POSITIVE_INTEGER.check("epochs", epochs, ", or None for no end")
 
+    size_of_plan = steps if steps_per_plan is None else steps_per_plan
+    plans = -(-steps // size_of_plan)
+
     def starting_at(first):
         first_epoch, first_step = divmod(first, steps)
+        first_plan = first_epoch * plans + first_step // size_of_plan
 
-        def one_epoch(epoch):
-            shared = plan(epoch)
-            begin = tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
-            return tf.data.Dataset.range(begin, steps).map(lambda step: batch(shared, step))
+        def one_plan(number):
+            epoch, index = number // plans, number % plans
+            shared = plan(epoch) if steps_per_plan is None else plan(epoch, index)
+            begin = tf.where(number == first_plan, tf.constant(first_step % size_of_plan, tf.int64), 0)
+            end = tf.minimum(tf.constant(size_of_plan, tf.int64), steps - index * size_of_plan)
+            return tf.data.Dataset.range(begin, end).map(lambda step: batch(shared, step))
 
         if epochs is None:
-            counter, size = tf.data.Dataset.counter(first_epoch), tf.data.INFINITE_CARDINALITY
+            counter, size = tf.data.Dataset.counter(first_plan), tf.data.INFINITE_CARDINALITY
         else:
-            counter, size = tf.data.Dataset.range(first_epoch, epochs), max(0, epochs * steps - first)
-        dataset = counter.flat_map(one_epoch).apply(tf.data.experimental.assert_cardinality(size))
+            counter, size = tf.data.Dataset.range(first_plan, epochs * plans), max(0, epochs * steps - first)
+        dataset = counter.flat_map(one_plan).apply(tf.data.experimental.assert_cardinality(size))
         dataset = dataset.prefetch(PREFETCH).with_options(_untuned())
         dataset.source = Source(starting_at, lambda: {"epochs": epochs, **description()})
         return dataset

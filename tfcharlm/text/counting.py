@@ -12,12 +12,14 @@ from tfcharlm.text.words import WORD
 
 # Number of characters that are counted at a time.
 CHUNK = 1 << 20
+# A newline ends a line, and U+001E an item that has newlines.
+ENDS = "\n\x1e"
 # An alphabet is a few hundred characters at most. In a larger set, as of Chinese characters, many are rare, and a
 # character that was seen once or twice cannot be learned.
 LARGEST_ALPHABET, MIN_COUNT_OF_MANY = 512, 3
 
 
-class TokenCounts:
+class TokenCounter:
     """How often the characters, and at level "word" the words, of a text occur.
 
     Args:
@@ -25,11 +27,11 @@ class TokenCounts:
 
     Example:
 
-    >>> from tfcharlm.text.counting import TokenCounts
-    >>> counts = TokenCounts("char")
+    >>> from tfcharlm.text.counting import TokenCounter
+    >>> counter = TokenCounter("char")
     >>> for part in ("to be", " or not"):
-    ...     counts.add(part)
-    >>> counts.tokens(min_count=2)[:4]
+    ...     counter.add(part)
+    >>> counter.tokens(min_count=2)[:4]
     [' ', 'o', 't', '<0x0>']
     """
 
@@ -43,12 +45,23 @@ class TokenCounts:
         """Counts a part of the text that does not cut words."""
         check_surrogates(part)
         for begin in range(0, len(part), CHUNK):
-            code_points = np.frombuffer(part[begin : begin + CHUNK].encode("utf-32-le"), "<u4")
+            text = part[begin : begin + CHUNK]
+            values = text.encode("ascii") if text.isascii() else text.encode("utf-32-le")
+            code_points = np.frombuffer(values, np.uint8 if text.isascii() else "<u4")
             counts = np.bincount(code_points, minlength=len(self._characters))
             counts[: len(self._characters)] += self._characters
             self._characters = counts
         if self.level == "word":
             self._words.update(WORD.findall(part))
+
+    def add_token(self, token: str, times: int) -> None:
+        """Counts a character that is not in a part, such as the end of an item."""
+        counts = np.bincount([ord(token)], minlength=len(self._characters))
+        counts = counts * times
+        counts[: len(self._characters)] += self._characters
+        self._characters = counts
+        if self.level == "word" and times:
+            self._words[token] += times
 
     def tokens(self, min_count: int | None = None, spell: bool = True) -> Sequence[str]:
         """The tokens of a vocabulary; the arguments are those of `Vocabulary.from_text`."""
@@ -65,11 +78,11 @@ class TokenCounts:
             return BYTES
         # The characters of words are those of a text in one script, however rare the words are.
         at_least = min_count if given and self.level == "char" else self._min_count_of_characters() if spell else 1
-        # A newline starts and ends a line, so it is never spelled.
+        # What ends a line or an item is never spelled.
         characters = {
             chr(code)
             for code in np.flatnonzero(self._characters)
-            if self._characters[code] >= at_least or code == ord("\n")
+            if self._characters[code] >= at_least or chr(code) in ENDS
         }
         words = {word for word, count in self._words.items() if count >= min_count}
         if self.level == "word" and not spell and min_count == 1:
@@ -82,10 +95,10 @@ class TokenCounts:
 
 def distinct_tokens(text: str | Iterable[str], level: str, min_count: int | None, spell: bool) -> Sequence[str]:
     """The tokens of a vocabulary. The arguments are those of `Vocabulary.from_text`."""
-    counts = TokenCounts(level)
+    counter = TokenCounter(level)
     for part in _parts(text):
-        counts.add(part)
-    return counts.tokens(min_count, spell)
+        counter.add(part)
+    return counter.tokens(min_count, spell)
 
 
 def _parts(text: str | Iterable[str]) -> Iterator[str]:

@@ -22,6 +22,7 @@ def stream_dataset(
     drop_remainder: bool = True,
     state_reset_probability: float = 0.0,
     random_start: bool = True,
+    ids_sha256: Callable[[], str] | None = None,
 ) -> tf.data.Dataset:
     """Windows over one long text or over documents. Each row of a batch continues that row of the previous batch.
 
@@ -50,6 +51,8 @@ def stream_dataset(
             al. 2018). A value above 0 needs a seed.
         random_start: True (default) draws the start of an epoch, or the order of documents, from the seed. False keeps
             both as without a seed, which then serves the state resets alone.
+        ids_sha256: a function that returns the SHA-256 of the ids, which identifies them when a run resumes; None
+            (default) computes it, which takes seconds for a large file.
 
     Returns:
         A `tf.data.Dataset` of `({"tokens": int32 (B, T), "start": bool (B,)}, targets)`. With `drop_remainder=False` or
@@ -88,14 +91,18 @@ def stream_dataset(
     numbers = {"batch_size": rows, "sequence_length": length, "seed": seed}
     numbers |= {"state_reset_probability": state_reset_probability, "random_start": bool(random_start)}
     drawn_with = seed if random_start else None
+
+    def known(arrays):
+        return sha256_of(arrays) if ids_sha256 is None else ids_sha256()
+
     if isinstance(ids, list | tuple) and not all(isinstance(entry, int | np.integer) for entry in ids):
         documents = [checked_ids(document) for document in ids]
         windows = _document_windows(documents, rows, length, drawn_with, resets)
-        return make_dataset(epochs, *windows, lambda: {**numbers, "corpus_sha256": sha256_of(documents)})
+        return make_dataset(epochs, *windows, lambda: {**numbers, "corpus_sha256": known(documents)})
     ids = checked_ids(ids)
 
     def description():
-        return {**numbers, "drop_remainder": drop_remainder, "corpus_sha256": sha256_of([ids])}
+        return {**numbers, "drop_remainder": drop_remainder, "corpus_sha256": known([ids])}
 
     if drop_remainder:
         return make_dataset(epochs, *_full_windows(ids, rows, length, drawn_with, resets), description)

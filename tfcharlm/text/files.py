@@ -3,7 +3,7 @@
 import codecs
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,20 @@ def read_text(name: str | os.PathLike[str], errors: str = "strict") -> str:
     return text
 
 
-def read_chunks(name: str | os.PathLike[str], errors: str = "strict") -> Iterator[str]:
+def read_chunks(
+    name: str | os.PathLike[str],
+    errors: str = "strict",
+    decompress: bool = False,
+    on_read: Callable[[int], object] = lambda offset: None,
+) -> Iterator[str]:
     """Reads a text file in parts of about a million characters. No word that is shorter than a part is cut.
 
     Args:
         name: path of a file in UTF-8.
         errors: what to do with bytes that are not UTF-8. "strict" (default) raises, because a model would learn the
             damage, too. "replace" reads U+FFFD instead, as `bytes.decode` does.
+        decompress: whether to read what is in a file that is compressed by gzip, bzip2 or xz. False by default.
+        on_read: called with the number of bytes of the file that are read so far.
 
     Returns:
         An iterator over non-empty str. Every line ends in "\\n", also where the file has "\\r\\n" or "\\r". A byte
@@ -57,7 +64,7 @@ def read_chunks(name: str | os.PathLike[str], errors: str = "strict") -> Iterato
     if errors not in ("strict", "replace"):
         raise ValueError(f'errors must be "strict" or "replace"; received {errors!r}.')
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(errors), translate=True)
-    with TextFile(name) as file:
+    with TextFile(name, decompress) as file:
         if bom_encoding(file.begin):
             raise refusals.marked(file)
         if encoding := wide_encoding(file.begin):
@@ -69,6 +76,7 @@ def read_chunks(name: str | os.PathLike[str], errors: str = "strict") -> Iterato
         while more:
             offset, raw = file.offset, file.read(CHUNK)
             more = bool(raw)
+            on_read(file.raw_offset)
             # Both may be valid UTF-8, which would be read as text with NULs or escape sequences.
             if encoding := wide_encoding(raw, offset, shortest=1 << 10):
                 raise refusals.without_mark(file, encoding, offset)

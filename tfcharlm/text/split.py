@@ -1,27 +1,43 @@
-"""A text as ids, with its last part held out for validation."""
+"""A corpus as ids, with a part held out for validation."""
 
-from typing import NamedTuple
+import dataclasses
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from tfcharlm.text.parts import TextPart
 from tfcharlm.text.vocabulary import Vocabulary
 
-# Number of ids that are counted at a time.
-CHUNK = 1 << 20
 
-
-class TextSplit(NamedTuple):
-    """A text as ids, cut in two: the first part to train on, the last part held out.
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextSplit:
+    """A corpus as ids, in two parts: one to train on, one held out. `split_corpus` makes it from files.
 
     Args:
         vocabulary: a `Vocabulary` with the tokens of both parts.
-        train_ids: int32 (length,).
-        validation_ids: int32 (length,).
+        train: a `TextPart`.
+        validation: a `TextPart` of the same kind.
+        description: one line about the corpus and what is held out of it; empty by default.
+        sha256: the SHA-256 of the texts of the corpus, in hexadecimal; empty by default.
+        item_end: the token that ends an item of lines; None (default) for other kinds.
+        notes: sentences about what was left out; none by default.
+
+    Example:
+
+    >>> from tfcharlm.text import TextSplit
+    >>> split = TextSplit.from_text("to be or not to be")
+    >>> split.kind, split.train.num_tokens, split.validation.num_tokens
+    ('stream', 16, 2)
     """
 
     vocabulary: Vocabulary
-    train_ids: np.ndarray
-    validation_ids: np.ndarray
+    train: TextPart
+    validation: TextPart
+    description: str = ""
+    sha256: str = ""
+    item_end: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_text(
@@ -56,17 +72,61 @@ class TextSplit(NamedTuple):
         """
         vocabulary = Vocabulary.from_text(text, level=level) if vocabulary is None else vocabulary
         ids = vocabulary.encode(text)
-        trained_on = min(int(len(ids) * (1 - validation_fraction)), len(ids) - 2)
-        return cls(vocabulary, ids[:trained_on], ids[trained_on:])
+        cut = tail_start(len(ids), validation_fraction)
+        return cls(vocabulary, TextPart(len(vocabulary), ids[:cut]), TextPart(len(vocabulary), ids[cut:]))
+
+    @property
+    def kind(self) -> str:
+        """ "stream", one long text; "documents", several texts; or "lines", items that are a row each."""
+        return self.train.kind
+
+    @property
+    def train_ids(self) -> np.ndarray:
+        """The ids of one long text to train on, integers (length,)."""
+        return self._stream(self.train)
+
+    @property
+    def validation_ids(self) -> np.ndarray:
+        """The ids of the held-out end of one long text, integers (length,)."""
+        return self._stream(self.validation)
 
     @property
     def train_token_counts(self) -> np.ndarray:
-        """How often each token occurs in the ids to train on, integers (V,)."""
-        # In parts, because NumPy needs 8 bytes for every id.
-        parts = np.array_split(self.train_ids, 1 + len(self.train_ids) // CHUNK)
-        return sum(np.bincount(part, minlength=len(self.vocabulary)) for part in parts)  # type: ignore[return-value]
+        """How often each token occurs in the part to train on, integers (V,)."""
+        return self.train.token_counts
 
     @property
     def train_characters(self) -> int:
-        """The number of characters in the text to train on."""
+        """The number of characters in the part to train on. The end of an item counts as one."""
         return round(float(self.train_token_counts @ np.array(self.vocabulary.characters_per_token)))
+
+    def train_dataset(self, batch_size: int, sequence_length: int, seed: int | None, **options: Any) -> tf.data.Dataset:
+        """The batches to train on; the arguments are those of `TextPart.dataset`."""
+        return self.train.dataset(batch_size, sequence_length, seed, **options)
+
+    def validation_dataset(self, batch_size: int, sequence_length: int, tokens: int | None = None) -> tf.data.Dataset:
+        """The batches to evaluate on, which have every target once.
+
+        Args:
+            batch_size: B, the number of rows.
+            sequence_length: T, the number of tokens per row.
+            tokens: evaluate on about so many tokens; None (default) for all. See `TextPart.start`.
+
+        Returns:
+            A `tf.data.Dataset`.
+        """
+        part = self.validation if tokens is None else self.validation.start(tokens)
+        return part.dataset(batch_size, sequence_length, every_target=True)
+
+    def _stream(self, part):
+        if part.kind != "stream":
+            raise ValueError(
+                f"a corpus of {part.kind} is not one array of ids; type split.train.dataset(batch_size, "
+                "sequence_length), or join its texts."
+            )
+        return part.ids
+
+
+def tail_start(length: int, validation_fraction: float) -> int:
+    """Where the held-out end of a text starts. At least two tokens are held out."""
+    return min(int(length * (1 - validation_fraction)), length - 2)

@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from tfcharlm.text.compressed import DAMAGE, LONGEST, decompressed
+
 
 class TextFile:
     """A regular file, open for reading; `with` closes it.
 
     Args:
         name: its path.
+        decompress: whether to read what is in it if it is compressed by gzip, bzip2 or xz. False by default.
 
     Raises:
-        OSError: there is no such file, or it is not a regular file.
+        OSError: there is no such file, it is not a regular file, or it is compressed and damaged.
         ValueError: `name` is not a path.
 
     Example:
@@ -31,23 +34,36 @@ class TextFile:
     (b'to be', b'to', b' be')
     """
 
-    def __init__(self, name: str | os.PathLike[str]) -> None:
+    def __init__(self, name: str | os.PathLike[str], decompress: bool = False) -> None:
         self.name = name
-        self._file = _open(name)
+        self._file = self._raw = _open(name)
         self._version = self._status()
         # Enough to recognize the encoding. `read` still returns these bytes.
         self.begin: bytes = self._file.peek()
+        inside = decompressed(self._raw, self.begin[:LONGEST]) if decompress else None
+        self.is_compressed = inside is not None
+        if inside is not None:
+            self._file = inside
+            try:
+                self.begin = inside.peek()
+            except (OSError, *DAMAGE) as error:
+                self._raw.close()
+                raise OSError(f"{quoted_path(name)} is compressed and damaged: {error}") from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        self._raw.close()
 
     def read(self, size: int) -> bytes:
         """The next bytes, at most `size`; an OSError if they cannot be read, or if the file has changed."""
         try:
             raw = self._file.read(size)
+        except DAMAGE as error:
+            raise OSError(
+                f"{quoted_path(self.name)} is compressed and damaged after {self.offset:,} bytes of text: {error}"
+            ) from error
         except OSError as error:
             raise OSError(
                 f"{quoted_path(self.name)} cannot be read after {self.offset:,} bytes: {error.strerror}"
@@ -70,8 +86,19 @@ class TextFile:
 
     @property
     def size(self) -> int:
-        """The number of bytes when it was opened."""
-        return self._version[0]
+        """The number of bytes when it was opened, of what is in a compressed file."""
+        if not self.is_compressed:
+            return self._version[0]
+        before = self.offset
+        try:
+            return self._file.seek(0, io.SEEK_END)
+        finally:
+            self._file.seek(before)
+
+    @property
+    def raw_offset(self) -> int:
+        """The number of bytes of the file itself that are read, which may be compressed."""
+        return self._raw.tell()
 
     def peek(self, offset: int, size: int) -> bytes:
         """At most `size` bytes from `offset` on. `read` continues where it was."""
@@ -103,7 +130,7 @@ class TextFile:
         return line
 
     def _status(self):
-        status = os.fstat(self._file.fileno())
+        status = os.fstat(self._raw.fileno())
         return status.st_size, status.st_mtime_ns
 
 

@@ -156,6 +156,29 @@ class Vocabulary:
             raise ValueError(f"ids must be from 0 to {len(self) - 1}; received {ids[position]} at position {position}.")
         return self._ids.decode(ids)
 
+    def joined(self, other: "Vocabulary") -> "Vocabulary":
+        """The tokens of this vocabulary in their order, then those of another one that it does not have.
+
+        The digits that spell are the last tokens, whichever of the two has them.
+
+        Args:
+            other: a `Vocabulary` of the same level.
+
+        Returns:
+            A `Vocabulary`; this one if the other one has no other tokens.
+
+        Example:
+
+        >>> from tfcharlm.text import Vocabulary
+        >>> Vocabulary("cab").joined(Vocabulary("bead")).tokens
+        ('c', 'a', 'b', 'e', 'd')
+        """
+        tokens = tuple(dict.fromkeys((*self.tokens, *other.tokens)))
+        if len(tokens) == len(self):
+            return self
+        digits = [token for token in tokens if token in DIGITS]
+        return Vocabulary([*(token for token in tokens if token not in DIGITS), *digits], self.level)
+
     def get_config(self) -> dict[str, Any]:
         """The vocabulary as plain data: `{"level": str, "tokens": list of str}`."""
         return {"level": self.level, "tokens": list(self.tokens)}

@@ -89,7 +89,8 @@ class PeriodicEvaluation(keras.callbacks.Callback):
     Args:
         validation: a data set to evaluate on. The states that training carries are not changed by it.
         budget: a `Budget`.
-        tokens_per_step: batch size times sequence length.
+        tokens_per_step: batch size times sequence length; None if it differs from step to step, as with lines. The
+            tokens with a weight are then counted.
         num_evaluations: how many evaluations there are in a run.
         on_evaluation: called with each `Evaluation` and the list of all so far, which ends with it.
         pause_clock_during_evaluation: whether the clock of the budget stands still during evaluations. False by
@@ -116,7 +117,7 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         self,
         validation: tf.data.Dataset,
         budget: Budget,
-        tokens_per_step: int,
+        tokens_per_step: int | None,
         num_evaluations: int,
         on_evaluation: Callable[[Evaluation, list[Evaluation]], object],
         pause_clock_during_evaluation: bool = False,
@@ -132,6 +133,7 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         self.best = math.inf
         self.best_weights: list[np.ndarray] | None = None
         # Evaluations that were due before the first step are left out.
+        self._tokens = 0
         self.steps, self._due = 0, 1 + math.floor(budget.fraction_done(0) * num_evaluations)
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -152,13 +154,16 @@ class PeriodicEvaluation(keras.callbacks.Callback):
             self._evaluate_weights({name: float(value) for name, value in logs.items()})
 
     def _evaluate_weights(self, trained):
+        if self.tokens_per_step is None:
+            # Training and evaluation share their metrics; this one has counted since the previous evaluation.
+            self._tokens += round(float(next(m for m in self.model.metrics if m.name == "loss").weight.numpy()))
         measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
         # Training and evaluation share their metrics. The training means of the next evaluation start here.
         self.model.reset_metrics()
         evaluation = Evaluation(
             step=self.steps,
             seconds=self.budget.elapsed(),
-            tokens=self.steps * self.tokens_per_step,
+            tokens=self._tokens if self.tokens_per_step is None else self.steps * self.tokens_per_step,
             learning_rate=float(self.model.optimizer.learning_rate.numpy()),
             loss=trained["loss"],
             bits_per_character=trained["bits_per_character"],
@@ -187,11 +192,12 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         # Before the first evaluation there is no best loss.
         best = None if self.best_weights is None else {"loss": self.best, "weights": self.best_weights}
         history = [dataclasses.asdict(evaluation) for evaluation in self.history]
-        return {"steps": self.steps, "due": self._due, "history": history, "best": best}
+        return {"steps": self.steps, "due": self._due, "tokens": self._tokens, "history": history, "best": best}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues from what `get_state` returned."""
         self.steps, self._due = state["steps"], state["due"]
+        self._tokens = state.get("tokens", 0)
         self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
         if state["best"] is not None:
             self.best, self.best_weights = state["best"]["loss"], state["best"]["weights"]

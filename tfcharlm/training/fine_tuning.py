@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfcharlm.layers import CELLS
 from tfcharlm.model import CharLM
-from tfcharlm.text import DIGITS, TextSplit, Vocabulary
+from tfcharlm.text import TextSplit, Vocabulary
 from tfcharlm.training.build import build_optimizer, log_frequencies
 from tfcharlm.training.config import OPTIONS, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation
@@ -46,11 +46,7 @@ def joint_vocabulary(known: Vocabulary, text: str) -> Vocabulary:
     >>> joint_vocabulary(Vocabulary("cab"), "bead").tokens[:6]
     ('c', 'a', 'b', 'd', 'e', '<0x0>')
     """
-    found, has = Vocabulary.from_text(text, known.level).tokens, set(known.tokens)
-    new = [token for token in found if token not in has]
-    # The digits that spell are the last tokens.
-    joint = [token for token in (*known.tokens, *new) if token not in DIGITS]
-    return Vocabulary([*joint, *(DIGITS if known.level != "byte" else ())], known.level) if new else known
+    return known.joined(Vocabulary.from_text(text, known.level))
 
 
 def architecture(model: CharLM) -> dict[str, Any]:
@@ -178,7 +174,7 @@ def fine_tuning_run(
     Example:
 
     >>> import tfcharlm
-    >>> from tfcharlm.text import DIGITS, TextSplit, Vocabulary
+    >>> from tfcharlm.text import TextSplit, Vocabulary
     >>> from tfcharlm.training import fine_tuning_run, joint_vocabulary
     >>> start = tfcharlm.CharLM(Vocabulary("abc\\n"), [tfcharlm.LSTMCell(5)])
     >>> text = "to be or not to be\\n" * 100
@@ -220,7 +216,8 @@ def unigram_loss(split: TextSplit) -> float:
     >>> round(unigram_loss(TextSplit.from_text("abababab")), 2)  # as often a as b
     0.69
     """
-    return -float(log_frequencies(split.train_token_counts)[split.validation_ids].mean())
+    counts = split.validation.token_counts
+    return -float(log_frequencies(split.train_token_counts) @ counts / counts.sum())
 
 
 def _evaluation(run):

@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from tfcharlm.checkpoint import Checkpoint
 from tfcharlm.model import CharLM, NonFiniteError, Replicas, WorkerLostError
-from tfcharlm.text import TextSplit, sha256_of, stream_dataset
+from tfcharlm.text import TextSplit
 from tfcharlm.training.build import build_model
 from tfcharlm.training.config import TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation
+from tfcharlm.training.lines import suggested_items
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.schedule import AnnealLearningRate, Budget
 from tfcharlm.training.sizing import SHAPE, SUGGESTED, measured_speed, suggest_config
@@ -35,7 +36,7 @@ class TrainingRun:
     arguments is found when the object is made, before training.
 
     Args:
-        split: a `TextSplit`. The model is trained on its first part and evaluated on its last part.
+        split: a `TextSplit`: one text, documents or lines. `batch_size` of lines is the number of items.
         config: a `TrainingConfig`: the budget and all options of model, data and optimizer.
         model: a compiled `CharLM` to train further; None (default) builds the model that `config` describes.
         strategy: a `tf.distribute` strategy in whose scope the model is built; None (default) for this process alone.
@@ -67,8 +68,7 @@ class TrainingRun:
         self.split, self.config = split, config
         chunk: dict[str, Any] = {"batch_size": config.batch_size, "sequence_length": config.sequence_length}
         try:
-            self.train_data = stream_dataset(
-                split.train_ids,
+            self.train_data = split.train_dataset(
                 **chunk,
                 seed=config.seed,
                 epochs=config.epochs,
@@ -76,12 +76,13 @@ class TrainingRun:
                 random_start=config.random_start,
             )
         except ValueError as error:
-            held_out, total = len(split.validation_ids), len(split.train_ids) + len(split.validation_ids)
+            held_out = split.validation.num_tokens
+            total = held_out + split.train.num_tokens
             raise ValueError(f"{held_out:,} of {total:,} tokens are held out; to train on, {error}") from error
-        self.validation_data = stream_dataset(split.validation_ids, **chunk, drop_remainder=False)
+        self.validation_data = split.validation_dataset(**chunk)
         # Enough to tell which of two evaluations is better; all of the text, twelve times, would take too long.
         first = EVALUATION_CHUNKS * config.batch_size * config.sequence_length
-        self.evaluation_data = stream_dataset(split.validation_ids[:first], **chunk, drop_remainder=False)
+        self.evaluation_data = split.validation_dataset(**chunk, tokens=first)
         if model is None:
             with contextlib.nullcontext() if strategy is None else strategy.scope():
                 model = build_model(split, config)
@@ -130,8 +131,11 @@ class TrainingRun:
         with (strategy or tf.distribute.get_strategy()).scope():
             speed = sum(Replicas().all_gather(measured_speed()))
         shape = {name: given[name] for name in SHAPE if name in given}
-        sizes = {"tokens": len(split.train_ids), "vocabulary_size": len(split.vocabulary)}
+        sizes = {"tokens": split.train.num_tokens, "vocabulary_size": len(split.vocabulary)}
         suggested = earlier or suggest_config(60 * minutes, speed, **sizes, characters=split.train_characters, **shape)
+        if split.kind == "lines" and earlier is None:
+            rows = suggested_items(split.train, suggested["batch_size"], suggested["sequence_length"])
+            suggested = {**suggested, "batch_size": rows}
         return TrainingConfig(**{**suggested, **given})
 
     @property
@@ -179,7 +183,8 @@ class TrainingRun:
         if num_evaluations is None:
             most = NUM_EVALUATIONS if budget.seconds is None else int(budget.seconds // SECONDS_BETWEEN_EVALUATIONS)
             num_evaluations = max(1, min(NUM_EVALUATIONS, most))
-        tokens_per_step = config.batch_size * config.sequence_length
+        # Documents and lines have padding.
+        tokens_per_step = config.batch_size * config.sequence_length if self.split.kind == "stream" else None
         data = self.evaluation_data if evaluation_data is None else evaluation_data
         pauses = pause_clock_during_evaluation
         evaluations = PeriodicEvaluation(
@@ -225,7 +230,7 @@ class TrainingRun:
             budget.resume(self.model.replicas.all_gather(min(elapsed, budget.seconds / 2))[0])
         for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
             # The held-out text must be the same, because it chooses the best weights.
-            held_out = {"held_out_sha256": sha256_of([self.split.validation_ids])}
+            held_out = {"held_out_sha256": self.split.validation.sha256}
             origin = {"from": self.began_from} if self.began_from else {}
             checkpoint.settings = dataclasses.asdict(self.config) | held_out | origin
         # Who gives steps or epochs wants to have them all.
