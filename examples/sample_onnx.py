@@ -27,21 +27,50 @@ if not options.temperature >= 0:
 about = json.loads(Path(options.model + ".json").read_text(encoding="utf-8"))
 tokens, states = about["tokens"], about["states"]
 id_of = {token: i for i, token in enumerate(tokens)}
+# A character that is not a token is spelled with the digits of its bytes, which are the last tokens. Row 0 is for the
+# start of a character; a row has the next row for each digit, or -1 if the digit cannot follow.
+spelling = about["spelling"]
+first_digit = len(tokens) - len(spelling[0]) if spelling else len(tokens)
+
+
+def spell(character):
+    if not spelling:
+        sys.exit(f"{character!r} is not in the model's vocabulary.")
+    first, *others = character.encode("utf-8").hex().upper()
+    return [id_of[f"<0x{first}>"], *(id_of[f"<{digit}>"] for digit in others)]
 
 
 def encode(text):
     if about["level"] == "byte":  # a token is a byte, stored as the character with its number
         text = text.encode("utf-8", "surrogateescape").decode("latin-1")
-    pieces = re.findall(about["pattern"], text)
-    for piece in pieces:
-        if piece not in id_of:
-            sys.exit(f"{piece!r} is not in the model's vocabulary.")
-    return [id_of[piece] for piece in pieces]
+    elif text != text.encode("utf-8", "ignore").decode():
+        sys.exit(f"{text!r} is not text in UTF-8.")
+    ids = []
+    for piece in re.findall(about["pattern"], text):
+        for part in [piece] if piece in id_of or not spelling else piece:
+            ids += [id_of[part]] if part in id_of else spell(part)
+    return ids
 
 
 def decode(ids):
-    text = "".join(tokens[i] for i in ids)
-    return text.encode("latin-1").decode("utf-8", "replace") if about["level"] == "byte" else text
+    text, digits = b"", ""
+    for i in ids:
+        if i < first_digit:
+            text += tokens[i].encode("latin-1" if about["level"] == "byte" else "utf-8")
+        else:
+            digits += tokens[i][-2]
+            if len(digits) == 2:
+                text, digits = text + bytes.fromhex(digits), ""
+    # At the end of the text, a character that is not whole is left out.
+    return text.decode("utf-8", "replace" if about["level"] == "byte" else "ignore")
+
+
+def can_follow(logits, row):
+    """The logits, with those of tokens that cannot follow at -infinity."""
+    if spelling:
+        logits[first_digit:][np.array(spelling[row]) < 0] = -np.inf
+        logits[:first_digit] = -np.inf if row else logits[:first_digit]
+    return logits
 
 
 session = onnxruntime.InferenceSession(options.model)
@@ -70,7 +99,10 @@ if not given:
     sys.exit("an empty prompt starts a line, but this model has no newline in its vocabulary; give a --prompt.")
 for token in given:
     logits = read(token)
+row = 0
 for _ in range(options.length):
-    text.append(choose(logits, random))
-    logits = read(text[-1])
+    token = choose(can_follow(logits, row), random)
+    row = spelling[row][token - first_digit] if token >= first_digit else 0
+    text.append(token)
+    logits = read(token)
 print(decode(text))

@@ -63,5 +63,5 @@ def test_an_early_end_is_told_with_the_minute_of_the_best_weights():
 
 
 def test_what_to_expect_of_little_text():
-    assert small_text.expectation(20_000).startswith("20,000 characters are little: expect invented words.")
+    assert small_text.expectation(20_000).startswith("20,000 characters to train on are few: expect invented words.")
     assert small_text.expectation(small_text.LITTLE) is None

@@ -45,7 +45,7 @@ def test_train_learns_and_leaves_a_model_with_its_curve(trained):
     training = json.loads((extra / "training.json").read_text())
     assert (training["corpus"], training["epochs"], training["units"]) == ("barn [old].txt", 4, 16)
     assert f"{training['val_loss']:.4f} nats" in output.stdout
-    assert "characters are little" in output.stdout and training["ended_early"] is False
+    assert "characters to train on are few" in output.stdout and training["ended_early"] is False
     counted = training["kneser_ney"]
     better = counted["bits_per_character"] < training["val_bits_per_character"]
     assert 1 <= counted["order"] <= 9 and ("Counting is better" in output.stdout) == better

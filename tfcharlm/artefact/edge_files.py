@@ -52,6 +52,7 @@ def publish(target: Path, content: bytes, model: ExportableModel, states: list[d
         "tfcharlm": version("tfcharlm"),
         "level": vocabulary.level,
         "pattern": WORD_PATTERN if vocabulary.level == "word" else r"[\s\S]",
+        "spelling": None if vocabulary.spelling is None else vocabulary.spelling.transitions.tolist(),
         "start": list(vocabulary.line_start),
         "states": states,
         "tokens": list(vocabulary.tokens),

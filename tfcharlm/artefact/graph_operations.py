@@ -18,21 +18,21 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 # what is not needed any more.
 ALLOWED = frozenset({
     "Abs", "AddV2", "All", "ArgMax", "Assert", "AssignVariableOp", "BiasAdd", "BitwiseAnd", "BitwiseOr",
-    "BitwiseXor", "BroadcastTo", "Cast", "ConcatV2", "Const", "Cumsum", "DenseBincount", "DisableCopyOnRead",
-    "Elu", "EnsureShape", "Equal", "Erfc", "Exp", "ExpandDims", "Expm1", "Fill", "FloorDiv",
+    "BitwiseXor", "BroadcastTo", "Cast", "ConcatV2", "Const", "Cumsum", "DecodePaddedRaw", "DenseBincount",
+    "DisableCopyOnRead", "Elu", "EnsureShape", "Equal", "Erfc", "Exp", "ExpandDims", "Expm1", "Fill", "FloorDiv",
     "FloorMod", "GatherV2", "Greater", "GreaterEqual", "HashTableV2", "Identity", "IdentityN", "If", "IsFinite",
     "LeakyRelu", "LeftShift", "Less", "LessEqual", "Log", "LogSoftmax", "LogicalAnd", "LogicalNot", "LogicalOr",
-    "LookupTableFindV2", "LookupTableImportV2", "MatMul", "MatrixDiagV3", "Max", "Maximum", "Min", "Minimum",
-    "Mul", "Neg", "NoOp", "NotEqual", "OnesLike", "Pack", "Pad", "PartitionedCall", "Placeholder", "Pow", "Prod",
-    "RaggedTensorToTensor", "Range", "ReadVariableOp", "RealDiv", "ReduceJoin", "Relu", "Relu6", "Reshape",
-    "RightShift", "Select", "SelectV2", "Selu", "Shape", "Sigmoid", "Size", "Softmax", "Softplus", "Softsign",
-    "SparseSoftmaxCrossEntropyWithLogits", "Split", "SplitV", "Sqrt", "Square", "Squeeze",
+    "LookupTableFindV2", "LookupTableImportV2", "MatMul", "MatrixDiagV3", "Max", "Maximum", "Min", "Minimum", "Mul",
+    "Neg", "NoOp", "NotEqual", "OnesLike", "Pack", "Pad", "PartitionedCall", "Placeholder", "Pow", "Prod",
+    "RaggedGather", "RaggedTensorToTensor", "Range", "ReadVariableOp", "RealDiv", "ReduceJoin", "Relu", "Relu6",
+    "Reshape", "RightShift", "Select", "SelectV2", "Selu", "Shape", "Sigmoid", "Size", "Softmax", "Softplus",
+    "Softsign", "SparseSoftmaxCrossEntropyWithLogits", "Split", "SplitV", "Sqrt", "Square", "Squeeze",
     "StatefulPartitionedCall", "StatelessIf", "StatelessRandomGetKeyCounter", "StatelessRandomUniformV2",
     "StatelessWhile", "StaticRegexFullMatch", "StaticRegexReplace", "StridedSlice", "StringJoin", "StringLength",
     "StringSplit", "StringSplitV2", "Sub", "Sum", "Tanh", "TensorListConcatV2", "TensorListFromTensor",
-    "TensorListGetItem", "TensorListReserve", "TensorListSetItem", "TensorListStack", "Tile", "TopKV2",
-    "Transpose", "UnicodeDecode", "UnicodeEncode", "UnicodeTranscode", "UnsortedSegmentSum", "VarHandleOp",
-    "Where", "While", "ZerosLike",
+    "TensorListGetItem", "TensorListReserve", "TensorListSetItem", "TensorListStack", "Tile", "TopKV2", "Transpose",
+    "UnicodeDecode", "UnicodeEncode", "UnicodeTranscode", "UnsortedSegmentSum", "VarHandleOp", "Where", "While",
+    "ZerosLike",
 })  # fmt: skip
 
 # What a cell of a user may compute besides: arithmetic, which reads and writes its own tensors only.
