@@ -1,4 +1,4 @@
-"""Measurements: what a model does while it reads a text, and how much of its generated text is copied.
+"""Measurements: what a model does while it reads a text, what surprises it, and how much it copies.
 
 `tfcharlm.plots` makes pictures of these numbers.
 """
@@ -6,16 +6,20 @@
 from tfcharlm.analysis.activations import Activations, record_activations
 from tfcharlm.analysis.gradient_norms import state_gradient_norms
 from tfcharlm.analysis.novelty import NoveltyReport, novelty_report
+from tfcharlm.analysis.surprise import LineSurprise, Surprise, record_surprise
 from tfcharlm.analysis.text_features import FEATURES
 from tfcharlm.analysis.unit_correlations import UnitCorrelation, correlate_units
 
 __all__ = [
     "FEATURES",
     "Activations",
+    "LineSurprise",
     "NoveltyReport",
+    "Surprise",
     "UnitCorrelation",
     "correlate_units",
     "novelty_report",
     "record_activations",
+    "record_surprise",
     "state_gradient_norms",
 ]
