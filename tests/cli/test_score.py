@@ -1,7 +1,23 @@
 """`tfcharlm score`: what it prints, and what it refuses."""
 
+import functools
+import json
+import re
+
+import numpy as np
 import pytest
 from helpers.command_line import BARN
+
+import tfcharlm
+from tfcharlm import cli
+from tfcharlm.text import Vocabulary
+
+
+@pytest.fixture
+def score(monkeypatch, command, model):
+    """Runs `tfcharlm score ...` with the model of the tests, which is compiled already, in the place of the loaded."""
+    monkeypatch.setattr(cli.score, "load_model", lambda directory: model)
+    return functools.partial(command, "score", "saved_models/barn")
 
 
 def test_score_prints_what_score_returns(exported, model, command, tmp_path):
@@ -15,15 +31,94 @@ def test_score_prints_what_score_returns(exported, model, command, tmp_path):
         assert f"{expected['log_probability']:.2f} nats for {expected['tokens']:,} tokens" in line
 
 
+TEXT = "the old owl\nthe yes no\n\nthe big cat said yes to the pig\nowl owl owl"
+
+
+def bits_per_line(model, text):
+    """The bits of every line with its newline, by scores of the beginnings of the text."""
+    lines = text.splitlines(keepends=True)
+    nats = model.score(["".join(lines[: count + 1]) for count in range(len(lines))])["log_probability"]
+    return [line.rstrip("\n") for line in lines], -np.diff(nats, prepend=0) / np.log(2), list(map(len, lines))
+
+
+def test_lines_are_printed_as_a_table_with_the_most_surprising_first(score, model):
+    status, output, error = score("--text", TEXT, "--by-line")
+    summary, heading, *rows = output.splitlines()
+    assert (status, error) == (0, "") and summary == score("--text", TEXT)[1].strip()
+    assert heading == "Line  Bits/char  Text"
+    lines, bits, lengths = bits_per_line(model, TEXT)
+    order = np.argsort(-bits / lengths, kind="stable")
+    assert rows == [f"{i + 1:>4}  {bits[i] / lengths[i]:>9.2f}  {lines[i]}" for i in order]
+
+
+def test_only_the_most_surprising_lines_are_shown(score):
+    whole = score("--text", BARN, "--by-line", "--show", 0)[1].splitlines()
+    assert len(whole) == 2 + BARN.count("\n")
+    assert score("--text", BARN, "--by-line")[1].splitlines() == [*whole[:22], "20 of 108 lines; --show 0 shows all."]
+    assert score("--text", BARN, "--by-line", "--show", 3)[1].splitlines()[:-1] == whole[:5]
+    assert score("--text", "", "--by-line")[1].count("\n") == 1
+
+
+def test_a_line_of_a_text_is_no_command_to_a_terminal_and_no_markup(score, monkeypatch):
+    text = "[bold]the[/bold] :owl:\x1b[31m\tthe\xa0owl" + "the " * 100
+    known = tfcharlm.CharLM(Vocabulary.from_text(text + "\n"), [tfcharlm.RNNCell(2)], embedding_dim=2)
+    monkeypatch.setattr(cli.score, "load_model", lambda directory: known)
+    row = score("--text", text, "--by-line")[1].splitlines()[-1]
+    assert row.endswith("  [bold]the[/bold] :owl:\\x1b[31m\\tthe\\xa0owl" + "the " * 100)
+    # As wide as the terminal, with colors.
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    row = score("--text", text, "--by-line")[1].splitlines()[-1]
+    plain = re.sub(r"\x1b\[\d+m", "", row)
+    assert plain != row and plain.endswith("  [bold]the[/bold] :owl:…") and len(plain) == 40
+
+
+def test_json_is_one_object_for_each_text(score, model, tmp_path):
+    (tmp_path / "é.txt").write_text(BARN[:500])
+    status, output, error = score("é.txt", "--text", "the old owl", "--json")
+    assert (status, error) == (0, "") and output.isascii()
+    found = [json.loads(line) for line in output.splitlines()]
+    assert found == [
+        {"corpus": "é.txt", **model.score(BARN[:500])},
+        {"text": "the old owl", **model.score("the old owl")},
+    ]
+
+
+def test_json_has_all_lines_in_the_order_of_the_text(score, model):
+    (found,) = [json.loads(line) for line in score("--text", TEXT, "--by-line", "--show", 2, "--json")[1].splitlines()]
+    lines, bits, lengths = bits_per_line(model, TEXT)
+    assert [line["text"] for line in found["lines"]] == lines
+    assert [line["line"] for line in found["lines"]] == [1, 2, 3, 4, 5]
+    assert [line["characters"] for line in found["lines"]] == lengths
+    np.testing.assert_allclose([line["bits"] for line in found["lines"]], bits, rtol=1e-4)
+    np.testing.assert_allclose([line["bits_per_character"] for line in found["lines"]], bits / lengths, rtol=1e-4)
+    total = model.score(TEXT)
+    assert sum(line["bits"] for line in found["lines"]) == pytest.approx(
+        -total["log_probability"] / np.log(2), rel=1e-6
+    )
+    assert found["bits_per_character"] == pytest.approx(total["bits_per_character"], rel=1e-6)
+
+
+def test_a_number_that_is_not_finite_is_null(score, monkeypatch):
+    model = tfcharlm.CharLM(Vocabulary("ab\n"), [tfcharlm.RNNCell(2)], embedding_dim=2)
+    model.head.bias.assign([np.nan, 0, 0])
+    monkeypatch.setattr(cli.score, "load_model", lambda directory: model)
+    status, output, _ = score("--text", "ab", "--by-line", "--json")
+    found = json.loads(output, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
+    assert status == 0 and found["perplexity"] is None and found["tokens"] == 2
+    assert found["lines"] == [{"line": 1, "bits_per_character": None, "bits": None, "characters": 2, "text": "ab"}]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "no text was given; type the path of a text file"),
         (["missing.txt"], "missing.txt"),
+        (["--text", "the owl 7", "--by-line"], "'the owl 7': character '7' (U+0037) at position 8"),
         (["--text", "the owl 7"], "'the owl 7': character '7' (U+0037) at position 8"),
     ],
 )
-def test_score_refuses_in_one_line(exported, command, arguments, message):
-    status, out, err = command("score", exported, *arguments)
+def test_score_refuses_in_one_line(score, arguments, message):
+    status, out, err = score(*arguments)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err

@@ -1,4 +1,4 @@
-"""Measurements: what a model does while it reads a text, how much of its generated text is copied, what counting gives.
+"""Measurements: what a model does while it reads, what surprises it, how much it copies, and what counting gives.
 
 `tfcharlm.plots` makes pictures of these numbers.
 """
@@ -7,6 +7,7 @@ from tfcharlm.analysis.activations import Activations, record_activations
 from tfcharlm.analysis.gradient_norms import state_gradient_norms
 from tfcharlm.analysis.kneser_ney import KneserNey, kneser_ney_losses
 from tfcharlm.analysis.novelty import NoveltyReport, novelty_report
+from tfcharlm.analysis.surprise import LineSurprise, Surprise, record_surprise
 from tfcharlm.analysis.text_features import FEATURES
 from tfcharlm.analysis.unit_correlations import UnitCorrelation, correlate_units
 
@@ -14,11 +15,14 @@ __all__ = [
     "FEATURES",
     "Activations",
     "KneserNey",
+    "LineSurprise",
     "NoveltyReport",
+    "Surprise",
     "UnitCorrelation",
     "correlate_units",
     "kneser_ney_losses",
     "novelty_report",
     "record_activations",
+    "record_surprise",
     "state_gradient_norms",
 ]

@@ -9,6 +9,7 @@ import click
 from tfcharlm.artefact import Inspection
 from tfcharlm.checks import one_line
 from tfcharlm.cli.errors import one_line_errors
+from tfcharlm.cli.shared import printable
 from tfcharlm.model import inspect_model
 
 # Of anything in a report; the rest is counted.
@@ -29,7 +30,7 @@ def inspect(model: Path) -> None:
     with one_line_errors():
         inspection = inspect_model(model)
     for line in _described(inspection):
-        click.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+        click.echo(printable(line))
     sys.exit(int(not inspection.is_plain_export))
 
 

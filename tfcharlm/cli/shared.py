@@ -103,6 +103,11 @@ def as_options(settings: Mapping[str, Any]) -> str:
     return " ".join(option(name, value) for name, value in settings.items())
 
 
+def printable(line: str) -> str:
+    """A line of a text or of a file, of which a terminal takes nothing for a command."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 def check_writable(directory: Path, name: str) -> None:
     """Raises a ValueError if no model of this name can be written to this directory."""
     if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
