@@ -157,7 +157,9 @@ def test_items_are_held_out_by_their_hash_and_nothing_is_lost(in_tmp, rng, level
     assert Counter(pieces(split, split.validation)) == expected[True]
     assert Counter(pieces(split, split.train)) == expected[False]
     assert split.item_end == ("\n" if separator == "\n" else "\x1e")
-    ids = np.concatenate([split.train.ids[b + 1 : b + 1 + n] for b, n in zip(split.train.begins, split.train.lengths, strict=True)])
+    ids = np.concatenate(
+        [split.train.ids[b + 1 : b + 1 + n] for b, n in zip(split.train.begins, split.train.lengths, strict=True)]
+    )
     assert split.train_token_counts.tolist() == np.bincount(ids, minlength=len(split.vocabulary)).tolist()
     assert split.train.num_tokens == len(ids)
     newline = split.vocabulary.encode("\n")[0]
