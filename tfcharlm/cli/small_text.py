@@ -1,9 +1,7 @@
 """What a user should know who trains on a small text: what to expect, why a run ended, whether counting is better."""
 
 import math
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from tfcharlm.analysis import kneser_ney_losses
 from tfcharlm.text import TextPart, TextSplit
@@ -58,12 +56,12 @@ def kneser_ney_baseline(split: TextSplit, rows: int) -> Baseline | None:
     orders = range(1, min(HIGHEST_ORDER, max(map(len, train)) - 1) + 1)
     losses = kneser_ney_losses(train, held_out, len(split.vocabulary), orders)
     order = min(losses, key=losses.__getitem__)
-    predicted = np.concatenate([sequence[1:] for sequence in held_out])
-    characters = np.array(split.vocabulary.characters_per_token)[predicted].sum()
+    predicted = [i for sequence in held_out for i in sequence[1:].tolist()]
+    characters = math.fsum(split.vocabulary.characters_per_token[i] for i in predicted)
     return Baseline(order, losses[order] * len(predicted) / math.log(2) / characters)
 
 
-def _sequences(part: TextPart, rows: int) -> list[np.ndarray]:
+def _sequences(part: TextPart, rows: int) -> list[Any]:
     """The ids of a part as a model reads them, each without the text before it: rows, documents or items."""
     if part.begins is None or part.lengths is None:
         targets = len(part.ids) - 1
