@@ -28,9 +28,9 @@ NAMED, CHANCE = 3, 0.1
 
 
 @click.group(
-    short_help="Plot how a model learned and what its units do.",
+    short_help="Plot how a model learned, what its units do and what surprises it.",
     help="""
-    Plot how a model learned and what its units, gates and gradients do.
+    Plot how a model learned, what its units, gates and gradients do, and what surprises it.
 
     The ending of --output chooses the format: .png or .svg for a picture, which needs matplotlib, or .html for colored
     text. No file is overwritten.
