@@ -4,13 +4,15 @@ import functools
 import re
 import xml.etree.ElementTree
 
+import numpy as np
 import pytest
+from helpers.colored_pages import Page, text_of
 from helpers.learning_curves import CURVE
-from helpers.recorded_activations import TEXT, text_of
+from helpers.recorded_activations import TEXT
 
 import tfcharlm
 from tfcharlm import plots
-from tfcharlm.analysis import correlate_units, record_activations, state_gradient_norms
+from tfcharlm.analysis import correlate_units, record_activations, record_surprise, state_gradient_norms
 from tfcharlm.artefact import export_saved_model
 from tfcharlm.text import Vocabulary
 
@@ -90,7 +92,43 @@ def test_plot_gradients_compares_models(saved, plot, tmp_path):
     assert (tmp_path / "gradients.png").read_bytes() == plots.image(plots.gradient_norm_plot(norms))
 
 
+def test_plot_surprise_shows_a_text(saved, plot, tmp_path):
+    status, output, error = plot("surprise", saved, "text.txt")
+    model = tfcharlm.load_model(saved)
+    mean = f"{model.score(TEXT)['bits_per_character']:.4f} bits per character, {len(TEXT)} characters."
+    assert (status, output, error) == (0, f"{mean}\nWritten: surprise.html\n", "")
+    page = (tmp_path / "surprise.html").read_text()
+    assert "".join(text_of(page)) == TEXT
+    assert page == plots.surprise_page(record_surprise(model, TEXT), f"Surprise of {saved} over text.txt", mean)
+    lines = TEXT.splitlines(keepends=True)
+    nats = model.score(["".join(lines[: i + 1]) for i in range(len(lines))])["log_probability"]
+    means = -np.diff(nats, prepend=0) / np.log(2) / list(map(len, lines))
+    np.testing.assert_allclose(list(map(float, Page(page, "mean").texts)), means, atol=0.006)
+
+
+def test_plot_surprise_says_which_part_it_shows(saved, plot, tmp_path):
+    status, output, _ = plot("surprise", saved, "text.txt", "--length", 20, "--output", "a.html")
+    said = f"The first 20 of {len(TEXT)} characters."
+    assert status == 0 and f"\n{said} --begin and --length choose others.\n" in output
+    page = (tmp_path / "a.html").read_text()
+    assert "".join(text_of(page)) == TEXT[:20] and f"20 characters. {said}</p>" in page
+    arguments = ["--text", TEXT, "--begin", 8, "--length", 20, "--max-bits", 3, "--output", "b.html"]
+    status, output, _ = plot("surprise", saved, *arguments)
+    page = (tmp_path / "b.html").read_text()
+    assert status == 0 and f"\nCharacters 9 to 28 of {len(TEXT)}. --begin" in output
+    assert "".join(text_of(page)) == TEXT[8:28] and '<th scope="row">2</th>' in page and "3 or more bits" in page
+    assert f"<title>Surprise of {saved}</title>" in page
+
+
 REFUSED = {
+    "no text for surprise": (["surprise", "kent"], r"either CORPUS, such as text.txt, or --text 'To be'"),
+    "two texts for surprise": (["surprise", "kent", "text.txt", "--text", "I"], r"give a text .*: either CORPUS, such"),
+    "picture of surprise": (["surprise", "kent", "text.txt", "--output", "s.png"], r"--output must end in \.html; "),
+    "unknown to surprise": (
+        ["surprise", "kent", "--text", "Z"],
+        r"character 'Z' .* at position 0 .*; a model can read",
+    ),
+    "no bits": (["surprise", "kent", "--text", "I", "--max-bits", "0"], r"--max-bits.*0.0 is not in the range x>0"),
     "no text": (["units", "kent"], r"either --corpus, such as --corpus text.txt, or --text 'To be'"),
     "two texts": (["units", "kent", "--corpus", "text.txt", "--text", "I"], r"give a text to read: either --corpus"),
     "no such text": (["units", "kent", "--corpus", "none.txt"], r"no file 'none.txt'"),

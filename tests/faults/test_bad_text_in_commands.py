@@ -28,6 +28,7 @@ COMMANDS = {
     "sample": lambda model: ["sample", model, "--length", "9", "--novelty", "bad.txt"],
     "units": lambda model: ["plot", "units", model, "--corpus", "bad.txt", "--unit", "0", "--output", "units.html"],
     "gates": lambda model: ["plot", "gates", model, "--corpus", "bad.txt", "--output", "gates.html"],
+    "surprise": lambda model: ["plot", "surprise", model, "bad.txt"],
     "gradients": lambda model: ["plot", "gradients", model, "--corpus", "bad.txt", "--window", "3"],
 }
 
@@ -103,7 +104,7 @@ def test_ids_that_do_not_fit_leave_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 
-@pytest.mark.parametrize("program", ["units", "gates", "gradients"])
+@pytest.mark.parametrize("program", ["units", "gates", "surprise", "gradients"])
 def test_a_picture_that_does_not_fit_leaves_nothing(command, model, program):
     Path("bad.txt").write_bytes(PLAIN)
     with room_for(1000):

@@ -1,19 +1,17 @@
 """Colored text is the text, in colors that can be read, on a page that needs nothing else."""
 
-import importlib
 import re
 
 import numpy as np
 import pytest
-from helpers.recorded_activations import TEXT, Page, recorded_of, text_of
+from helpers.colored_pages import Page, check_colors_can_be_read, check_page_needs_nothing, text_of
+from helpers.recorded_activations import TEXT, recorded_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcharlm import plots
 from tfcharlm.analysis import Activations, UnitCorrelation
-
-# The function of the same name hides the module.
-colored_text_module = importlib.import_module("tfcharlm.plots.colored_text")
+from tfcharlm.plots.colors import contrast
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), st.integers(0, 2**32))
@@ -48,15 +46,9 @@ def test_a_constant_unit_is_colored_too(rng):
     assert {name.split()[0] for name in classes} == {"v10"}
 
 
-def test_every_color_can_be_read_on_both_backgrounds():
-    light, dark = re.split("@media", colored_text_module._style())
-    for style, page in ((light, "#ffffff"), (dark, "#1e1e1e")):
-        rules = re.findall(r"\.v(\d+)\{background:#(\w+);color:#(\w+)\}", style)
-        assert [int(level) for level, *_ in rules] == list(range(21))
-        for _, *colors in rules:
-            assert colored_text_module.contrast(*([int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in colors)) >= 4.5
-        assert "#" + rules[10][1] == page
-    assert colored_text_module.contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+def test_every_color_can_be_read_on_both_backgrounds(rng):
+    check_colors_can_be_read(plots.colored_text(recorded_of(rng), [(0, "h", 1)]), neutral=10)
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
 
 
 def test_the_page_needs_nothing_and_says_what_it_shows(rng):
@@ -65,7 +57,7 @@ def test_the_page_needs_nothing_and_says_what_it_shows(rng):
     assert "<title>A &amp; B</title>" in page
     assert "<h2>in &lt;quotes&gt;: c 2 of layer 0, correlation -0.62</h2>" in page
     assert "<h2>plain: h 0 of layer 1</h2>" in page
-    assert Page(page).urls == [] and not re.search(r"url\(|@import|<script|https?:", page)
+    check_page_needs_nothing(page)
     (scale, _) = Page(page, "scale").texts
     assert scale.startswith("-") and scale.count("0.00") == 1
     with pytest.raises(ValueError, match=r"units must have at least one \(layer, kind, unit\).*received \[\]"):

@@ -5,7 +5,8 @@ import xml.etree.ElementTree
 
 import numpy as np
 import pytest
-from helpers.recorded_activations import TEXT, recorded_of, text_of
+from helpers.colored_pages import text_of
+from helpers.recorded_activations import TEXT, recorded_of
 
 from tfcharlm import plots
 

@@ -18,8 +18,8 @@ from tfcharlm.artefact import EXTRA, LEARNING_CURVE, latest_version
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.picture_files import IMAGES, PAGE, check_output, write_picture
 from tfcharlm.cli.plot_options import SHOWN_IN_HEAT_MAP, SHOWN_IN_TEXT, output_option, picks_units, reads_a_text
-from tfcharlm.model import CharLM, load_model
-from tfcharlm.text import UnknownTokenError, load_corpus
+from tfcharlm.cli.plot_surprise import surprise
+from tfcharlm.cli.plot_texts import load_reader, read_part
 
 CURVE = Path(EXTRA, LEARNING_CURVE)
 # How many units are printed for a feature. A correlation below CHANCE may be chance, as the best of hundreds of units;
@@ -28,9 +28,9 @@ NAMED, CHANCE = 3, 0.1
 
 
 @click.group(
-    short_help="Plot how a model learned and what its units do.",
+    short_help="Plot how a model learned, what its units do and what surprises it.",
     help="""
-    Plot how a model learned and what its units, gates and gradients do.
+    Plot how a model learned, what its units, gates and gradients do, and what surprises it.
 
     The ending of --output chooses the format: .png or .svg for a picture, which needs matplotlib, or .html for colored
     text. No file is overwritten.
@@ -38,6 +38,9 @@ NAMED, CHANCE = 3, 0.1
 )
 def plot() -> None:
     pass
+
+
+plot.add_command(surprise)
 
 
 @plot.command(
@@ -86,7 +89,7 @@ def units(
 ) -> None:
     with one_line_errors():
         check_output(output, (*IMAGES, PAGE))
-        recorded = _recorded(model, _read(corpus, errors, text, begin, length))
+        recorded = _recorded(model, read_part(corpus, errors, text, begin, length).text)
         kind = _checked_kind(recorded, layer, kind)
         correlations = correlate_units(recorded, kinds=(kind,), layers=(layer,), count=NAMED)
         best = {name: found[0] for name, found in correlations.items() if abs(found[0].score) >= CHANCE}
@@ -126,7 +129,7 @@ def gates(
 ) -> None:
     with one_line_errors():
         check_output(output, (*IMAGES, PAGE))
-        recorded = _recorded(model, _read(corpus, errors, text, begin, length))
+        recorded = _recorded(model, read_part(corpus, errors, text, begin, length).text)
         kind = _checked_kind(recorded, layer, None)
         _check_units(recorded, layer, kind, () if unit is None else (unit,))
         if unit is None:
@@ -166,7 +169,7 @@ def gradients(
 ) -> None:
     with one_line_errors():
         check_output(output, IMAGES)
-        read = _read(corpus, errors, text, begin, length)
+        read = read_part(corpus, errors, text, begin, length).text
         if len(set(models)) < len(models):
             raise ValueError("each model must be given once; received one of them twice.")
         norms = {str(model): _norms(model, read, window) for model in models}
@@ -180,37 +183,16 @@ def gradients(
         write_picture(output, plots.gradient_norm_plot(norms))
 
 
-def _read(corpus: str | None, errors: str, text: str | None, begin: int, length: int) -> str:
-    if (corpus is None) == (text is None):
-        raise ValueError("give a text to read: either --corpus, such as --corpus text.txt, or --text 'To be'.")
-    whole = text if corpus is None else load_corpus(corpus, errors)
-    if not whole:
-        raise ValueError("--text must have at least one character; received an empty one.")
-    if begin >= len(whole):
-        raise ValueError(f"--begin must be less than the {len(whole):,} characters of the text; received {begin}.")
-    return whole[begin : begin + length]
-
-
 def _recorded(directory: Path, text: str) -> Activations:
-    return record_activations(*_readable(directory, text))
+    return record_activations(*load_reader(directory, text))
 
 
 def _norms(directory: Path, text: str, window: int) -> Sequence[Mapping[str, Any]]:
-    model, text = _readable(directory, text)
+    model, text = load_reader(directory, text)
     tokens = len(model.vocabulary.encode(text))
     if window > tokens:
         raise ValueError(f"--window must be at most the {tokens:,} tokens of the text; received {window}.")
     return state_gradient_norms(model, text, window)
-
-
-def _readable(directory: Path, text: str) -> tuple[CharLM, str]:
-    """`(model, text)`; a ValueError in one line if the model does not know everything in the text."""
-    model = load_model(directory)
-    try:
-        model.vocabulary.encode(text)
-    except UnknownTokenError as error:
-        raise ValueError(f"{directory}: {error.what}; a model can read only what its corpus contains.") from error
-    return model, text
 
 
 def _checked_kind(recorded: Activations, layer: int, kind: str | None) -> str:

@@ -17,12 +17,18 @@ def output_option(default: str, help: str) -> Callable:
     return click.option("--output", default=default, type=click.Path(path_type=Path), help=help)
 
 
-def reads_a_text(length: int) -> Callable:
-    """The options of a command that reads `length` characters of a text by default."""
+def reads_a_text(length: int, as_argument: bool = False) -> Callable:
+    """The options of a command that reads `length` characters of a text by default.
+
+    The corpus is an option, or an argument that may be left out.
+    """
+    corpus = "The text to read, given as for train (usually the path of a UTF-8 file)."
     options = (
-        click.option("--corpus", help="The text to read, given as for train (usually the path of a UTF-8 file)."),
+        click.argument("corpus", required=False) if as_argument else click.option("--corpus", help=corpus),
         errors_option,
-        click.option("--text", type=Text(), help="The text itself, instead of --corpus."),
+        click.option(
+            "--text", type=Text(), help=f"The text itself, instead of {'CORPUS' if as_argument else '--corpus'}."
+        ),
         click.option(
             "--begin", default=0, type=click.IntRange(min=0), help="Number of characters to skip at the start."
         ),

@@ -9,6 +9,7 @@ from tfcharlm.plots.colored_text import colored_text
 from tfcharlm.plots.curves import gradient_norm_plot, learning_curve
 from tfcharlm.plots.figures import image
 from tfcharlm.plots.heatmaps import MAX_TOKENS, activation_heatmap, gate_heatmap
+from tfcharlm.plots.surprise_page import surprise_page
 from tfcharlm.plots.trials import trials_plot
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "gradient_norm_plot",
     "image",
     "learning_curve",
+    "surprise_page",
     "trials_plot",
 ]
