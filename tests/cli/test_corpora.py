@@ -11,7 +11,7 @@ import pytest
 from helpers.command_line import BARN, SMALL
 
 from tfcharlm import cli
-from tfcharlm.text import split_corpus
+from tfcharlm.text import corpus_files, split_corpus
 from tfcharlm.training import TrainingConfig, TrainingRun
 
 RUN = [*SMALL, "--cell", "rnn", "--checkpoint-seconds", 1e-6]
@@ -39,6 +39,8 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", ["lines", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "lines")])
 def test_a_run_on_any_source_resumes_bit_for_bit(command, animals, monkeypatch, light_exports, kind):
+    """With ids on the disk, which are read in place."""
+    monkeypatch.setattr(corpus_files, "IN_MEMORY", 0)
     corpus, said = KINDS[kind]
     text = BARN[:3240]
 

@@ -245,7 +245,8 @@ def test_what_has_not_changed_is_not_read_again(in_tmp, rng, monkeypatch):
     assert split_corpus(names, directory="ids").description == before.description and not opened
     os.utime("1.txt", ns=(1, 1))
     split_corpus(names, directory="ids", resume=True)
-    assert opened == ["1.txt"], "its sum is computed again, and is the same"
+    split_corpus(names, directory="ids")
+    assert opened == ["1.txt"], "its sum is computed once more, and is the same"
     Path("1.txt").write_text("other\n" * 9)
     with pytest.raises(ValueError, match=r"run to resume: 1\.txt was \d+ bytes \(SHA-256 \w{12}\) and is 54 bytes"):
         split_corpus(names, directory="ids", resume=True)

@@ -79,13 +79,18 @@ class DiskFiles:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Writes the manifest, with the sizes of all files."""
         sizes = {name: (self.directory / name).stat().st_size for name in self._open}
-        text = json.dumps({"version": VERSION, "files": sizes, **manifest})
-        replace_file(self.directory / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+        write_manifest(self.directory, {"version": VERSION, "files": sizes, **manifest})
 
     def array(self, name: str, dtype: str, in_memory: bool) -> np.ndarray:
         """The content of a file, read into memory or in place."""
         path = self.directory / name
         return np.fromfile(path, dtype) if in_memory else np.memmap(path, dtype, "r")
+
+
+def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes the manifest, or replaces it."""
+    text = json.dumps(manifest)
+    replace_file(directory / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:

@@ -11,7 +11,14 @@ from typing import Any
 from tfcharlm.checks import Bounds
 from tfcharlm.text.checks import check_level
 from tfcharlm.text.corpus_encoding import CorpusEncoder
-from tfcharlm.text.corpus_files import DiskFiles, MemoryFiles, read_manifest, split_from, with_exact_counts
+from tfcharlm.text.corpus_files import (
+    DiskFiles,
+    MemoryFiles,
+    read_manifest,
+    split_from,
+    with_exact_counts,
+    write_manifest,
+)
 from tfcharlm.text.corpus_reading import CorpusOptions, OnProgress, count_corpus, text_sha256
 from tfcharlm.text.sources import STANDARD_INPUT, TextSource, copy_standard_input, find_sources
 from tfcharlm.text.split import TextSplit
@@ -102,6 +109,7 @@ def split_corpus(
         if manifest is not None:
             changed = _changed(manifest, found, options, resume)
             if not changed:
+                _note_times(directory, manifest, found)
                 notes = _notes(skipped, manifest["left_out"])
                 return split_from(DiskFiles(directory), manifest["record"], notes)
             if resume:
@@ -179,6 +187,15 @@ def _changed(manifest, found: list[TextSource], options: CorpusOptions, resume: 
     if not changed and [source.name for source in kept if source.name in before] != list(before):
         return ["its texts are in another order"]
     return changed
+
+
+def _note_times(directory, manifest, found):
+    """Notes new times of the last change of files with the same content, so that their sums are not computed again."""
+    now = {source.name: {"size": source.size, "mtime_ns": source.mtime_ns} for source in found if source.mtime_ns}
+    records = [record | now.get(record["name"], {}) for record in manifest["sources"]]
+    if records != manifest["sources"]:
+        with contextlib.suppress(OSError):  # a directory that is read-only is good enough to read the ids
+            write_manifest(directory, manifest | {"sources": records})
 
 
 def _is_blank(source, options):

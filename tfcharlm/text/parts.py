@@ -106,6 +106,8 @@ class TextPart:
             wanted = max(1, tokens * self.num_pieces // max(1, self.num_tokens))
             chosen = np.unique(np.linspace(0, self.num_pieces - 1, min(wanted, self.num_pieces)).astype(np.int64))
             pieces = np.array(self.begins[chosen]), np.array(lengths[chosen])
+            release_pages(self.begins)
+            release_pages(lengths)
         else:
             ends = np.cumsum(lengths)
             number = 1 + int(np.searchsorted(ends, tokens))
