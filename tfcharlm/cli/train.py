@@ -7,7 +7,6 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,17 @@ from click.core import ParameterSource
 from tfcharlm.artefact import EXTRA, LEARNING_CURVE, export_saved_model, next_version
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
 from tfcharlm.cli import small_text
+from tfcharlm.cli.cluster import join_cluster, one_interruption
 from tfcharlm.cli.corpus_options import corpus_name, corpus_options, corpus_record, read_corpus
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.run_directory import RunDirectory
 from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
 from tfcharlm.cli.starting_model import StartingModel, make_run
 from tfcharlm.cli.training_records import training_records
-from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.model import Guard, Replicas
 from tfcharlm.training import (
     SUGGESTED,
     TrainingConfig,
-    strategy_from_environment,
-    workers_on_this_machine,
 )
 
 EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
@@ -137,7 +134,7 @@ def train(
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its own rows of every batch.")
     if resume and not run_directory.steps():
         console.print(f"There is no checkpoint in {run_directory.directory}; the run starts from the beginning.")
-    with run_directory if chief else contextlib.nullcontext(), _one_interruption(run.model.replicas):
+    with run_directory if chief else contextlib.nullcontext(), one_interruption(run.model.replicas):
         with one_line_errors((*RUNTIME_ERRORS, CheckpointError)), _progress_bar(console) as progress:
             task = progress.add_task("training", total=1.0)
             checkpoint.notify = notify = progress.console.print
@@ -179,39 +176,6 @@ def train(
         sys.exit(1)
     with one_line_errors():
         run_directory.finish(directory)
-
-
-def join_cluster() -> tuple[tf.distribute.Strategy, bool]:
-    """`(strategy, chief)`: the strategy that the environment describes, and whether this process writes the files.
-
-    Workers on the same machine share its cores.
-    """
-    workers = workers_on_this_machine()
-    if workers > 1:
-        configure_threads(max(1, available_cores() // workers))
-    strategy = strategy_from_environment()
-    with strategy.scope():
-        return strategy, Replicas().is_chief
-
-
-@contextlib.contextmanager
-def _one_interruption(replicas: Replicas) -> Iterator[None]:
-    """The first Ctrl-C interrupts all replicas after the same step. Further ones are ignored."""
-
-    def interrupt(number, frame):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if not replicas.is_distributed:
-            raise KeyboardInterrupt
-        replicas.interrupt()
-
-    before = signal.getsignal(signal.SIGINT)
-    # A shell starts background jobs with the signal ignored; then it stays ignored.
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _save(console, result, directory, records):
