@@ -1,11 +1,12 @@
 """What a training run ends with."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Self
 
-from tfcharlm.model import CharLM
+from tfcharlm.model import CharLM, NonFiniteError, WorkerLostError
 from tfcharlm.training.config import TrainingConfig
-from tfcharlm.training.evaluation import Evaluation
+from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,33 @@ class TrainingResult:
     interrupted: bool
     ended_early: bool = False
     failure: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: CharLM,
+        evaluations: PeriodicEvaluation,
+        measured: Mapping[str, float],
+        interruption: BaseException | None,
+    ) -> "TrainingResult":
+        """The result of a run.
+
+        Args:
+            model: with its best weights.
+            evaluations: of the run.
+            measured: the last evaluation, by name; empty if there was none.
+            interruption: what ended the run early, or None.
+        """
+        return cls(
+            model=model,
+            history=tuple(evaluations.history),
+            steps=evaluations.steps,
+            val_loss=measured.get("loss"),
+            val_bits_per_character=measured.get("bits_per_character"),
+            interrupted=interruption is not None,
+            ended_early=interruption is None and evaluations.ended_early,
+            failure=str(interruption) if isinstance(interruption, (WorkerLostError, NonFiniteError)) else None,
+        )
 
 
 class TrainingDivergedError(ArithmeticError):

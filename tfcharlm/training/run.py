@@ -246,13 +246,4 @@ class TrainingRun:
         diverged = isinstance(interruption, NonFiniteError) or not math.isfinite(measured.get("loss", 0))
         if diverged and evaluations.best_weights is None:
             raise TrainingDivergedError.after(evaluations.steps + 1, self.config, interruption) from interruption
-        return TrainingResult(
-            model=self.model,
-            history=tuple(evaluations.history),
-            steps=evaluations.steps,
-            val_loss=measured.get("loss"),
-            val_bits_per_character=measured.get("bits_per_character"),
-            interrupted=interruption is not None,
-            ended_early=interruption is None and evaluations.ended_early,
-            failure=str(interruption) if isinstance(interruption, (WorkerLostError, NonFiniteError)) else None,
-        )
+        return TrainingResult.of(self.model, evaluations, measured, interruption)
