@@ -10,7 +10,7 @@ from tfcharlm.text.batches import id_gatherer, make_dataset, permutation, releas
 from tfcharlm.text.vocabulary import Vocabulary
 
 # More items than a block has are shuffled block by block; a block consists of runs of neighbors from anywhere.
-BLOCK, RUN = 1 << 20, 1 << 12
+BLOCK, RUN = 1 << 19, 1 << 12
 
 
 def line_dataset(

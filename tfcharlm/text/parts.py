@@ -14,7 +14,8 @@ from tfcharlm.text.lines import item_dataset
 
 # Number of ids that are counted at a time.
 CHUNK = 1 << 20
-KINDS = ("stream", "documents", "lines")
+# Number of places in which items to evaluate on are taken from a part.
+RUNS = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,7 +105,10 @@ class TextPart:
         lengths = np.asarray(self.lengths)
         if self.kind == "lines":
             wanted = max(1, tokens * self.num_pieces // max(1, self.num_tokens))
-            chosen = np.unique(np.linspace(0, self.num_pieces - 1, min(wanted, self.num_pieces)).astype(np.int64))
+            # Runs of neighbors: every place that is read maps a part of the file into memory.
+            run = -(-wanted // RUNS)
+            starts = np.linspace(0, max(0, self.num_pieces - run), -(-wanted // run)).astype(np.int64)
+            chosen = np.unique(np.minimum(starts[:, None] + np.arange(run), self.num_pieces - 1))
             pieces = np.array(self.begins[chosen]), np.array(lengths[chosen])
             release_pages(self.begins)
             release_pages(lengths)
