@@ -113,6 +113,13 @@ def test_stop_texts_replace_the_end_of_an_item_unless_lines_are_wanted(items, mo
     assert sample(items, *arguments, "--lines", 1)[1] == expected + "\n"
 
 
+def test_items_may_end_with_another_character(items, model, sample, tmp_path):
+    directory = shutil.copytree(items, tmp_path / "1")
+    (directory / "assets.extra" / "training.json").write_text('{"lines": true, "item_end": "e"}')
+    seal(directory)
+    assert sample(directory, "--seed", 7) == (0, model.generate("", 400, 0.8, seed=7, stop="e") + "\n", "")
+
+
 @pytest.mark.parametrize("record", ['{"lines": false}', "{}", '{"lines": "yes"}', None])
 def test_without_the_record_no_line_is_an_item(items, model, sample, tmp_path, record):
     directory = shutil.copytree(items, tmp_path / "1")

@@ -13,7 +13,7 @@ from tfcharlm.checks import POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.prompts import read_prompt
 from tfcharlm.cli.shared import Text, errors_option
-from tfcharlm.cli.training_records import trained_on_lines
+from tfcharlm.cli.training_records import item_end
 from tfcharlm.generation import Sampling, StopSearch
 from tfcharlm.model import CharLM, load_model
 from tfcharlm.text import load_corpus
@@ -111,9 +111,10 @@ def sample(
         if lines is not None and not language_model.vocabulary.line_start:
             raise ValueError("--lines needs a model with a newline in its vocabulary; give --length or --stop instead.")
         # Whatever comes after an item is not what the model has learned to write.
-        writes_items = (lines is not None or not stops) and trained_on_lines(directory)
-        if writes_items:
-            stops, count, lines = (*stops, "\n"), count * (lines or 1), None
+        end = item_end(directory) if lines is not None or not stops else None
+        writes_items = end is not None
+        if end is not None:
+            stops, count, lines = (*stops, end), count * (lines or 1), None
         if length is None:
             length = LENGTH * (lines or 1)
         seed = secrets.randbelow(SEEDS) if seed is None else seed

@@ -41,6 +41,8 @@ def training_records(
     return records
 
 
-def trained_on_lines(directory: Path) -> bool:
-    """Whether the record in an export says that each line was an item to the model. Without a record, none was."""
-    return read_record(directory, TRAINING).get("lines") is True
+def item_end(directory: Path) -> str | None:
+    """What ends an item, as the record in an export says; None if the model was not trained on items."""
+    record = read_record(directory, TRAINING)
+    end = record.get("item_end", "\n")
+    return end if record.get("lines") is True and isinstance(end, str) and end else None
