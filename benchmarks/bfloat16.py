@@ -24,7 +24,7 @@ def held_out_loss(text, dtype, seed, steps):
 
     keras.config.set_dtype_policy(dtype)
     keras.utils.set_random_seed(seed)
-    vocabulary = tfcharlm.text.Vocabulary.from_text(text)
+    vocabulary = tfcharlm.text.Vocabulary.from_text(text, spell=False)
     ids = vocabulary.encode(text)
     border = len(ids) * 9 // 10
     train = tfcharlm.text.stream_dataset(ids[:border], 64, 64, seed=seed, epochs=None)
