@@ -9,18 +9,22 @@ from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.schedule import SCHEDULES, AnnealLearningRate, Budget, learning_rate_at
 from tfcharlm.training.sizing import SUGGESTED, measured_speed, suggest_config
+from tfcharlm.training.timing import BUSY, CoreWaiting, StepTiming, time_steps
 
 __all__ = [
     "BUDGETS",
+    "BUSY",
     "OPTIONS",
     "SCHEDULES",
     "SUGGESTED",
     "TUNABLE",
     "AnnealLearningRate",
     "Budget",
+    "CoreWaiting",
     "Evaluation",
     "Patience",
     "PeriodicEvaluation",
+    "StepTiming",
     "TrainingConfig",
     "TrainingDivergedError",
     "TrainingResult",
@@ -36,5 +40,6 @@ __all__ = [
     "resolution_error",
     "strategy_from_environment",
     "suggest_config",
+    "time_steps",
     "workers_on_this_machine",
 ]
