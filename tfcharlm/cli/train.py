@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 import rich.console
-import rich.progress
 import tensorflow as tf
 
 from tfcharlm.artefact import (
@@ -24,6 +23,7 @@ from tfcharlm.artefact import (
 )
 from tfcharlm.checkpoint import SECONDS, Checkpoint, CheckpointError
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
+from tfcharlm.cli.progress import RunProgress, plan_line
 from tfcharlm.cli.run_directory import RunDirectory
 from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
 from tfcharlm.cli.training_records import training_records
@@ -51,7 +51,7 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
     """,
 )
 @click.argument("corpus")
-@config_option("minutes", help_suffix=" Start-up is included. Size and regularization are chosen to suit it.")
+@config_option("minutes", help_suffix=" From start-up to the saved model. Size and regularization suit it.")
 @config_option("epochs")
 @config_option("steps")
 @click.option("--name", required=True, help="Name of the model.")
@@ -99,7 +99,7 @@ def train(
             run = TrainingRun(split, config, strategy=strategy)
         else:
             earlier = run_directory.settings_of_checkpoint(SUGGESTED)
-            run = TrainingRun.with_suggested_size(split, given, strategy=strategy, earlier=earlier)
+            run = TrainingRun.with_suggested_size(split, given, strategy, earlier, elapsed=_since(began))
             config = run.config
     console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
     console.print(
@@ -110,20 +110,26 @@ def train(
         *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
         sep="",
     )
+    if plan_line(run):
+        console.print(plan_line(run))
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its own rows of every batch.")
     if resume and not run_directory.steps():
         console.print(f"There is no checkpoint in {run_directory.directory}; the run starts from the beginning.")
-    with run_directory if chief else contextlib.nullcontext(), _one_interruption(run.model.replicas):
-        with one_line_errors((*RUNTIME_ERRORS, CheckpointError)), _progress_bar(console) as progress:
-            task = progress.add_task("training", total=1.0)
-            checkpoint.notify = notify = progress.console.print
+    progress = RunProgress(console, run)
+    if run.plan.timing is not None:
+        progress.say_if_busy(run.plan.timing.waiting)
+    with run_directory if chief else contextlib.nullcontext(), _one_interruption(run.model.replicas), progress:
+        with one_line_errors((*RUNTIME_ERRORS, CheckpointError)):
+            checkpoint.notify = notify = progress.print
             result = run.train(
-                elapsed=0 if began is None else time.monotonic() - began,
+                elapsed=_since(began),
+                saving=run.plan.saving,
                 on_evaluation=lambda evaluation, history: _print_evaluation(
-                    progress.console, evaluation, len(history), run, chief
+                    progress, evaluation, len(history), run, chief
                 ),
-                on_step=lambda fraction_done: progress.update(task, completed=fraction_done),
+                on_step=progress.on_step,
+                on_last_evaluation=lambda tokens: progress.phase("evaluating"),
                 callbacks=[Guard(on_skip=lambda line: notify(f"{line[0].upper()}{line[1:]}.")), checkpoint],
             )
         # Ignored from now on: Ctrl-C would lose the trained model.
@@ -140,9 +146,10 @@ def train(
             console.print(
                 f"Saved at step {run_directory.steps()[0]:,}; the same command with --resume continues from there."
             )
+        progress.phase("saving")
         with one_line_errors():
             directory = _save(console, result, output / name, training_records(console, corpus, errors, config, result))
-        _print_result(console, result, directory)
+        _print_result(console, result, len(split.validation_ids), directory)
     if result.failure:
         sys.exit(1)
     if result.interrupted:
@@ -197,34 +204,30 @@ def _save(console, result, directory, records):
         )
 
 
-def _progress_bar(console):
-    return rich.progress.Progress(
-        rich.progress.BarColumn(),
-        rich.progress.TaskProgressColumn(),
-        rich.progress.TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+def _since(began):
+    return 0.0 if began is None else time.monotonic() - began
 
 
-def _print_evaluation(console, evaluation, number, run, chief):
-    console.print(
+def _print_evaluation(progress, evaluation, number, run, chief):
+    progress.on_evaluation()
+    progress.print(
         f"{int(evaluation.seconds) // 60:02}:{int(evaluation.seconds) % 60:02}  "
         f"{evaluation.tokens / 1e6:6.2f} M tokens  "
         f"bits per character: training {evaluation.bits_per_character:.3f}, "
         f"validation {evaluation.val_bits_per_character:.3f}"
     )
-    if chief and number % EVALUATIONS_PER_SAMPLE == 0:
+    due = chief and number % EVALUATIONS_PER_SAMPLE == 0
+    if due and progress.has_time_for_samples(number, EVALUATIONS_PER_SAMPLE):
         begin = run.model.vocabulary.decode(run.split.validation_ids[:1])
         text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number)
-        console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
+        progress.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 
 
-def _print_result(console, result, directory):
+def _print_result(console, result, held_out, directory):
     if result.val_loss is not None:
+        text = "all" if result.val_tokens == held_out else f"the first {result.val_tokens:,} of {held_out:,} tokens"
         console.print(
-            f"\nOn all of the held-out text: {result.val_loss:.4f} nats per token, "
+            f"\nOn {text} of the held-out text: {result.val_loss:.4f} nats per token, "
             f"{result.val_bits_per_character:.4f} bits per character."
         )
     console.print(f"Model: {directory}")

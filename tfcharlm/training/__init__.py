@@ -5,6 +5,8 @@ from tfcharlm.training.cluster import strategy_from_environment, workers_on_this
 from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation, averaged_weights
 from tfcharlm.training.peers import Patience, ends_on_sigterm, parse_address, resolution_error
+from tfcharlm.training.planning import Plan
+from tfcharlm.training.reserve import EndReserve
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.schedule import SCHEDULES, AnnealLearningRate, Budget, learning_rate_at
@@ -21,9 +23,11 @@ __all__ = [
     "AnnealLearningRate",
     "Budget",
     "CoreWaiting",
+    "EndReserve",
     "Evaluation",
     "Patience",
     "PeriodicEvaluation",
+    "Plan",
     "StepTiming",
     "TrainingConfig",
     "TrainingDivergedError",

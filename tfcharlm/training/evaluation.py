@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -123,6 +124,8 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         self.on_evaluation, self.num_evaluations = on_evaluation, num_evaluations
         self.pause_clock_during_evaluation = pause_clock_during_evaluation
         self.history: list[Evaluation] = []
+        # Seconds that each evaluation of this process took.
+        self.durations: list[float] = []
         self.best = math.inf
         self.best_weights: list[np.ndarray] | None = None
         # Evaluations that were due before the first step are left out.
@@ -141,7 +144,9 @@ class PeriodicEvaluation(keras.callbacks.Callback):
             self._evaluate_weights({name: float(value) for name, value in logs.items()})
 
     def _evaluate_weights(self, trained):
+        started = time.monotonic()
         measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
+        self.durations.append(time.monotonic() - started)
         # Training and evaluation share their metrics. The training means of the next evaluation start here.
         self.model.reset_metrics()
         evaluation = Evaluation(

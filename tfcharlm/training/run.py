@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,21 +9,22 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.checkpoint import Checkpoint
-from tfcharlm.model import CharLM, NonFiniteError, Replicas, WorkerLostError
+from tfcharlm.model import CharLM
 from tfcharlm.text import TextSplit, sha256_of, stream_dataset
 from tfcharlm.training.build import build_model
 from tfcharlm.training.config import TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation
-from tfcharlm.training.result import TrainingDivergedError, TrainingResult
+from tfcharlm.training.last_evaluation import last_evaluation
+from tfcharlm.training.planning import Plan, planned_run
+from tfcharlm.training.reserve import EndReserve
+from tfcharlm.training.result import INTERRUPTIONS, TrainingResult
 from tfcharlm.training.schedule import AnnealLearningRate, Budget
-from tfcharlm.training.sizing import SHAPE, SUGGESTED, measured_speed, suggest_config
+from tfcharlm.training.sizing import SUGGESTED
 
 # An evaluation reads this many chunks of the held-out text, which takes about a second.
 EVALUATION_CHUNKS = 24
 # Twelve points make a curve. If they were less than ten seconds apart, evaluations would take too much of the time.
 NUM_EVALUATIONS, SECONDS_BETWEEN_EVALUATIONS = 12, 10
-# What ends a run before its budget is used up.
-INTERRUPTIONS = (KeyboardInterrupt, WorkerLostError, NonFiniteError)
 
 
 class TrainingRun:
@@ -78,11 +78,12 @@ class TrainingRun:
         except ValueError as error:
             held_out, total = len(split.validation_ids), len(split.train_ids) + len(split.validation_ids)
             raise ValueError(f"{held_out:,} of {total:,} tokens are held out; to train on, {error}") from error
-        self.validation_data = stream_dataset(split.validation_ids, **chunk, drop_remainder=False)
+        self.validation_data = self.held_out(len(split.validation_ids))
         # Enough to tell which of two evaluations is better. All of the text, twelve times, would cost more than it is
         # worth.
-        first = EVALUATION_CHUNKS * config.batch_size * config.sequence_length
-        self.evaluation_data = stream_dataset(split.validation_ids[:first], **chunk, drop_remainder=False)
+        self.evaluation_data = self.held_out(EVALUATION_CHUNKS * config.batch_size * config.sequence_length)
+        self.plan = Plan()
+        self._budget: Budget | None = None
         if model is None:
             with contextlib.nullcontext() if strategy is None else strategy.scope():
                 model = build_model(split, config)
@@ -95,16 +96,21 @@ class TrainingRun:
         given: Mapping[str, Any],
         strategy: tf.distribute.Strategy | None = None,
         earlier: Mapping[str, Any] | None = None,
+        elapsed: float = 0.0,
     ) -> "TrainingRun":
         """Makes a run of some minutes, with the size and the regularization that `suggest_config` finds for them.
+
+        A run of 45 seconds or more then times some steps. If the model would read 1.5 times as many tokens as it was
+        chosen for, or less than two thirds of them, its size is suggested once more; `plan` says so.
 
         Args:
             split: a `TextSplit`.
             given: arguments of `TrainingConfig`, including `minutes`. They override what is suggested.
             strategy: as for `TrainingRun`. The speeds of all its workers are added.
             earlier: the property `suggested` of the run that this one resumes, so that the sizes are the same; None
-                (default) for a new run. The speed of the machine is measured anyway, because all workers must take
-                part.
+                (default) for a new run. No steps are timed then. The speed of the machine is measured anyway, because
+                all workers must take part.
+            elapsed: seconds that the process has already run, as for `train`.
 
         Returns:
             A `TrainingRun`.
@@ -112,21 +118,28 @@ class TrainingRun:
         Raises:
             ValueError: `minutes` are not given, or another argument is out of bounds.
         """
-        minutes = TrainingConfig(**given).minutes
-        if minutes is None:
+        if TrainingConfig(**given).minutes is None:
             raise ValueError(f"a size is suggested for minutes, such as minutes=2; received {dict(given)}.")
         strategy = tf.distribute.get_strategy() if strategy is None else strategy
-        with strategy.scope():
-            speed = sum(Replicas().all_gather(measured_speed()))
-        shape = {name: given[name] for name in SHAPE if name in given}
-        sizes = {"tokens": len(split.train_ids), "vocabulary_size": len(split.vocabulary)}
-        suggested = earlier or suggest_config(60 * minutes, speed, **sizes, characters=split.train_characters, **shape)
-        return cls(split, TrainingConfig(**{**suggested, **given}), strategy=strategy)
+        return planned_run(
+            lambda config: cls(split, config, strategy=strategy), split, given, strategy, earlier, elapsed
+        )
+
+    def held_out(self, tokens: int) -> tf.data.Dataset:
+        """The first `tokens` tokens of the held-out text, a data set to evaluate on."""
+        chunk: dict[str, Any] = {name: getattr(self.config, name) for name in ("batch_size", "sequence_length")}
+        return stream_dataset(self.split.validation_ids[:tokens], **chunk, drop_remainder=False)
 
     @property
     def suggested(self) -> dict[str, Any]:
         """The values of the options that `suggest_config` chooses, by name."""
         return {name: getattr(self.config, name) for name in SUGGESTED}
+
+    def seconds_left(self) -> float | None:
+        """Seconds until a run of minutes ends, saving included; None before `train`, and for other budgets."""
+        if self._budget is None or self._budget.seconds is None:
+            return None
+        return self._budget.seconds - self._budget.elapsed()
 
     def budget(self, fraction: float = 1.0) -> Budget:
         """A `Budget` that is a fraction of that in the configuration; its clock starts now."""
@@ -144,6 +157,7 @@ class TrainingRun:
         evaluation_data: tf.data.Dataset | None = None,
         pause_clock_during_evaluation: bool = False,
         on_step: Callable[[float], object] = lambda fraction_done: None,
+        reserve: EndReserve | None = None,
     ) -> tuple[PeriodicEvaluation, BaseException | None]:
         """Trains until the budget is used up, or a callback sets `model.stop_training`.
 
@@ -157,6 +171,7 @@ class TrainingRun:
             evaluation_data: a data set to evaluate on; None (default) for the start of the held-out text.
             pause_clock_during_evaluation: whether the clock stands still during evaluations. False by default.
             on_step: called after every step with the fraction of the budget that is done.
+            reserve: an `EndReserve`, which ends the training early enough for what follows; None (default) for none.
 
         Returns:
             `(evaluations, interruption)`: the `PeriodicEvaluation`, with the learning curve and the best weights; and
@@ -166,6 +181,7 @@ class TrainingRun:
         if num_evaluations is None:
             most = NUM_EVALUATIONS if budget.seconds is None else int(budget.seconds // SECONDS_BETWEEN_EVALUATIONS)
             num_evaluations = max(1, min(NUM_EVALUATIONS, most))
+            num_evaluations = num_evaluations if reserve is None else reserve.most_evaluations(num_evaluations)
         tokens_per_step = config.batch_size * config.sequence_length
         evaluations = PeriodicEvaluation(
             self.evaluation_data if evaluation_data is None else evaluation_data,
@@ -178,8 +194,11 @@ class TrainingRun:
         callbacks = [
             AnnealLearningRate(config.learning_rate, budget, config.schedule, on_step),
             evaluations,
+            *([] if reserve is None else [reserve]),
             *callbacks,
         ]
+        if reserve is not None:
+            reserve.evaluations = evaluations
         # To Keras the run is one epoch, which the budget ends. The epochs over the text are inside the data set.
         endless = None if config.epochs is not None else 10**9
         try:
@@ -194,6 +213,8 @@ class TrainingRun:
         on_step: Callable[[float], object] = lambda fraction_done: None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         elapsed: float = 0.0,
+        saving: float = 0.0,
+        on_last_evaluation: Callable[[int], object] = lambda tokens: None,
     ) -> TrainingResult:
         """Trains until the budget is used up or the user presses Ctrl-C, and keeps the best weights.
 
@@ -203,6 +224,9 @@ class TrainingRun:
             callbacks: further Keras callbacks. A `tfcharlm.Checkpoint` saves the run from time to time, and resumes it.
             elapsed: seconds that the process has already run. They are subtracted from a budget of minutes, but at most
                 half of it is.
+            saving: seconds of a budget of minutes to leave for saving the model, such as `plan.saving`; 0 by default.
+            on_last_evaluation: called before the last evaluation with the number of held-out tokens that it reads. They
+                are all, unless the evaluation would take more than a tenth of the minutes.
 
         Returns:
             A `TrainingResult`.
@@ -211,35 +235,15 @@ class TrainingRun:
             TrainingDivergedError: the loss is not finite any more, and was not in any evaluation.
             CheckpointError: the saved run is another one, or its checkpoints are damaged.
         """
-        budget = self.budget()
+        self._budget = budget = self.budget()
+        all_gather = self.model.replicas.all_gather
         if budget.seconds is not None:
-            budget.resume(self.model.replicas.all_gather(min(elapsed, budget.seconds / 2))[0])
+            budget.resume(all_gather(min(elapsed, budget.seconds / 2))[0])
+        chunks, all_chunks = (int(data.cardinality()) for data in (self.evaluation_data, self.validation_data))
+        reserve = EndReserve(budget, chunks, all_chunks, saving, self.plan.timing, all_gather)
         for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
             # The held-out text must be the same, because it chooses the best weights.
             held_out = {"held_out_sha256": sha256_of([self.split.validation_ids])}
             checkpoint.settings = dataclasses.asdict(self.config) | held_out
-        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step)
-        evaluations.restore_best_weights()
-        measured: dict[str, float] = {}
-        try:
-            if interruption is None:
-                measured = self.model.evaluate(self.validation_data, verbose=0, return_dict=True)
-        except INTERRUPTIONS as error:
-            interruption = error
-        diverged = isinstance(interruption, NonFiniteError) or not math.isfinite(measured.get("loss", 0))
-        if diverged and evaluations.best_weights is None:
-            rate = self.config.learning_rate
-            raise TrainingDivergedError(
-                f"the training diverged within {evaluations.steps + 1} batches; give a lower learning_rate than "
-                f"{rate:g}, such as learning_rate={rate / 4:g}."
-                + (f" It ended at {interruption}" if interruption else "")
-            ) from interruption
-        return TrainingResult(
-            model=self.model,
-            history=tuple(evaluations.history),
-            steps=evaluations.steps,
-            val_loss=measured.get("loss"),
-            val_bits_per_character=measured.get("bits_per_character"),
-            interrupted=interruption is not None,
-            failure=str(interruption) if isinstance(interruption, (WorkerLostError, NonFiniteError)) else None,
-        )
+        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step, reserve=reserve)
+        return last_evaluation(self, evaluations, interruption, reserve.last_chunks(), on_last_evaluation)
