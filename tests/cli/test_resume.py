@@ -10,15 +10,13 @@ import types
 
 import numpy as np
 import pytest
-import rich.progress
 from helpers.command_line import BARN, COMMAND, SMALL
 from helpers.processes import environment
 
 import tfcharlm
 from tfcharlm import cli
 from tfcharlm.text import TextSplit
-from tfcharlm.training import run as training_run
-from tfcharlm.training import suggest_config
+from tfcharlm.training import StepTiming, planning, suggest_config
 
 
 @pytest.mark.slow
@@ -111,20 +109,20 @@ def test_minutes_choose_a_size_and_a_resumed_run_keeps_it(command, barn, monkeyp
     """On a machine that is found to be faster when the run resumes, by a clock that advances by 50 ms at every look."""
     clock = itertools.count(1000.0, 0.05)
     monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
-    update, calls = rich.progress.Progress.update, []
+    on_step, calls = cli.train.RunProgress.on_step, []
 
-    def interrupt(*arguments, **named):
+    def interrupt(*arguments):
         calls.append(arguments)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        update(*arguments, **named)
+        on_step(*arguments)
 
-    monkeypatch.setattr(rich.progress.Progress, "update", interrupt)
+    monkeypatch.setattr(cli.train.RunProgress, "on_step", interrupt)
     given = ["--cell", "rnn", "--layers", 2, "--weight-drop", 0.25, "--level", "word"]
     command_line = ["train", "barn.txt", "--minutes", 0.1, "--name", "barn", "--checkpoint-seconds", 1e-6, *given]
     outputs = []
     for speed, options, expected in [(1e7, [], 130), (5e12, ["--resume"], 0)]:
-        monkeypatch.setattr(training_run, "measured_speed", lambda speed=speed: speed)
+        monkeypatch.setattr(planning, "measured_speed", lambda speed=speed: speed)
         status, output, _ = command(*command_line, *options)
         assert status == expected
         outputs.append(output)
@@ -138,3 +136,39 @@ def test_minutes_choose_a_size_and_a_resumed_run_keeps_it(command, barn, monkeyp
         assert f"Chosen to suit the time: --units {suggested['units']} " in output
     training = json.loads((tmp_path / "saved_models/barn/2/assets.extra/training.json").read_text())
     assert suggested.items() <= training.items() and training["layers"] == 2
+
+
+@pytest.mark.slow
+def test_a_resumed_run_keeps_the_size_that_was_chosen_again(command, barn, monkeypatch, tmp_path, light_exports):
+    """Steps that take much longer than planned; they are not timed when the run resumes."""
+    clock = itertools.count(1000.0, 0.05)
+    monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(planning, "SHORTEST_TRIED", 0)
+    monkeypatch.setattr(planning, "measured_speed", lambda: 1e12)
+    on_step, fractions = cli.train.RunProgress.on_step, []
+
+    def interrupt(progress, fraction):
+        fractions.append(fraction)
+        if len(fractions) == 9:
+            raise KeyboardInterrupt
+        on_step(progress, fraction)
+
+    monkeypatch.setattr(cli.train.RunProgress, "on_step", interrupt)
+    timed, outputs = [], []
+    monkeypatch.setattr(planning, "time_steps", lambda *_: timed.append(1) or StepTiming(0.1, 5.0, 0.625))
+    command_line = ["train", "barn.txt", "--minutes", 0.2, "--name", "barn", "--checkpoint-seconds", 1e-6]
+    for options, expected in [([], 130), (["--resume"], 0)]:
+        status, output, _ = command(*command_line, *options)
+        assert status == expected
+        outputs.append(output)
+    assert len(timed) == 1
+    again = "so it was chosen again: --dropout 0 --weight-drop 0 (instead of --dropout 0.25 --weight-drop 0.5)."
+    assert again in outputs[0] and "chosen again" not in outputs[1]
+    assert (
+        "The machine is busy: for 62% of the time, training waits for cores. There are no samples meanwhile."
+        in outputs[0]
+    )
+    assert all("Chosen to suit the time: --units 32 --dropout 0 --weight-drop 0 " in output for output in outputs)
+    assert fractions[9] >= fractions[8] and fractions[-1] == 1
+    training = json.loads((tmp_path / "saved_models/barn/2/assets.extra/training.json").read_text())
+    assert training["units"] == 32 and training["dropout"] == 0

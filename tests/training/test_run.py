@@ -7,7 +7,7 @@ import pytest
 from helpers.barnyard import SPLIT, TEXT
 
 from tfcharlm.text import TextSplit, Vocabulary, load_corpus
-from tfcharlm.training import SUGGESTED, TrainingConfig, TrainingRun, learning_rate_at, run, suggest_config
+from tfcharlm.training import SUGGESTED, TrainingConfig, TrainingRun, learning_rate_at, planning, suggest_config
 
 
 def test_held_out_text_is_never_trained_on():
@@ -50,17 +50,17 @@ def test_a_budget_of_steps():
 @pytest.fixture
 def speed(monkeypatch):
     """Sets the speed of this machine."""
-    return lambda value: monkeypatch.setattr(run, "measured_speed", lambda: value)
+    return lambda value: monkeypatch.setattr(planning, "measured_speed", lambda: value)
 
 
 def test_the_size_is_suggested_for_the_speed_and_the_text(speed):
     """As `suggest_config` does it; what is given overrides it, and the shape of the layers is taken into account."""
     speed(1e9)
     split = TextSplit.from_text(TEXT, level="word")
-    given = {"minutes": 1, "layers": 2, "cell": "rnn", "weight_drop": 0.25, "level": "word", "seed": 3}
+    given = {"minutes": 0.5, "layers": 2, "cell": "rnn", "weight_drop": 0.25, "level": "word", "seed": 3}
     training = TrainingRun.with_suggested_size(split, given)
     tokens, characters = len(split.train_ids), len(split.vocabulary.decode(split.train_ids))
-    expected = suggest_config(60, 1e9, tokens, len(split.vocabulary), characters, layers=2, cell="rnn")
+    expected = suggest_config(30, 1e9, tokens, len(split.vocabulary), characters, layers=2, cell="rnn")
     assert characters > 1.5 * tokens and expected["weight_drop"] != 0.25
     assert training.config == TrainingConfig(**expected | given)
     assert training.suggested == expected | {"weight_drop": 0.25} and set(training.suggested) == set(SUGGESTED)
@@ -73,7 +73,7 @@ def test_a_resumed_run_keeps_the_size_that_was_suggested_before(speed):
     speed(1e7)
     before = TrainingRun.with_suggested_size(SPLIT, {"minutes": 0.25})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "measured_speed", lambda: measured.append(1) or 5e12)
+        patch.setattr(planning, "measured_speed", lambda: measured.append(1) or 5e12)
         again = TrainingRun.with_suggested_size(SPLIT, {"minutes": 0.25}, earlier=before.suggested)
         faster = TrainingRun.with_suggested_size(SPLIT, {"minutes": 0.25, "units": 8, "batch_size": 2})
     assert again.config == before.config and len(measured) == 2

@@ -2,7 +2,16 @@
 
 from tfcharlm.checkpoint.callback import SECONDS, Checkpoint
 from tfcharlm.checkpoint.protocol import ResumableModel
-from tfcharlm.checkpoint.state import check_same
+from tfcharlm.checkpoint.state import assign, check_same, values_of
 from tfcharlm.checkpoint.store import CheckpointError, CheckpointStore
 
-__all__ = ["SECONDS", "Checkpoint", "CheckpointError", "CheckpointStore", "ResumableModel", "check_same"]
+__all__ = [
+    "SECONDS",
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointStore",
+    "ResumableModel",
+    "assign",
+    "check_same",
+    "values_of",
+]

@@ -10,7 +10,7 @@ from tfcharlm.training import TrainingResult
 # Below this, samples have many words that do not exist, also after an hour of training.
 LITTLE = 100_000
 # Counting two million tokens takes about three seconds.
-MAX_TOKENS = 2_000_000
+MAX_TOKENS, SECONDS_PER_TOKEN = 2_000_000, 1.5e-6
 # With longer contexts the loss on texts of this size hardly changes.
 HIGHEST_ORDER = 9
 
@@ -35,6 +35,11 @@ def expectation(characters: int) -> str | None:
         f"{characters:,} characters to train on are few: expect invented words. "
         "A model trained on more text of the same language helps most: --from MODEL."
     )
+
+
+def counting_seconds(split: TextSplit) -> float:
+    """About how long `kneser_ney_baseline` takes."""
+    return SECONDS_PER_TOKEN * split.train.num_tokens if split.train.num_tokens <= MAX_TOKENS else 0.0
 
 
 def kneser_ney_baseline(split: TextSplit, rows: int) -> Baseline | None:

@@ -62,10 +62,11 @@ def make_run(
     start: StartingModel | None,
     strategy: tf.distribute.Strategy,
     earlier: Mapping[str, Any] | None,
+    elapsed: float,
 ) -> TrainingRun:
     """The run of a command: from a model or from random weights; the rest is as in `fine_tuning_run`."""
     if start is not None:
         return fine_tuning_run(split, given, start.model, start.name, strategy, earlier)
     if given.get("minutes") is None:
         return TrainingRun(split, TrainingConfig(**given), strategy=strategy)
-    return TrainingRun.with_suggested_size(split, given, strategy=strategy, earlier=earlier)
+    return TrainingRun.with_suggested_size(split, given, strategy, earlier, elapsed)

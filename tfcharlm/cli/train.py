@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 import rich.console
-import rich.progress
 import tensorflow as tf
 from click.core import ParameterSource
 
@@ -22,6 +21,7 @@ from tfcharlm.cli import small_text
 from tfcharlm.cli.cluster import join_cluster, one_interruption
 from tfcharlm.cli.corpus_options import corpus_name, corpus_options, corpus_record, read_corpus
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
+from tfcharlm.cli.progress import RunProgress, plan_line
 from tfcharlm.cli.run_directory import RunDirectory
 from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
 from tfcharlm.cli.starting_model import StartingModel, make_run
@@ -48,7 +48,7 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
     """,
 )
 @corpus_options
-@config_option("minutes", help_suffix=" Start-up is included. Size and regularization are chosen to suit it.")
+@config_option("minutes", help_suffix=" From start-up to the saved model. Size and regularization suit it.")
 @config_option("epochs")
 @config_option("steps")
 @click.option("--name", required=True, help="Name of the model.")
@@ -117,7 +117,7 @@ def train(
         with run_directory.discarded_on_error() if chief else contextlib.nullcontext():
             split = read()
             earlier = None if config.minutes is None else run_directory.settings_of_checkpoint(SUGGESTED)
-            run = make_run(split, given, start, strategy, earlier)
+            run = make_run(split, given, start, strategy, earlier, _since(context.obj))
             config = run.config
     console.print(
         f"{corpus_name(corpus)}: {split.description}",
@@ -128,22 +128,27 @@ def train(
         *([] if start is None else [f"\n{line}" for line in start.described(run)]),
         sep="",
     )
-    if (line := small_text.expectation(split.train_characters)) is not None:
-        console.print(line)
+    for line in (plan_line(run), small_text.expectation(split.train_characters)):
+        if line is not None:
+            console.print(line)
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its own rows of every batch.")
     if resume and not run_directory.steps():
         console.print(f"There is no checkpoint in {run_directory.directory}; the run starts from the beginning.")
-    with run_directory if chief else contextlib.nullcontext(), one_interruption(run.model.replicas):
-        with one_line_errors((*RUNTIME_ERRORS, CheckpointError)), _progress_bar(console) as progress:
-            task = progress.add_task("training", total=1.0)
-            checkpoint.notify = notify = progress.console.print
+    progress = RunProgress(console, run)
+    if run.plan.timing is not None:
+        progress.say_if_busy(run.plan.timing.waiting)
+    with run_directory if chief else contextlib.nullcontext(), one_interruption(run.model.replicas), progress:
+        with one_line_errors((*RUNTIME_ERRORS, CheckpointError)):
+            checkpoint.notify = notify = progress.print
             result = run.train(
-                elapsed=0 if context.obj is None else time.monotonic() - context.obj,
+                elapsed=_since(context.obj),
+                saving=run.plan.saving + small_text.counting_seconds(split),
                 on_evaluation=lambda evaluation, history: _print_evaluation(
-                    progress.console, evaluation, len(history), run, chief
+                    progress, evaluation, len(history), run, chief
                 ),
-                on_step=lambda fraction_done: progress.update(task, completed=fraction_done),
+                on_step=progress.on_step,
+                on_last_evaluation=lambda tokens: progress.phase("evaluating"),
                 callbacks=[Guard(on_skip=lambda line: notify(f"{line[0].upper()}{line[1:]}.")), checkpoint],
             )
         # Ignored from now on: Ctrl-C would lose the trained model.
@@ -162,12 +167,13 @@ def train(
             )
         if (line := small_text.early_end(result)) is not None:
             console.print(line)
+        progress.phase("saving")
         baseline = None if result.interrupted else small_text.kneser_ney_baseline(split, config.batch_size)
         with one_line_errors():
             source = corpus_record(corpus, errors, reading, split)
             records = training_records(console, source, run, result, baseline)
             directory = _save(console, result, output / name, records)
-        _print_result(console, result, baseline, directory)
+        _print_result(console, result, split.validation.num_tokens, baseline, directory)
     if result.failure:
         sys.exit(1)
     if result.interrupted:
@@ -189,36 +195,32 @@ def _save(console, result, directory, records):
         )
 
 
-def _progress_bar(console):
-    return rich.progress.Progress(
-        rich.progress.BarColumn(),
-        rich.progress.TaskProgressColumn(),
-        rich.progress.TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+def _since(began):
+    return 0.0 if began is None else time.monotonic() - began
 
 
-def _print_evaluation(console, evaluation, number, run, chief):
+def _print_evaluation(progress, evaluation, number, run, chief):
+    progress.on_evaluation()
     training = "" if evaluation.loss is None else f"training {evaluation.bits_per_character:.3f}, "
-    console.print(
+    progress.print(
         f"{small_text.clock(evaluation.seconds)}  "
         f"{evaluation.tokens / 1e6:6.2f} M tokens  "
         f"bits per character: {training}validation {evaluation.val_bits_per_character:.3f}"
     )
-    if chief and number % EVALUATIONS_PER_SAMPLE == 0:
+    due = chief and number % EVALUATIONS_PER_SAMPLE == 0
+    if due and progress.has_time_for_samples(number, EVALUATIONS_PER_SAMPLE):
         end = run.split.item_end
         begin = run.model.vocabulary.decode(run.split.validation.head(1)) if end is None else ""
         stop = None if end is None else [end]
         text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number, stop=stop)
-        console.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
+        progress.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 
 
-def _print_result(console, result, baseline, directory):
+def _print_result(console, result, held_out, baseline, directory):
     if result.val_loss is not None:
+        text = "all" if result.val_tokens == held_out else f"the first {result.val_tokens:,} of {held_out:,} tokens"
         console.print(
-            f"\nOn all of the held-out text: {result.val_loss:.4f} nats per token, "
+            f"\nOn {text} of the held-out text: {result.val_loss:.4f} nats per token, "
             f"{result.val_bits_per_character:.4f} bits per character."
         )
     if baseline is not None and (line := small_text.warning(baseline, result)) is not None:

@@ -14,22 +14,30 @@ from tfcharlm.training.fine_tuning import (
 )
 from tfcharlm.training.overfitting import is_overfitting
 from tfcharlm.training.peers import Patience, ends_on_sigterm, parse_address, resolution_error
+from tfcharlm.training.planning import Plan, tokens_per_step
+from tfcharlm.training.reserve import EndReserve
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.schedule import SCHEDULES, AnnealLearningRate, Budget, learning_rate_at
 from tfcharlm.training.sizing import SUGGESTED, measured_speed, suggest_config
+from tfcharlm.training.timing import BUSY, CoreWaiting, StepTiming, time_steps
 
 __all__ = [
     "BUDGETS",
+    "BUSY",
     "OPTIONS",
     "SCHEDULES",
     "SUGGESTED",
     "TUNABLE",
     "AnnealLearningRate",
     "Budget",
+    "CoreWaiting",
+    "EndReserve",
     "Evaluation",
     "Patience",
     "PeriodicEvaluation",
+    "Plan",
+    "StepTiming",
     "TrainingConfig",
     "TrainingDivergedError",
     "TrainingResult",
@@ -49,6 +57,8 @@ __all__ = [
     "resolution_error",
     "strategy_from_environment",
     "suggest_config",
+    "time_steps",
+    "tokens_per_step",
     "unigram_loss",
     "weights_sha256",
     "with_architecture",

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -130,6 +131,8 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         self.pause_clock_during_evaluation = pause_clock_during_evaluation
         self.start, self.ends_early = start, ends_early
         self.history: list[Evaluation] = []
+        # Seconds that each evaluation of this process took.
+        self.durations: list[float] = []
         self.best = math.inf
         self.best_weights: list[np.ndarray] | None = None
         # Evaluations that were due before the first step are left out.
@@ -157,7 +160,9 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         if self.tokens_per_step is None:
             # Training and evaluation share their metrics; this one has counted since the previous evaluation.
             self._tokens += round(float(next(m for m in self.model.metrics if m.name == "loss").weight.numpy()))
+        started = time.monotonic()
         measured = self.model.evaluate(self.validation, verbose=0, return_dict=True)
+        self.durations.append(time.monotonic() - started)
         # Training and evaluation share their metrics. The training means of the next evaluation start here.
         self.model.reset_metrics()
         evaluation = Evaluation(

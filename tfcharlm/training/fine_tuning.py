@@ -15,6 +15,7 @@ from tfcharlm.text import TextSplit, Vocabulary
 from tfcharlm.training.build import build_optimizer, log_frequencies
 from tfcharlm.training.config import OPTIONS, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation
+from tfcharlm.training.planning import suggested_config
 from tfcharlm.training.run import TrainingRun
 
 # The peak of the learning rate, as a fraction of that of a new model of the same size: the minimum of the parabola
@@ -188,7 +189,7 @@ def fine_tuning_run(
     if given.get("minutes") is None:
         config = TrainingConfig(**given)
     else:
-        config = TrainingRun.suggested_config(split, given, strategy, earlier)
+        config = suggested_config(split, given, strategy, earlier)
     keras.utils.set_random_seed(config.seed)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         model = start.with_vocabulary(

@@ -8,6 +8,9 @@ from tfcharlm.model import CharLM, NonFiniteError, WorkerLostError
 from tfcharlm.training.config import TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation
 
+# What ends a run before its budget is used up.
+INTERRUPTIONS = (KeyboardInterrupt, WorkerLostError, NonFiniteError)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
@@ -17,12 +20,14 @@ class TrainingResult:
         model: the model, with the weights of its best evaluation.
         history: the learning curve, a tuple of `Evaluation`.
         steps: how many batches the run has trained on.
-        val_loss: loss on all of the held-out text, in nats per token; None if the run was interrupted before it was
-            measured.
+        val_loss: loss on the first `val_tokens` of the held-out text, in nats per token; None if the run was
+            interrupted before it was measured.
         val_bits_per_character: the same in bits per character.
         interrupted: whether the run ended before its budget was used up and its loss was measured.
         ended_early: whether the run ended before its budget was used up, because more training made the model worse.
         failure: one line if a lost worker, or numbers that were not finite, interrupted the run; otherwise None.
+        val_tokens: how many tokens `val_loss` was measured on: all that are held out, unless that would have taken more
+            than a tenth of a budget of minutes. 0 if it was not measured.
     """
 
     model: CharLM
@@ -33,6 +38,7 @@ class TrainingResult:
     interrupted: bool
     ended_early: bool = False
     failure: str | None = None
+    val_tokens: int = 0
 
     @classmethod
     def of(
@@ -41,6 +47,7 @@ class TrainingResult:
         evaluations: PeriodicEvaluation,
         measured: Mapping[str, float],
         interruption: BaseException | None,
+        val_tokens: int,
     ) -> "TrainingResult":
         """The result of a run.
 
@@ -49,6 +56,7 @@ class TrainingResult:
             evaluations: of the run.
             measured: the last evaluation, by name; empty if there was none.
             interruption: what ended the run early, or None.
+            val_tokens: how many tokens the last evaluation read.
         """
         return cls(
             model=model,
@@ -59,6 +67,7 @@ class TrainingResult:
             interrupted=interruption is not None,
             ended_early=interruption is None and evaluations.ended_early,
             failure=str(interruption) if isinstance(interruption, (WorkerLostError, NonFiniteError)) else None,
+            val_tokens=val_tokens,
         )
 
 

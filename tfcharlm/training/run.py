@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,22 +9,22 @@ import keras
 import tensorflow as tf
 
 from tfcharlm.checkpoint import Checkpoint
-from tfcharlm.model import CharLM, NonFiniteError, Replicas, WorkerLostError
+from tfcharlm.model import CharLM
 from tfcharlm.text import TextSplit
 from tfcharlm.training.build import build_model
 from tfcharlm.training.config import TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation
-from tfcharlm.training.lines import suggested_items
-from tfcharlm.training.result import TrainingDivergedError, TrainingResult
+from tfcharlm.training.last_evaluation import last_evaluation
+from tfcharlm.training.planning import Plan, planned_run
+from tfcharlm.training.reserve import EndReserve
+from tfcharlm.training.result import INTERRUPTIONS, TrainingResult
 from tfcharlm.training.schedule import AnnealLearningRate, Budget
-from tfcharlm.training.sizing import SHAPE, SUGGESTED, measured_speed, suggest_config
+from tfcharlm.training.sizing import SUGGESTED
 
 # An evaluation reads this many chunks of the held-out text, which takes about a second.
 EVALUATION_CHUNKS = 24
 # Twelve points make a curve. If they were less than ten seconds apart, evaluations would take too much of the time.
 NUM_EVALUATIONS, SECONDS_BETWEEN_EVALUATIONS = 12, 10
-# What ends a run before its budget is used up.
-INTERRUPTIONS = (KeyboardInterrupt, WorkerLostError, NonFiniteError)
 
 
 class TrainingRun:
@@ -76,13 +75,13 @@ class TrainingRun:
                 random_start=config.random_start,
             )
         except ValueError as error:
-            held_out = split.validation.num_tokens
-            total = held_out + split.train.num_tokens
+            held_out, total = split.validation.num_tokens, split.validation.num_tokens + split.train.num_tokens
             raise ValueError(f"{held_out:,} of {total:,} tokens are held out; to train on, {error}") from error
-        self.validation_data = split.validation_dataset(**chunk)
+        self.validation_data = self.held_out()
         # Enough to tell which of two evaluations is better; all of the text, twelve times, would take too long.
-        first = EVALUATION_CHUNKS * config.batch_size * config.sequence_length
-        self.evaluation_data = split.validation_dataset(**chunk, tokens=first)
+        self.evaluation_data = self.held_out(EVALUATION_CHUNKS * config.batch_size * config.sequence_length)
+        self.plan = Plan()
+        self._budget: Budget | None = None
         if model is None:
             with contextlib.nullcontext() if strategy is None else strategy.scope():
                 model = build_model(split, config)
@@ -98,16 +97,21 @@ class TrainingRun:
         given: Mapping[str, Any],
         strategy: tf.distribute.Strategy | None = None,
         earlier: Mapping[str, Any] | None = None,
+        elapsed: float = 0.0,
     ) -> "TrainingRun":
         """Makes a run of some minutes, with the size and the regularization that `suggest_config` finds for them.
+
+        A run of 45 seconds or more then times some steps. If the model would read 1.5 times as many tokens as it was
+        chosen for, or less than two thirds of them, its size is suggested once more; `plan` says so.
 
         Args:
             split: a `TextSplit`.
             given: arguments of `TrainingConfig`, including `minutes`. They override what is suggested.
             strategy: as for `TrainingRun`. The speeds of all its workers are added.
             earlier: the property `suggested` of the run that this one resumes, so that the sizes are the same; None
-                (default) for a new run. The speed of the machine is measured anyway, because all workers must take
-                part.
+                (default) for a new run. No steps are timed then. The speed of the machine is measured anyway, because
+                all workers must take part.
+            elapsed: seconds that the process has already run, as for `train`.
 
         Returns:
             A `TrainingRun`.
@@ -115,33 +119,27 @@ class TrainingRun:
         Raises:
             ValueError: `minutes` are not given, or another argument is out of bounds.
         """
-        return cls(split, cls.suggested_config(split, given, strategy, earlier), strategy=strategy)
-
-    @staticmethod
-    def suggested_config(
-        split: TextSplit,
-        given: Mapping[str, Any],
-        strategy: tf.distribute.Strategy | None = None,
-        earlier: Mapping[str, Any] | None = None,
-    ) -> TrainingConfig:
-        """The configuration of such a run. The arguments are those of `with_suggested_size`."""
-        minutes = TrainingConfig(**given).minutes
-        if minutes is None:
+        if TrainingConfig(**given).minutes is None:
             raise ValueError(f"a size is suggested for minutes, such as minutes=2; received {dict(given)}.")
-        with (strategy or tf.distribute.get_strategy()).scope():
-            speed = sum(Replicas().all_gather(measured_speed()))
-        shape = {name: given[name] for name in SHAPE if name in given}
-        sizes = {"tokens": split.train.num_tokens, "vocabulary_size": len(split.vocabulary)}
-        suggested = earlier or suggest_config(60 * minutes, speed, **sizes, characters=split.train_characters, **shape)
-        if split.kind == "lines" and earlier is None:
-            rows = suggested_items(split.train, suggested["batch_size"], suggested["sequence_length"])
-            suggested = {**suggested, "batch_size": rows}
-        return TrainingConfig(**{**suggested, **given})
+        strategy = tf.distribute.get_strategy() if strategy is None else strategy
+        return planned_run(
+            lambda config: cls(split, config, strategy=strategy), split, given, strategy, earlier, elapsed
+        )
+
+    def held_out(self, tokens: int | None = None) -> tf.data.Dataset:
+        """The data set to evaluate on, of about so many held-out tokens; None (default) for all."""
+        return self.split.validation_dataset(self.config.batch_size, self.config.sequence_length, tokens)
 
     @property
     def suggested(self) -> dict[str, Any]:
         """The values of the options that `suggest_config` chooses, by name."""
         return {name: getattr(self.config, name) for name in SUGGESTED}
+
+    def seconds_left(self) -> float | None:
+        """Seconds until a run of minutes ends, saving included; None before `train`, and for other budgets."""
+        if self._budget is None or self._budget.seconds is None:
+            return None
+        return self._budget.seconds - self._budget.elapsed()
 
     def budget(self, fraction: float = 1.0) -> Budget:
         """A `Budget` that is a fraction of that in the configuration; its clock starts now."""
@@ -160,6 +158,7 @@ class TrainingRun:
         pause_clock_during_evaluation: bool = False,
         on_step: Callable[[float], object] = lambda fraction_done: None,
         ends_early: bool = False,
+        reserve: EndReserve | None = None,
     ) -> tuple[PeriodicEvaluation, BaseException | None]:
         """Trains until the budget is used up, or a callback sets `model.stop_training`.
 
@@ -174,6 +173,7 @@ class TrainingRun:
             pause_clock_during_evaluation: whether the clock stands still during evaluations. False by default.
             on_step: called after every step with the fraction of the budget that is done.
             ends_early: whether to end as soon as `is_overfitting` says so. False by default.
+            reserve: an `EndReserve`, which ends the training early enough for what follows; None (default) for none.
 
         Returns:
             `(evaluations, interruption)`: the `PeriodicEvaluation`, with the learning curve and the best weights; and
@@ -183,19 +183,21 @@ class TrainingRun:
         if num_evaluations is None:
             most = NUM_EVALUATIONS if budget.seconds is None else int(budget.seconds // SECONDS_BETWEEN_EVALUATIONS)
             num_evaluations = max(1, min(NUM_EVALUATIONS, most))
+            num_evaluations = num_evaluations if reserve is None else reserve.most_evaluations(num_evaluations)
         # Documents and lines have padding.
         tokens_per_step = config.batch_size * config.sequence_length if self.split.kind == "stream" else None
-        data = self.evaluation_data if evaluation_data is None else evaluation_data
-        pauses = pause_clock_during_evaluation
+        data, pauses = evaluation_data or self.evaluation_data, pause_clock_during_evaluation
         evaluations = PeriodicEvaluation(
             data, budget, tokens_per_step, num_evaluations, on_evaluation, pauses, self.start, ends_early
         )
         anneal = AnnealLearningRate(config.learning_rate, budget, config.schedule, on_step)
+        callbacks = [anneal, evaluations, *([] if reserve is None else [reserve]), *callbacks]
+        if reserve is not None:
+            reserve.evaluations = evaluations
         # To Keras the run is one epoch, which the budget ends. The epochs over the text are inside the data set.
         endless = None if config.epochs is not None else 10**9
         try:
-            given = {"shuffle": False, "verbose": 0, "callbacks": [anneal, evaluations, *callbacks]}
-            self.model.fit(self.train_data, steps_per_epoch=endless, **given)
+            self.model.fit(self.train_data, steps_per_epoch=endless, shuffle=False, verbose=0, callbacks=callbacks)
         except INTERRUPTIONS as error:
             return evaluations, error
         return evaluations, None
@@ -206,6 +208,8 @@ class TrainingRun:
         on_step: Callable[[float], object] = lambda fraction_done: None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         elapsed: float = 0.0,
+        saving: float = 0.0,
+        on_last_evaluation: Callable[[int], object] = lambda tokens: None,
     ) -> TrainingResult:
         """Trains until the budget is used up or the user presses Ctrl-C, and keeps the best weights.
 
@@ -217,6 +221,9 @@ class TrainingRun:
             callbacks: further Keras callbacks. A `tfcharlm.Checkpoint` saves the run from time to time, and resumes it.
             elapsed: seconds that the process has already run. They are subtracted from a budget of minutes, but at most
                 half of it is.
+            saving: seconds of a budget of minutes to leave for saving the model, such as `plan.saving`; 0 by default.
+            on_last_evaluation: called before the last evaluation with the number of held-out tokens that it reads. They
+                are all, unless the evaluation would take more than a tenth of the minutes.
 
         Returns:
             A `TrainingResult`.
@@ -225,25 +232,18 @@ class TrainingRun:
             TrainingDivergedError: the loss is not finite any more, and was not in any evaluation.
             CheckpointError: the saved run is another one, or its checkpoints are damaged.
         """
-        budget = self.budget()
+        self._budget = budget = self.budget()
+        all_gather = self.model.replicas.all_gather
         if budget.seconds is not None:
-            budget.resume(self.model.replicas.all_gather(min(elapsed, budget.seconds / 2))[0])
+            budget.resume(all_gather(min(elapsed, budget.seconds / 2))[0])
+        chunks, all_chunks = (int(data.cardinality()) for data in (self.evaluation_data, self.validation_data))
+        reserve = EndReserve(budget, chunks, all_chunks, saving, self.plan.timing, all_gather)
         for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
             # The held-out text must be the same, because it chooses the best weights.
             held_out = {"held_out_sha256": self.split.validation.sha256}
             origin = {"from": self.began_from} if self.began_from else {}
             checkpoint.settings = dataclasses.asdict(self.config) | held_out | origin
         # Who gives steps or epochs wants to have them all.
-        ends_early = budget.seconds is not None
-        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, on_step=on_step, ends_early=ends_early)
-        evaluations.restore_best_weights()
-        measured: dict[str, float] = {}
-        try:
-            if interruption is None:
-                measured = self.model.evaluate(self.validation_data, verbose=0, return_dict=True)
-        except INTERRUPTIONS as error:
-            interruption = error
-        diverged = isinstance(interruption, NonFiniteError) or not math.isfinite(measured.get("loss", 0))
-        if diverged and evaluations.best_weights is None:
-            raise TrainingDivergedError.after(evaluations.steps + 1, self.config, interruption) from interruption
-        return TrainingResult.of(self.model, evaluations, measured, interruption)
+        options = {"on_step": on_step, "ends_early": budget.seconds is not None, "reserve": reserve}
+        evaluations, interruption = self.fit(budget, on_evaluation, callbacks, **options)
+        return last_evaluation(self, evaluations, interruption, reserve.last_chunks(), on_last_evaluation)

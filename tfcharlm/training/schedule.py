@@ -35,6 +35,8 @@ class Budget:
         if seconds is None and steps is None:
             raise ValueError("seconds or steps must be given, such as steps=100; received neither.")
         self.seconds, self.steps = seconds, steps
+        # Seconds at the end that are for something else than training, see `EndReserve`.
+        self.reserved = 0.0
         self._clock = time.monotonic if clock is None else clock
         self._started = self._clock()
         self._paused: float | None = None
@@ -59,8 +61,9 @@ class Budget:
 
     def fraction_done(self, steps: int) -> float:
         """The fraction of the budget that is used after so many steps, from 0 to 1."""
-        done = steps / self.steps if self.seconds is None else self.elapsed() / self.seconds  # type: ignore[operator]
-        return min(done, 1.0)
+        if self.seconds is not None:
+            return min(self.elapsed() / (self.seconds - self.reserved), 1.0)
+        return min(steps / self.steps, 1.0)  # type: ignore[operator]
 
 
 # For the fraction of the budget that is done: the learning rate as a fraction of its peak.

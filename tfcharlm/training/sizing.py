@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcharlm.kernels import available_cores
 from tfcharlm.layers import CELLS
+from tfcharlm.training.config import TrainingConfig
 
 # Seconds for imports, tracing, and the graphs of evaluations.
 START_UP = 12
@@ -133,6 +134,19 @@ def measured_speed(seconds: float = 0.5) -> float:
         products()
         best = min(best, time.perf_counter() - before)
     return cores * 2 * size**3 / best
+
+
+def matrix_weights(config: TrainingConfig, vocabulary_size: int) -> int:
+    """The number of weights that every token is multiplied by, in the model of a configuration.
+
+    Args:
+        config: a `TrainingConfig`.
+        vocabulary_size: number of different tokens.
+
+    Returns:
+        A number of weights; a step takes about six operations for each of them and each token.
+    """
+    return _multiplied(vocabulary_size=vocabulary_size, **{name: getattr(config, name) for name in SHAPE})
 
 
 def _smallness(characters):
