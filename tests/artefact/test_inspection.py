@@ -145,7 +145,7 @@ def test_a_message_of_many_parts_is_refused_before_they_are_made(directory, prot
     (directory / GRAPH).write_bytes(proto.SerializeToString(deterministic=True) + b"\x12\x04\x12\x02\x0a\x00" * 10**6)
     seal(directory)
     tracemalloc.start()
-    with pytest.raises(ValueError, match="it has more than 190,276 fields"):
+    with pytest.raises(ValueError, match=r"it has more than \d{3},\d{3} fields"):
         inspect_model(directory)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

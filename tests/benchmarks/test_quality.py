@@ -35,7 +35,7 @@ def parameters():
 def model(parameters):
     """In float64, with the weights of the reference."""
     cells = [tfcharlm.LSTMCell(7, dtype="float64")]
-    model = tfcharlm.CharLM(Vocabulary.from_text(TEXT), cells, embedding_dim=5, dtype="float64")
+    model = tfcharlm.CharLM(Vocabulary.from_text(TEXT, spell=False), cells, embedding_dim=5, dtype="float64")
     model.embedding.embeddings.assign(parameters.embedding)
     lstm, cell = parameters.recurrent[0], model.recurrent[0].cell
     for variable, array in zip((cell.kernel, cell.recurrent_kernel, cell.bias), lstm, strict=True):
