@@ -15,7 +15,8 @@ class Run:
 
     def __init__(self, minutes):
         self.config = types.SimpleNamespace(batch_size=3, sequence_length=5, minutes=minutes)
-        self.split = types.SimpleNamespace(train_ids=range(700), train_characters=1400)
+        train = types.SimpleNamespace(num_tokens=700)
+        self.split = types.SimpleNamespace(kind="stream", train=train, train_characters=1400)
         self.model = types.SimpleNamespace(get_metrics_result=lambda: {"bits_per_character": 2.3456})
         self.left = None
 

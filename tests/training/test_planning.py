@@ -68,6 +68,13 @@ def test_a_plan_that_is_wrong_is_made_once_more(machine, factor):
     assert run.plan.timing.step == pytest.approx(expected)
 
 
+def test_a_start_up_that_took_all_of_the_time_leaves_half_of_it(machine):
+    """As in `train`, so the size is not that of a run without any time."""
+    run = TrainingRun.with_suggested_size(SPLIT, {"minutes": 2}, elapsed=600.0)
+    assert run.plan.tokens / run.plan.possible == pytest.approx(108 / 60)
+    assert run.suggested == sizes(59.5 + 12, SPEED)
+
+
 def test_what_is_given_stays(machine):
     machine[0][0] = 20.0
     given = {"units": 48, "weight_drop": 0.25, "dropout": 0.125, "learning_rate": 0.003}

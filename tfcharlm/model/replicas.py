@@ -48,6 +48,8 @@ class Replicas:
             )
         self._started: float | None = None
         self._agreed, self._interrupted = 0.0, False
+        # Traced once for every type of number.
+        self._gathered = tf.function(self._gather, autograph=False)
 
     @property
     def is_distributed(self) -> bool:
@@ -88,13 +90,14 @@ class Replicas:
         if self.worker is None:
             return [number]
 
-        @tf.function
-        def gathered():
-            # Every replica of a worker gives its number, so there may be several of each.
-            return self.strategy.run(lambda: tf.distribute.get_replica_context().all_gather(tf.constant([number]), 0))
-
         with _one_line_for_a_lost_worker():
-            return self.strategy.experimental_local_results(gathered())[0].numpy().tolist()
+            gathered = self._gathered(tf.constant([number]))
+            return self.strategy.experimental_local_results(gathered)[0].numpy().tolist()
+
+    def _gather(self, numbers):
+        # Every replica of a worker gives its number, so there may be several of each.
+        # The copy is on a device, which the argument of a function is not.
+        return self.strategy.run(lambda: tf.distribute.get_replica_context().all_gather(tf.identity(numbers), 0))
 
     def scope(self) -> AbstractContextManager:
         """The strategy's scope, for a `with` statement; a context that does nothing without a strategy."""

@@ -141,6 +141,8 @@ def planned_run(
 
 def _training_seconds(run, timing, left, total):
     """Of the seconds that are left, those in which steps can be made."""
+    # After a long start-up as in `TrainingRun.train`.
+    left = max(left, total / 2)
     chunk = timing.step * STEPS_PER_CHUNK
     some, all_of_them = (int(data.cardinality()) for data in (run.evaluation_data, run.validation_data))
     evaluations = min(PERIODIC_SHARE * total, 12 * chunk * some)
