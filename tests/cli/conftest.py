@@ -29,7 +29,9 @@ def barn(tmp_path):
 @pytest.fixture(scope="session")
 def model():
     """A model of the text that has learned nothing."""
-    model = tfcharlm.CharLM(tfcharlm.text.Vocabulary.from_text(BARN, spell=False), [tfcharlm.LSTMCell(16)], embedding_dim=8)
+    model = tfcharlm.CharLM(
+        tfcharlm.text.Vocabulary.from_text(BARN, spell=False), [tfcharlm.LSTMCell(16)], embedding_dim=8
+    )
     rng = np.random.default_rng(5)
     model.set_weights([rng.normal(size=weight.shape) for weight in model.get_weights()])
     return model

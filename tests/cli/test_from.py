@@ -11,6 +11,7 @@ from helpers.command_line import BARN
 
 import tfcharlm
 from tfcharlm import cli
+from tfcharlm.text import DIGITS
 from tfcharlm.training import weights_sha256
 
 SMALL = ["--batch-size", "4", "--sequence-length", "16"]
@@ -27,7 +28,8 @@ def test_a_run_begins_from_a_model_and_its_export_says_so(command, barn, models,
     barn.write_text(BARN.replace("cow", "CÖw"))
     status, output, _ = command("train", "barn.txt", "--from", "models/barn", "--name", "new", "--steps", 3, *SMALL)
     assert status == 0
-    assert "Begins from barn/1: its vocabulary and 2 new tokens.\n" in output
+    digits = "the digits that spell all other characters"
+    assert f"Begins from barn/1: its vocabulary, 2 new tokens and {digits}.\n" in output
     assert "1 lstm layer with 16 units" in output and "00:00    0.00 M tokens  bits per character: validation" in output
     assert "predicts this text worse than the frequencies of its tokens do. A new model" in output
     extra = tmp_path / "saved_models" / "new" / "1" / "assets.extra"
@@ -41,7 +43,7 @@ def test_a_run_begins_from_a_model_and_its_export_says_so(command, barn, models,
     assert (extra / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert command("plot", "curve", extra.parents[1], "--output", "again.png")[0] == 0
     weights = light_exports(extra.parent)
-    assert weights[0].shape == (len(model.vocabulary) + 2, 8)
+    assert weights[0].shape == (len(model.vocabulary) + 2 + len(DIGITS), 8)
 
 
 BAD = {

@@ -16,7 +16,7 @@ from tfcharlm.analysis import correlate_units, record_activations, record_surpri
 from tfcharlm.artefact import export_saved_model
 from tfcharlm.text import Vocabulary
 
-VOCABULARY = Vocabulary.from_text(TEXT)
+VOCABULARY = Vocabulary.from_text(TEXT, spell=False)
 
 
 @pytest.fixture(scope="module")

@@ -258,10 +258,11 @@ def test_a_full_disk_is_one_line(exported, command, monkeypatch):
     assert (status, error) == (2, "tfcharlm: [Errno 28] No space left on device\n")
 
 
-def test_a_model_that_spells_takes_any_prompt(sample, tmp_path):
+def test_a_model_that_spells_takes_any_prompt(command, tmp_path):
     model = tfcharlm.CharLM(tfcharlm.text.Vocabulary.from_text("to be\n"), [tfcharlm.GRUCell(5)])
     exported = model.export(tmp_path / "m" / "1")
     prompt = "\u017b\U0001f600 be"
-    status, output, error = sample(exported, "--prompt", prompt, "--length", 30, "--seed", 2, "--temperature", 1)
+    drawn = ["--length", 30, "--seed", 2, "--temperature", 1]
+    status, output, error = command("sample", exported, "--prompt", prompt, *drawn)
     assert (status, error) == (0, "")
     assert output == model.generate(prompt, 30, seed=2) + "\n"

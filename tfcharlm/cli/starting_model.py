@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcharlm.artefact import latest_version
 from tfcharlm.model import load_model
-from tfcharlm.text import TextSplit
+from tfcharlm.text import DIGITS, TextSplit
 from tfcharlm.training import (
     TrainingConfig,
     TrainingRun,
@@ -46,8 +46,12 @@ class StartingModel:
 
     def described(self, run: TrainingRun) -> list[str]:
         """Lines about what is new to the model, and whether it fits the text."""
-        new = len(run.split.vocabulary) - len(self.model.vocabulary)
-        lines = [f"Begins from {self.name}: its vocabulary and {new:,} new {'token' if new == 1 else 'tokens'}."]
+        vocabulary, known = run.split.vocabulary, self.model.vocabulary
+        new = len(set(vocabulary.tokens) - set(known.tokens) - set(DIGITS))
+        parts = ["its vocabulary", f"{new:,} new {'token' if new == 1 else 'tokens'}"]
+        if vocabulary.spelling is not None and known.spelling is None:
+            parts.append("the digits that spell all other characters")
+        lines = [f"Begins from {self.name}: {', '.join(parts[:-1])} and {parts[-1]}."]
         if run.start is not None and run.start.val_loss >= unigram_loss(run.split):
             lines.append(
                 f"Without training, {self.name} predicts this text worse than the frequencies of its tokens do. A new "
