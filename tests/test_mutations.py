@@ -22,7 +22,8 @@ from tfcharlm.layers import RNN
 from tfcharlm.model import CharLM
 from tfcharlm.model.carried_state import CarriedState
 from tfcharlm.reference import lstm as reference_lstm
-from tfcharlm.text import datasets, line_dataset
+from tfcharlm.text import datasets
+from tfcharlm.text.lines import item_dataset
 
 
 def lstm_check(rng):
@@ -199,8 +200,9 @@ MUTANTS = {
     "documents read into each other": (
         datasets._document_windows, "tf.gather(sizes, document) - 1", "tf.gather(sizes, document)", [document_check],
     ),
-    "lines not shifted": (line_dataset, "positions + 1", "positions", [line_check]),
-    "lines of the last batch lost": (line_dataset, "-(-len(lengths) // rows)", "len(lengths) // rows", [line_check]),
+    "lines not shifted": (item_dataset, "window[:, 1:]", "window[:, :-1]", [line_check]),
+    "lines of the last batch lost": (
+        item_dataset, "steps = -(-len(begins) // rows)", "steps = len(begins) // rows", [line_check]),
     "equal hashes are copies": (
         _Index.starts, "self.corpus[position : position + length] == self.piece(length, first[gram])", "True",
         [novelty_check],

@@ -15,7 +15,7 @@ from tfcharlm.training import (
     build_model,
     fine_tuning_run,
     joint_vocabulary,
-    run,
+    planning,
     suggest_config,
     unigram_loss,
     weights_sha256,
@@ -126,7 +126,7 @@ def test_the_learning_rate_is_low_for_a_model_that_knows_the_text(start):
 
 
 def test_minutes_choose_what_suits_the_size_of_the_model(start, monkeypatch):
-    monkeypatch.setattr(run, "measured_speed", lambda: 1e8)
+    monkeypatch.setattr(planning, "measured_speed", lambda: 1e8)
     split = split_for(start, TEXT)
     shape = {"units": 9, "cell": "rnn", "layers": 1, "embedding_dim": 5, "skip_connections": False}
     expected = suggest_config(60, 1e8, len(split.train_ids), len(split.vocabulary), split.train_characters, **shape)

@@ -39,7 +39,7 @@ class KneserNey:
     >>> from tfcharlm.analysis import KneserNey
     >>> from tfcharlm.text import Vocabulary
     >>> text = "to be or not to be, that is the question"
-    >>> vocabulary = Vocabulary.from_text(text)
+    >>> vocabulary = Vocabulary.from_text(text, spell=False)
     >>> model = KneserNey([vocabulary.encode(text)], order=3, size=len(vocabulary))
     >>> model.probabilities([vocabulary.encode("to be")]).round(2)
     array([0.24, 0.22, 0.05, 0.28])

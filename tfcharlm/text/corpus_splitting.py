@@ -48,7 +48,7 @@ def split_corpus(
     Args:
         sources: what to read, one or several of: the name of a corpus (see `load_corpus`); the path of a file in UTF-8,
             which may be compressed by gzip, bzip2 or xz; a directory, for all text files below it except hidden ones;
-            a pattern such as "texts/**/*.md"; "-" for standard input.
+            a pattern such as ``texts/**/*.md``; "-" for standard input.
         level: "char" (default), "byte" or "word"; see `Vocabulary`.
         lines: whether every line is an item of its own, such as a name. False by default.
         separator: what is between two items; a newline by default. With another one, such as "\n\n", an item may have

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tfcharlm.model import NonFiniteError
 from tfcharlm.training.evaluation import PeriodicEvaluation
+from tfcharlm.training.planning import tokens_per_step
 from tfcharlm.training.result import INTERRUPTIONS, TrainingDivergedError, TrainingResult
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def last_evaluation(
         if interruption is None:
             all_tokens, all_chunks = run.split.validation.num_tokens, int(run.validation_data.cardinality())
             reads_all = chunks >= all_chunks
-            val_tokens = all_tokens if reads_all else max(2, all_tokens * chunks // all_chunks)
+            # The last chunk of a stream may have fewer tokens, and those of items have padding.
+            some = round(chunks * tokens_per_step(run.split, run.config))
+            val_tokens = all_tokens if reads_all else max(2, min(some, all_tokens))
             on_last_evaluation(val_tokens)
             data = run.validation_data if reads_all else run.held_out(val_tokens)
             measured = run.model.evaluate(data, verbose=0, return_dict=True)

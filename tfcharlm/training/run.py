@@ -244,6 +244,6 @@ class TrainingRun:
             origin = {"from": self.began_from} if self.began_from else {}
             checkpoint.settings = dataclasses.asdict(self.config) | held_out | origin
         # Who gives steps or epochs wants to have them all.
-        options = {"on_step": on_step, "ends_early": budget.seconds is not None, "reserve": reserve}
+        options: dict[str, Any] = {"on_step": on_step, "ends_early": budget.seconds is not None, "reserve": reserve}
         evaluations, interruption = self.fit(budget, on_evaluation, callbacks, **options)
         return last_evaluation(self, evaluations, interruption, reserve.last_chunks(), on_last_evaluation)
