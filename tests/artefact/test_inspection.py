@@ -25,6 +25,7 @@ def test_inspect_says_what_a_model_is(exported, inspect, model):
     for line in (
         f"{exported}: a model of tfcharlm {tfcharlm.__version__}",
         f"Vocabulary: {len(model.vocabulary)} tokens, level char, fingerprint {model.vocabulary.fingerprint}",
+        "Other characters: spelled with the hexadecimal digits of their bytes in UTF-8",
         "  generate(max_length int32 (), prompts string (None,), seed int64 (None,), temperature float32 (), "
         "top_k int32 (), top_p float32 ()) -> text string (None,)",
         "Files: as an export writes them",

@@ -11,6 +11,7 @@ from tfcharlm.checks import one_line
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.shared import printable
 from tfcharlm.model import inspect_model
+from tfcharlm.text import Vocabulary
 
 # Of anything in a report; the rest is counted.
 MAX_LINES = 10
@@ -43,6 +44,7 @@ def _described(inspection: Inspection) -> Iterator[str]:
         yield (
             f"Vocabulary: {len(vocabulary):,} tokens, level {vocabulary.level}, fingerprint {vocabulary.fingerprint}"
         )
+        yield f"Other characters: {_other_characters(vocabulary)}"
     yield "Signatures:" if inspection.signatures else "Signatures: none"
     yield from _first(
         f"{signature.name}({_listed(signature.inputs)}) -> {_listed(signature.outputs)}"
@@ -56,6 +58,15 @@ def _described(inspection: Inspection) -> Iterator[str]:
         return
     yield f"Operations: {size}; {len(inspection.disallowed):,} disallowed, because no tfcharlm model needs them:"
     yield from _first(f"{found.operation}, {found.name} in {found.where}" for found in inspection.disallowed)
+
+
+def _other_characters(vocabulary: Vocabulary) -> str:
+    """What happens to a character that is not a token."""
+    if vocabulary.level == "byte":
+        return "none; every text is bytes"
+    if vocabulary.spelling is None:
+        return "refused"
+    return "spelled with the hexadecimal digits of their bytes in UTF-8"
 
 
 def _first(lines: Iterable[str]) -> Iterator[str]:

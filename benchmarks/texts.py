@@ -1,0 +1,137 @@
+"""`tfcharlm train --minutes` on texts of several kinds and sizes, beside Kneser-Ney n-grams and PPMd of the same text.
+
+    pip install pyppmd
+    python benchmarks/texts.py --minutes 5 quijote.txt neko.txt --lines names.txt     # 20 kB, 200 kB and all of each
+    python benchmarks/texts.py --sizes 20000 --from saved_models/shakespeare quijote.txt
+    python benchmarks/texts.py tinyshakespeare shakespeare python                          # without files
+
+`python` is the source of Python's standard library. Every run is one process of the command, with the text alone. Runs
+that are in benchmarks/results/texts.json already are not repeated, so the program may be stopped and started again. The
+table goes to benchmarks/results/texts.md.
+
+PPMd reads the text to train on, then the held-out text, and learns while it reads. The others do not.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from alternating import environment
+
+from tfcharlm.text import load_corpus, split_corpus
+
+RESULTS = Path(__file__).parent / "results" / "texts.json"
+SIZES = (20_000, 200_000, 0)
+# PPMd's usual settings for text.
+ORDER, MEMORY = 6, 256 << 20
+
+
+def text_of(name):
+    """A corpus by its name, the sources of Python, or a file."""
+    if name != "python":
+        return load_corpus(name)
+    paths = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    return "".join(path.read_text("utf-8") for path in paths)
+
+
+def start_of(text, size):
+    """The first bytes of a text, up to the end of a line; all of it for a size of 0."""
+    if not size:
+        return text
+    start = text.encode()[:size]
+    return start[: start.rfind(b"\n") + 1].decode()
+
+
+def command(path, minutes, lines, origin, seed, directory):
+    """Trains on a file, and returns training.json."""
+    options = ["--lines"] * lines + (["--from", origin] if origin else [])
+    run = [sys.executable, "-c", "from tfcharlm_command import main; main()", "train", str(path), *options]
+    run += ["--minutes", str(minutes), "--seed", str(seed), "--name", "text", "--output", str(directory)]
+    subprocess.run(run, check=True, capture_output=True)
+    return json.loads((directory / "text" / "1" / "assets.extra" / "training.json").read_text("utf-8"))
+
+
+def ppmd(path, lines):
+    """The bits per character of the held-out text, after the text to train on."""
+    import pyppmd
+
+    split = split_corpus(path, lines=lines)
+    parts = []
+    for part in (split.train, split.validation):
+        if lines:
+            begins, lengths = part.begins.tolist(), part.lengths.tolist()
+            items = [part.ids[begin + 1 : begin + 1 + length] for begin, length in zip(begins, lengths, strict=True)]
+            parts.append("".join(map(split.vocabulary.decode, items)))
+        else:
+            parts.append(split.vocabulary.decode(part.ids))
+    first, second = (
+        len(pyppmd.compress(text.encode(), max_order=ORDER, mem_size=MEMORY)) for text in (parts[0], "".join(parts))
+    )
+    return 8 * (second - first) / len(parts[1])
+
+
+def measured(text, minutes, lines, origin, seed):
+    """One row of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "text.txt")
+        path.write_text(text, encoding="utf-8")
+        record = command(path, minutes, lines, origin, seed, Path(folder, "models"))
+        counted = record["kneser_ney"] or {}
+        return {
+            "characters": len(text),
+            "different": len(set(text)),
+            "tfcharlm": record["val_bits_per_character"],
+            "kneser_ney": counted.get("bits_per_character", math.nan),
+            "order": counted.get("order"),
+            "ppmd": ppmd(path, lines),
+            "units": record["units"],
+            "ended_early": record["ended_early"],
+        }
+
+
+def table(results):
+    """The rows as a page."""
+    yield f"{environment()}\n"
+    yield "Bits per character of the held-out text.\n"
+    yield "| text | characters | different | minutes | begins from | units | tfcharlm | Kneser-Ney | PPMd |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for key, row in results.items():
+        name, _, minutes, origin, _ = key.split("|")
+        early = ", ended early" if row["ended_early"] else ""
+        yield (
+            f"| {name} | {row['characters']:,} | {row['different']:,} | {minutes} | {origin} | {row['units']}{early} "
+            f"| {row['tfcharlm']:.3f} | {row['kneser_ney']:.3f} | {row['ppmd']:.3f} |"
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("texts", nargs="*", help="names of corpora, python, or files")
+    parser.add_argument("--lines", nargs="*", default=[], help="the same, with an item in every line")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="bytes of each text; 0 for all")
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--from", dest="origin", default="", help="a model to begin from")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    for name in [*options.texts, *options.lines]:
+        text = text_of(name)
+        for size in options.sizes:
+            origin = Path(options.origin).name
+            key = f"{Path(name).stem}|{size}|{options.minutes:g}|{origin}|{options.seed}"
+            if key in results or size > len(text.encode()):
+                continue
+            lines = name in options.lines
+            results[key] = measured(start_of(text, size), options.minutes, lines, options.origin, options.seed)
+            print(key, results[key], flush=True)
+            RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
+            RESULTS.with_suffix(".md").write_text("\n".join(table(results)) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
