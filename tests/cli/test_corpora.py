@@ -37,7 +37,8 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["lines", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "lines")])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_run_on_any_source_resumes_bit_for_bit(command, animals, monkeypatch, light_exports, kind):
     """With ids on the disk, which are read in place."""
     monkeypatch.setattr(corpus_files, "IN_MEMORY", 0)

@@ -70,6 +70,7 @@ def test_the_model_of_the_package_may_be_named_and_its_own_options_given(command
     assert status == 0 and "Begins from names/1" in output
 
 
+@pytest.mark.slow
 def test_a_run_resumes_bit_for_bit_and_from_the_same_model_only(
     command, barn, models, monkeypatch, tmp_path, light_exports
 ):
