@@ -46,7 +46,7 @@ def read_part(
 
     Raises:
         OSError: the corpus cannot be read.
-        ValueError: there is no text, there are two, or it ends before `begin`.
+        ValueError: neither a corpus nor a text is given, or both are, or the text ends before `begin`.
     """
     if (corpus is None) == (text is None):
         raise ValueError(f"give a text to read: either {how}, or --text 'To be'.")

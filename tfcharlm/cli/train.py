@@ -40,8 +40,8 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
     help="""
     Train a model on CORPUS, one or several of: shakespeare, names, tinyshakespeare, UTF-8 text files (also .gz, .bz2,
     .xz), directories, patterns such as 'texts/**/*.md', and - for standard input. Several files are documents: the
-    model starts anew at each. Held out are the last tenth of one text; whole documents, or if one is longer than a
-    tenth of all, the last tenth of each; with --lines, a tenth of the items.
+    model starts each from a zero state. Of one text, the last tenth is held out. Of documents, a tenth of them is held
+    out; if one is longer than that, the last tenth of each. With --lines, a tenth of the items is held out.
 
     The model is written to OUTPUT/NAME/VERSION, with its learning curve. Ctrl-C stops early and keeps the best model so
     far. Checkpoints are saved in OUTPUT/NAME/checkpoints; the same command with --resume continues from the last one.

@@ -80,7 +80,7 @@ def count_corpus(
 
     Raises:
         OSError: a text cannot be read.
-        ValueError: a text is not UTF-8, or there is no text.
+        ValueError: a text is not UTF-8, or all texts are empty.
     """
     counter = TokenCounter(options.level)
     texts: list[CountedText] = []
