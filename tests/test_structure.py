@@ -21,7 +21,7 @@ import tfcharlm
 from tfcharlm.artefact import ExportableModel
 from tfcharlm.checkpoint import ResumableModel
 from tfcharlm.checkpoint.protocol import ResumableState, RunReplicas
-from tfcharlm.generation import LanguageModel
+from tfcharlm.generation import AdaptableModel, LanguageModel
 
 PACKAGE = Path(tfcharlm.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -77,6 +77,7 @@ MAY_IMPORT = {
             "analysis",
             "artefact",
             "checkpoint",
+            "generation",
             "keras_backend",
             "kernels",
             "layers",
@@ -384,6 +385,7 @@ def model():
 
 
 PROTOCOLS = {
+    AdaptableModel: lambda model: model,
     ExportableModel: lambda model: model,
     LanguageModel: lambda model: model,
     ResumableModel: lambda model: model,

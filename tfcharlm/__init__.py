@@ -10,6 +10,7 @@ from tfcharlm import testing, text
 from tfcharlm.analysis import novelty_report
 from tfcharlm.artefact import export_litert, export_onnx
 from tfcharlm.checkpoint import Checkpoint
+from tfcharlm.generation import DynamicEvaluation
 from tfcharlm.kernels import configure_threads, native_kernels, show_config
 from tfcharlm.layers import RNN, GRUCell, LSTMCell, Parameter, RecurrentCell, RNNCell
 from tfcharlm.model import CharLM, Guard, NonFiniteError, inspect_model, load_model
@@ -22,6 +23,7 @@ __all__ = [
     "CharLM",
     "CharLMHyperModel",
     "Checkpoint",
+    "DynamicEvaluation",
     "GRUCell",
     "Guard",
     "LSTMCell",

@@ -9,7 +9,7 @@ import pytest
 from helpers.command_line import BARN
 
 import tfcharlm
-from tfcharlm import cli
+from tfcharlm import DynamicEvaluation, cli
 from tfcharlm.text import Vocabulary
 
 
@@ -99,6 +99,24 @@ def test_json_has_all_lines_in_the_order_of_the_text(score, model):
     assert found["bits_per_character"] == pytest.approx(total["bits_per_character"], rel=1e-6)
 
 
+def test_a_model_that_adapts_learns_from_each_text_anew_or_from_all(score, model, monkeypatch):
+    texts = [BARN[:700], "the old owl", BARN[:700]]
+    arguments = [part for text in texts for part in ("--text", text)]
+    made = []
+    monkeypatch.setattr(cli.score, "DynamicEvaluation", lambda model: made.append(DynamicEvaluation(model)) or made[-1])
+    fresh, carried = (
+        [json.loads(line) for line in score(*arguments, "--adapt", *more, "--json", "--by-line")[1].splitlines()]
+        for more in ([], ["--carry"])
+    )
+    assert len(made) == 2
+    assert fresh[0] == fresh[2] and fresh[0]["log_probability"] == carried[0]["log_probability"]
+    assert carried[2]["log_probability"] > fresh[2]["log_probability"]
+    reader = DynamicEvaluation(model)
+    for text, line in zip(texts, carried, strict=True):
+        assert line["log_probability"] == pytest.approx(reader.read(text).sum(), rel=1e-6)
+        assert sum(one["bits"] for one in line["lines"]) == pytest.approx(-line["log_probability"] / np.log(2))
+
+
 def test_a_number_that_is_not_finite_is_null(score, monkeypatch):
     model = tfcharlm.CharLM(Vocabulary("ab\n"), [tfcharlm.RNNCell(2)], embedding_dim=2)
     model.head.bias.assign([np.nan, 0, 0])
@@ -114,6 +132,7 @@ def test_a_number_that_is_not_finite_is_null(score, monkeypatch):
     [
         ([], "no text was given; type the path of a text file"),
         (["missing.txt"], "missing.txt"),
+        (["--text", "owl", "--carry"], "--carry is for a model that learns while it reads; type --adapt --carry."),
         (["--text", "the owl 7", "--by-line"], "'the owl 7': character '7' (U+0037) at position 8"),
         (["--text", "the owl 7"], "'the owl 7': character '7' (U+0037) at position 8"),
     ],

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -100,12 +101,14 @@ class Surprise:
         }
 
 
-def record_surprise(model: keras.Model, text: str) -> Surprise:
+def record_surprise(model: keras.Model, text: str, adapt: Any = False) -> Surprise:
     """Records how many bits every piece of a text costs a model. The text is read once, with its state carried.
 
     Args:
         model: a `CharLM`.
         text: a string of any length. It is read as the start of a line, as by `score`.
+        adapt: whether the model learns from the text while it reads it, True or a `tfcharlm.DynamicEvaluation`, as for
+            `score`; False by default.
 
     Returns:
         A `Surprise`. Its bits add up to what `score` says of the text.
@@ -124,7 +127,7 @@ def record_surprise(model: keras.Model, text: str) -> Surprise:
 
     Reference: Shannon (1951), Prediction and entropy of printed English.
     """
-    nats = model.token_log_probabilities(text)
+    nats = model.token_log_probabilities(text, adapt)
     ids = model.vocabulary.encode(text)
     characters = np.array(model.vocabulary.characters_per_token, np.int64)[ids]
     # A byte that continues a character has none of its own.

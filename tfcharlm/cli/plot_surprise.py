@@ -30,6 +30,7 @@ from tfcharlm.cli.plot_texts import load_reader, read_part
     help="Bits of the strongest color; the same number makes pages comparable.  [default: a number that 99 of 100 "
     "characters are below]",
 )
+@click.option("--adapt", is_flag=True, help="Let the model learn from the text while it reads it (dynamic evaluation).")
 @output_option("surprise.html", "File to write, .html.")
 def surprise(
     model: Path,
@@ -39,12 +40,13 @@ def surprise(
     begin: int,
     length: int,
     max_bits: float | None,
+    adapt: bool,
     output: Path,
 ) -> None:
     with one_line_errors():
         check_output(output, (PAGE,))
         part = read_part(corpus, errors, text, begin, length, how="CORPUS, such as text.txt")
-        found = record_surprise(*load_reader(model, part.text))
+        found = record_surprise(*load_reader(model, part.text), adapt)
         mean = f"{found.scores['bits_per_character']:.4f} bits per character, {len(part.text):,} characters."
         source = "" if corpus is None else f" over {click.format_filename(corpus)}"
         note = " ".join(filter(None, [mean, part.described]))

@@ -13,6 +13,7 @@ import rich.text
 from tfcharlm.analysis import LineSurprise, record_surprise
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.shared import Text, errors_option, printable
+from tfcharlm.generation import DynamicEvaluation
 from tfcharlm.model import load_model
 from tfcharlm.text import UnknownTokenError, load_corpus
 
@@ -37,6 +38,12 @@ from tfcharlm.text import UnknownTokenError, load_corpus
     "--show", default=20, type=click.IntRange(min=0), help="Number of lines to print with --by-line; 0: all of them."
 )
 @click.option(
+    "--adapt",
+    is_flag=True,
+    help="Let the model learn from each text while it reads it (dynamic evaluation); every text starts with MODEL.",
+)
+@click.option("--carry", is_flag=True, help="With --adapt: keep what was learned from one text for the next.")
+@click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -44,19 +51,33 @@ from tfcharlm.text import UnknownTokenError, load_corpus
 )
 @errors_option
 def score(
-    model: Path, corpora: tuple[str, ...], texts: tuple[str, ...], by_line: bool, show: int, as_json: bool, errors: str
+    model: Path,
+    corpora: tuple[str, ...],
+    texts: tuple[str, ...],
+    by_line: bool,
+    show: int,
+    adapt: bool,
+    carry: bool,
+    as_json: bool,
+    errors: str,
 ) -> None:
     with one_line_errors():
+        if carry and not adapt:
+            raise ValueError("--carry is for a model that learns while it reads; type --adapt --carry.")
         if not corpora and not texts:
             raise ValueError("no text was given; type the path of a text file after MODEL, or --text 'To be'.")
         given = [("corpus", click.format_filename(name), load_corpus(name, errors)) for name in corpora]
         given += [("text", text, text) for text in texts]
         language_model = load_model(model)
+        reader = DynamicEvaluation(language_model) if adapt else None
         for kind, source, text in given:
             name = source if kind == "corpus" else repr(source)
+            if reader is not None and not carry:
+                reader.reset()
+            learning = reader or False
             try:
-                surprise = record_surprise(language_model, text) if by_line else None
-                scores = language_model.score(text) if surprise is None else surprise.scores
+                surprise = record_surprise(language_model, text, learning) if by_line else None
+                scores = language_model.score(text, learning) if surprise is None else surprise.scores
             except UnknownTokenError as error:
                 raise ValueError(f"{name}: {error.what}; a model can score only what its corpus contains.") from error
             lines = None if surprise is None else surprise.lines

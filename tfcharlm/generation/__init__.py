@@ -2,11 +2,12 @@
 
 from tfcharlm.generation.debugging import is_debugging
 from tfcharlm.generation.default_settings import with_default_settings
+from tfcharlm.generation.dynamic_evaluation import DynamicEvaluation
 from tfcharlm.generation.earlier_graph import EARLIER_GRAPHS
 from tfcharlm.generation.forks import check_not_forked
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.mixin import GenerationMixin
-from tfcharlm.generation.protocol import LanguageModel
+from tfcharlm.generation.protocol import AdaptableModel, LanguageModel
 from tfcharlm.generation.sampling import SPECS as SAMPLING_SPECS
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.generation.stops import StopSearch
@@ -15,6 +16,8 @@ from tfcharlm.generation.streaming import TextStreamer
 __all__ = [
     "EARLIER_GRAPHS",
     "SAMPLING_SPECS",
+    "AdaptableModel",
+    "DynamicEvaluation",
     "GenerationMixin",
     "LanguageModel",
     "Sampling",

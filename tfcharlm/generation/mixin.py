@@ -1,25 +1,20 @@
 """What a language model does with text, from Python: continue it, score it, say what comes next."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tfcharlm.checks import short_repr
+from tfcharlm.generation.adapting import adaptive_generate, adaptive_log_probabilities, adaptive_score
 from tfcharlm.generation.beams import beam_search
-from tfcharlm.generation.forks import check_not_forked
-from tfcharlm.generation.graph import TextGraph
+from tfcharlm.generation.dynamic_evaluation import DynamicEvaluation
+from tfcharlm.generation.graph_owner import GraphOwner
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.generation.scores import next_token_probabilities, score, token_log_probabilities
 from tfcharlm.generation.streaming import generate, stream
 
-# Of two threads that need the graph of a model first, one makes it. A lock in the model could not be copied with it.
-_MAKING_GRAPHS = threading.RLock()
 
-
-class GenerationMixin:
+class GenerationMixin(GraphOwner):
     """The methods of a model that read and write text. The class that inherits them must be a `LanguageModel`.
 
     `compiles_generation` says whether XLA compiles the loop over tokens. False runs it without XLA.
@@ -32,27 +27,6 @@ class GenerationMixin:
     True
     """
 
-    _text_graph: TextGraph | None = None
-    _text_graph_without_xla: TextGraph | None = None
-    _compiles_generation: bool = True
-    supports_xla: bool = True
-
-    @property
-    def compiles_generation(self) -> bool:
-        """Whether XLA compiles the loop over tokens. True by default; False if XLA cannot compile every cell.
-
-        Set it to False to generate without XLA, for example to debug the model. The texts are the same, except where a
-        draw falls within rounding, and take about three times as long. An exported graph is not changed.
-        `compile(jit_compile=False)` sets it, too.
-        """
-        return self._compiles_generation and self.supports_xla
-
-    @compiles_generation.setter
-    def compiles_generation(self, value: bool) -> None:
-        if not isinstance(value, bool):
-            raise ValueError(f"compiles_generation must be True or False; received {short_repr(value)}.")
-        self._compiles_generation = value
-
     def generate(
         self,
         prompts: str | Sequence[str],
@@ -64,6 +38,7 @@ class GenerationMixin:
         stop: str | Sequence[str] | None = None,
         samples: int = 1,
         callback: Callable[[int, str], Any] | None = None,
+        adapt: bool | DynamicEvaluation = False,
     ) -> Any:
         """Continues prompts. The model reads each prompt as the start of a line.
 
@@ -83,6 +58,8 @@ class GenerationMixin:
                 has a list of texts for each prompt, and every sample is a row with its own seed.
             callback: called as `callback(row, piece)` with each piece of the continuation of a row as soon as it is
                 made; None by default.
+            adapt: whether the model learns from each prompt before it continues it, as in `score`. False by default. It
+                is for prompts of several thousand tokens.
 
         Returns:
             The prompts with their continuations: a string if `prompts` is a string, else a list.
@@ -99,6 +76,8 @@ class GenerationMixin:
         (2, 3, False)
         """
         sampling = Sampling(temperature, top_k, top_p)
+        if adapt is not False:
+            return adaptive_generate(self, prompts, adapt, max_length, sampling, seed, stop, samples, callback)
         return generate(self._text_graph_in_python(), prompts, max_length, sampling, seed, stop, samples, callback)
 
     def stream(
@@ -159,13 +138,20 @@ class GenerationMixin:
         """
         return beam_search(self._text_graph_in_python(), prompt, max_length, beams)
 
-    def score(self, texts: str | Sequence[str]) -> dict[str, np.ndarray | float | int]:
+    def score(
+        self, texts: str | Sequence[str], adapt: bool | DynamicEvaluation = False
+    ) -> dict[str, np.ndarray | float | int]:
         """How probable texts are, each given that it starts a line.
 
         If the vocabulary has no newline, the first token of a text is given and not scored.
 
         Args:
             texts: a string or a list of strings, of any length.
+            adapt: whether a copy of the model learns from each text while it reads it. True starts from the weights of
+                the model for each text. A `DynamicEvaluation` of the model keeps what it learned from the texts before.
+                False by default. It takes up to three times as long, and then a few seconds for a new
+                `DynamicEvaluation`. A prediction never depends on the token that it predicts. This model stays as
+                it is.
 
         Returns:
             A dictionary of numbers if `texts` is a string, else of arrays (B,). "log_probability" is in nats. "tokens"
@@ -184,13 +170,16 @@ class GenerationMixin:
         >>> round(float(sum(np.exp(scores["log_probability"]))), 6)
         1.0
         """
+        if adapt is not False:
+            return adaptive_score(self, texts, adapt)
         return score(self._text_graph_in_python(), texts)
 
-    def token_log_probabilities(self, text: str) -> np.ndarray:
+    def token_log_probabilities(self, text: str, adapt: bool | DynamicEvaluation = False) -> np.ndarray:
         """The log-probability of every token of a text, given that it starts a line: what `score` adds up.
 
         Args:
             text: a string of any length. It is read once, in blocks.
+            adapt: as for `score`; False by default.
 
         Returns:
             float64 array (tokens,), in nats; without the first token if the vocabulary has no newline, as for `score`.
@@ -205,6 +194,8 @@ class GenerationMixin:
         >>> round(float(sum(model.token_log_probabilities("abba"))) / model.score("abba")["log_probability"], 5)
         1.0
         """
+        if adapt is not False:
+            return adaptive_log_probabilities(self, text, adapt)
         return token_log_probabilities(self._text_graph_in_python(), text)
 
     def next_token_probabilities(self, prompt: str) -> dict[str, float]:
@@ -228,23 +219,3 @@ class GenerationMixin:
         1.0
         """
         return next_token_probabilities(self._text_graph_in_python(), prompt)
-
-    def text_graph(self) -> TextGraph:
-        """The `TextGraph` of this model, which an export contains. Its functions are compiled when first called."""
-        if self._text_graph is None:
-            self._make_graph("_text_graph", self.supports_xla)
-        return self._text_graph  # type: ignore[return-value]
-
-    def _text_graph_in_python(self) -> TextGraph:
-        check_not_forked()
-        if self.compiles_generation or not self.supports_xla:
-            return self.text_graph()
-        if self._text_graph_without_xla is None:
-            self._make_graph("_text_graph_without_xla", False)
-        return self._text_graph_without_xla  # type: ignore[return-value]
-
-    def _make_graph(self, name, jit_compile):
-        # Outside of a tf.function that may be calling: its tensors would not outlive it.
-        with _MAKING_GRAPHS, tf.init_scope():
-            if getattr(self, name) is None:
-                setattr(self, name, TextGraph(self, jit_compile))

@@ -34,3 +34,24 @@ class LanguageModel(Protocol):
 
     def stateless_step(self, values: Sequence[tf.Tensor], tokens: tf.Tensor, states: Sequence[tf.Tensor]) -> tuple:
         """`(logits (B, 1, V), states)` after tokens int32 (B, 1), with the values of `variables` as an argument."""
+
+
+class AdaptableModel(LanguageModel, Protocol):
+    """A language model that `DynamicEvaluation` can copy and train; `CharLM` is one.
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.generation import AdaptableModel
+    >>> model: AdaptableModel = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab"), [tfcharlm.RNNCell(3)])
+    >>> len(model.trainable_variables)
+    6
+    """
+
+    trainable_variables: Sequence[Any]
+
+    def with_vocabulary(self, vocabulary: Vocabulary) -> Any:
+        """A new model with the same weights, if the vocabulary is that of this one."""
+
+    def _text_graph_in_python(self) -> Any:
+        """The `TextGraph` with which the model generates in Python."""

@@ -24,6 +24,16 @@ def score(graph: TextGraph, texts: str | Sequence[str]) -> dict[str, np.ndarray 
     for begin in range(0, len(order), ROWS):
         batch = order[begin : begin + ROWS]
         results[batch] = _score_rows(graph, [encoded[i] for i in batch])
+    return summary(results, single)
+
+
+def summary(results: np.ndarray, single: bool) -> dict[str, np.ndarray | float | int]:
+    """What `CharLM.score` returns.
+
+    Args:
+        results: (texts, 3), the sums of log-probabilities and of characters, and the number of tokens scored.
+        single: whether to return numbers for the only text instead of arrays.
+    """
     nats, characters, tokens = results.T
     scores = {
         "log_probability": nats,
