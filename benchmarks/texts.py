@@ -1,6 +1,6 @@
-"""`tfcharlm train --minutes` on texts of several kinds and sizes, beside Kneser-Ney n-grams and PPMd of the same text.
+"""`tfcharlm train --minutes` on texts of several kinds and sizes, beside Kneser-Ney n-grams and compressors.
 
-    pip install pyppmd
+    pip install pyppmd zpaq
     python benchmarks/texts.py --minutes 5 quijote.txt neko.txt --lines names.txt     # 20 kB, 200 kB and all of each
     python benchmarks/texts.py --sizes 20000 --from saved_models/shakespeare quijote.txt
     python benchmarks/texts.py tinyshakespeare shakespeare python                          # without files
@@ -9,7 +9,7 @@
 that are in benchmarks/results/texts.json already are not repeated, so the program may be stopped and started again. The
 table goes to benchmarks/results/texts.md.
 
-PPMd reads the text to train on, then the held-out text, and learns while it reads. The others do not.
+PPMd and zpaq read the text to train on, then the held-out text, and learn while they read. The others do not.
 """
 
 import argparse
@@ -22,13 +22,12 @@ import tempfile
 from pathlib import Path
 
 from alternating import environment
+from compressors import ppmd_bits, zpaq_bits
 
 from tfcharlm.text import load_corpus, split_corpus
 
 RESULTS = Path(__file__).parent / "results" / "texts.json"
 SIZES = (20_000, 200_000, 0)
-# PPMd's usual settings for text.
-ORDER, MEMORY = 6, 256 << 20
 
 
 def text_of(name):
@@ -56,39 +55,35 @@ def command(path, minutes, lines, origin, seed, directory):
     return json.loads((directory / "text" / "1" / "assets.extra" / "training.json").read_text("utf-8"))
 
 
-def ppmd(path, lines):
-    """The bits per character of the held-out text, after the text to train on."""
-    import pyppmd
-
+def parts_of(path, lines):
+    """The text to train on, and the held-out text, as the command splits them."""
     split = split_corpus(path, lines=lines)
-    parts = []
     for part in (split.train, split.validation):
         if lines:
             begins, lengths = part.begins.tolist(), part.lengths.tolist()
             items = [part.ids[begin + 1 : begin + 1 + length] for begin, length in zip(begins, lengths, strict=True)]
-            parts.append("".join(map(split.vocabulary.decode, items)))
+            yield "".join(map(split.vocabulary.decode, items))
         else:
-            parts.append(split.vocabulary.decode(part.ids))
-    first, second = (
-        len(pyppmd.compress(text.encode(), max_order=ORDER, mem_size=MEMORY)) for text in (parts[0], "".join(parts))
-    )
-    return 8 * (second - first) / len(parts[1])
+            yield split.vocabulary.decode(part.ids)
 
 
-def measured(text, minutes, lines, origin, seed):
-    """One row of the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "text.txt")
+def measured(text, minutes, lines, origin, seed, models=None):
+    """One row of the table. The text and its model stay in the directory `models`, if there is one."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(models or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "text.txt"
         path.write_text(text, encoding="utf-8")
-        record = command(path, minutes, lines, origin, seed, Path(folder, "models"))
-        counted = record["kneser_ney"] or {}
+        record = command(path, minutes, lines, origin, seed, folder)
+        counted, parts = record["kneser_ney"] or {}, list(parts_of(path, lines))
         return {
             "characters": len(text),
             "different": len(set(text)),
             "tfcharlm": record["val_bits_per_character"],
             "kneser_ney": counted.get("bits_per_character", math.nan),
             "order": counted.get("order"),
-            "ppmd": ppmd(path, lines),
+            "ppmd": ppmd_bits(*parts),
+            "zpaq": zpaq_bits(*parts),
             "units": record["units"],
             "ended_early": record["ended_early"],
         }
@@ -98,14 +93,14 @@ def table(results):
     """The rows as a page."""
     yield f"{environment()}\n"
     yield "Bits per character of the held-out text.\n"
-    yield "| text | characters | different | minutes | begins from | units | tfcharlm | Kneser-Ney | PPMd |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| text | characters | different | minutes | begins from | units | tfcharlm | Kneser-Ney | PPMd | zpaq |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for key, row in results.items():
         name, _, minutes, origin, _ = key.split("|")
         early = ", ended early" if row["ended_early"] else ""
         yield (
             f"| {name} | {row['characters']:,} | {row['different']:,} | {minutes} | {origin} | {row['units']}{early} "
-            f"| {row['tfcharlm']:.3f} | {row['kneser_ney']:.3f} | {row['ppmd']:.3f} |"
+            f"| {row['tfcharlm']:.3f} | {row['kneser_ney']:.3f} | {row['ppmd']:.3f} | {row.get('zpaq', math.nan):.3f} |"
         )
 
 
@@ -117,6 +112,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--from", dest="origin", default="", help="a model to begin from")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--models", type=Path, help="a directory that keeps the texts and their models")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     for name in [*options.texts, *options.lines]:
@@ -127,7 +123,9 @@ def main():
             if key in results or size > len(text.encode()):
                 continue
             lines = name in options.lines
-            results[key] = measured(start_of(text, size), options.minutes, lines, options.origin, options.seed)
+            models = options.models and options.models / key.replace("|", "_")
+            run = options.minutes, lines, options.origin, options.seed
+            results[key] = measured(start_of(text, size), *run, models)
             print(key, results[key], flush=True)
             RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
             RESULTS.with_suffix(".md").write_text("\n".join(table(results)) + "\n", encoding="utf-8")
