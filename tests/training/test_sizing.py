@@ -91,6 +91,27 @@ def test_a_small_text_gets_a_wider_layer_and_more_dropout():
     np.testing.assert_allclose(parameters[1:], expected, rtol=0.2)
 
 
+@pytest.mark.parametrize(("tokens", "characters"), [(18_000, None), (180_000, None), (10**6, None), (10**5, 10**6)])
+def test_weight_decay_grows_with_the_epochs(tokens, characters):
+    decays = [
+        suggest_config(seconds, 1e11, tokens, characters=characters)["weight_decay"] for seconds in (20, 60, 300, 10**5)
+    ]
+    assert decays == sorted(decays) and decays[0] >= 0.1
+    # Small texts gain nothing by it.
+    assert decays[-1] == (0.1 if tokens == 18_000 else 0.3)
+
+
+def test_a_large_alphabet_gets_longer_vectors_with_dropout_and_more_decay():
+    letters, kanji = (suggest_config(300, 1e11, 10**5, size) for size in (512, 513))
+    assert (letters["embedding_dim"], letters["input_dropout"], letters["weight_decay"]) == (64, 0, 0.3)
+    assert (kanji["embedding_dim"], kanji["weight_decay"]) == (128, 0.5)
+    assert kanji["input_dropout"] == pytest.approx(kanji["weight_drop"] / 2) > 0.2
+    once = suggest_config(60, 1e11, 10**8, 4000)
+    assert (once["embedding_dim"], once["input_dropout"], once["weight_decay"]) == (128, 0, 0.1)
+    # The vectors count, and a given length is kept.
+    assert suggest_config(60, 1e11, 10**8, 4000, embedding_dim=32)["embedding_dim"] == 32
+
+
 def test_the_speed_of_a_machine_counts_the_products_of_all_cores(monkeypatch):
     """By a clock on which the products take a quarter of a second, and once an eighth."""
     ticks = itertools.chain([0, 0.25, 1, 1.125], itertools.count(2, 0.25))

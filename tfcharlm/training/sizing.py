@@ -19,6 +19,12 @@ PARAMETERS_PER_CHARACTER = 2.5
 # For small texts: twice the width, and as much dropout of outputs as of weights. Three texts of 20 kB gained 1% to 4%,
 # one run each; two of 90,000 characters gained nothing (docs/training-recipe.md).
 SMALL_TEXT, LARGER_TEXT, PARAMETERS_PER_CHARACTER_OF_SMALL_TEXT = 60_000, 90_000, 6
+# Weight decay, at least; as much more for every doubling of the epochs from six on; at most. For texts that are not
+# small, and for alphabets that are large (docs/training-recipe.md).
+WEIGHT_DECAY, DECAY_PER_DOUBLING, MOST_DECAY = 0.1, 0.06, 0.3
+LARGE_ALPHABET, DECAY_OF_LARGE_ALPHABET = 512, 0.5
+# Numbers of the vector of a token.
+EMBEDDING_DIM, EMBEDDING_DIM_OF_LARGE_ALPHABET = 64, 128
 # The learning rate of 256 units, and the highest one that was tried (docs/training-recipe.md).
 LEARNING_RATE, HIGHEST_RATE = 0.012, 0.02
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
@@ -26,8 +32,11 @@ SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
 SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections")
 SUGGESTED = (
     "units",
+    "embedding_dim",
     "dropout",
+    "input_dropout",
     "weight_drop",
+    "weight_decay",
     "batch_size",
     "sequence_length",
     "state_reset_probability",
@@ -52,8 +61,10 @@ def suggest_config(
     $$ D = \frac{\mathrm{speed} \cdot \mathrm{seconds}}{6 n} $$
 
     tokens. n is chosen for a D / n of 12, or for 2.5 parameters for each character of the text if that is less. The
-    more often the text is read, the higher is the dropout of weights and outputs. The wider a layer, the lower is the
-    learning rate. Texts of less than 90,000 characters have up to 6 parameters for each, and more dropout of outputs.
+    more often the text is read, the higher is the dropout of weights and outputs, and the weight decay. The wider a
+    layer, the lower is the learning rate. Texts of less than 90,000 characters have up to 6 parameters for each, and
+    more dropout of outputs. Vocabularies of more than 512 tokens, such as Chinese characters, have longer vectors with
+    dropout, and more weight decay.
 
     Args:
         seconds: duration of the whole run.
@@ -78,6 +89,8 @@ def suggest_config(
     tokens; Gal & Ghahramani (2016) and Merity et al. (2018) for dropout.
     """
     tokens = max(tokens, 1)
+    is_large = vocabulary_size > LARGE_ALPHABET
+    shape = {"embedding_dim": EMBEDDING_DIM_OF_LARGE_ALPHABET if is_large else EMBEDDING_DIM} | shape
     operations = speed * max(seconds - START_UP, 1)
     sizes = {width: _multiplied(width, vocabulary_size, **shape) for width in ([units] if units else WIDTHS)}
     characters = characters or tokens
@@ -89,12 +102,18 @@ def suggest_config(
     units = min(sizes, key=lambda width: abs(math.log(sizes[width] / wanted)))
     epochs = operations / 6 / sizes[units] / tokens
     # None until a text is read six times; then 0.1 more for every doubling of the epochs.
-    weight_drop = round(min(max(0.0, math.log2(epochs / 6) / 10), 0.5), 2)
+    doublings = max(0.0, math.log2(epochs / 6))
+    weight_drop = round(min(doublings / 10, 0.5), 2)
+    most_decay = DECAY_OF_LARGE_ALPHABET if is_large else MOST_DECAY + (WEIGHT_DECAY - MOST_DECAY) * smallness
+    weight_decay = min(WEIGHT_DECAY + DECAY_PER_DOUBLING * (2 if is_large else 1) * doublings, most_decay)
     fewest, most = ROWS
     # With many rows, an epoch over a short text would have only a few updates.
     rows = min(most, max(fewest, 2 ** int(math.log2(1 + tokens / SEQUENCE_LENGTH / 32))))
     return {
         "units": units,
+        "embedding_dim": shape["embedding_dim"],
+        "input_dropout": round(weight_drop / 2, 3) if is_large else 0.0,
+        "weight_decay": round(weight_decay, 2),
         "dropout": weight_drop / 2 if smallness == 0 else round(weight_drop * (1 + smallness) / 2, 3),
         "weight_drop": weight_drop,
         "batch_size": rows,
