@@ -105,7 +105,7 @@ def test_a_large_alphabet_gets_longer_vectors_with_dropout_and_more_decay():
     letters, kanji = (suggest_config(300, 1e11, 10**5, size) for size in (512, 513))
     assert (letters["embedding_dim"], letters["input_dropout"], letters["weight_decay"]) == (64, 0, 0.3)
     assert (kanji["embedding_dim"], kanji["weight_decay"]) == (128, 0.5)
-    assert kanji["input_dropout"] == pytest.approx(kanji["weight_drop"] / 2) > 0.2
+    assert 0.2 < kanji["input_dropout"] == pytest.approx(kanji["weight_drop"] / 2)
     once = suggest_config(60, 1e11, 10**8, 4000)
     assert (once["embedding_dim"], once["input_dropout"], once["weight_decay"]) == (128, 0, 0.1)
     # The vectors count, and a given length is kept.
