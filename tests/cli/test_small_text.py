@@ -53,6 +53,11 @@ def test_a_model_that_is_worse_than_counting_is_told_both_numbers():
     # After an early end, more minutes are no use.
     early = small_text.warning(baseline, result(2.5, ended_early=True))
     assert "--minutes" not in early and "--from" in early
+    # A model that began from another one is not advised to do so.
+    again = small_text.warning(baseline, result(2.5), began_from_model=True)
+    assert "--from" not in again and again.endswith("Train longer (--minutes), or train on more text.")
+    last = small_text.warning(baseline, result(2.5, ended_early=True), began_from_model=True)
+    assert last.endswith("2.5000. Train on more text.")
     assert small_text.warning(baseline, result(2.25)) is None
     assert small_text.warning(baseline, result(None)) is None, "interrupted"
 

@@ -94,14 +94,15 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
 
 
-def warning(baseline: Baseline, result: TrainingResult) -> str | None:
+def warning(baseline: Baseline, result: TrainingResult, began_from_model: bool = False) -> str | None:
     """A line about a trained model that is worse than the baseline, with what to do; None if it is better."""
     loss = result.val_bits_per_character
     if loss is None or loss <= baseline.bits_per_character:
         return None
-    longer = "" if result.ended_early else "Train longer (--minutes), or start"
+    longer = [] if result.ended_early else ["train longer (--minutes)"]
+    other = "train on more text" if began_from_model else "start from a model trained on more text (--from MODEL)"
+    advice = ", or ".join([*longer, other])
     return (
         f"Counting is better: on the held-out text a Kneser-Ney {baseline.order}-gram model (order chosen there) has "
-        f"{baseline.bits_per_character:.4f} bits per character, this model {loss:.4f}. "
-        f"{longer or 'Start'} from a model trained on more text (--from MODEL)."
+        f"{baseline.bits_per_character:.4f} bits per character, this model {loss:.4f}. {advice[0].upper()}{advice[1:]}."
     )

@@ -173,7 +173,7 @@ def train(
             source = corpus_record(corpus, errors, reading, split)
             records = training_records(console, source, run, result, baseline)
             directory = _save(console, result, output / name, records)
-        _print_result(console, result, split.validation.num_tokens, baseline, directory)
+        _print_result(console, result, split.validation.num_tokens, baseline, directory, start is not None)
     if result.failure:
         sys.exit(1)
     if result.interrupted:
@@ -216,14 +216,14 @@ def _print_evaluation(progress, evaluation, number, run, chief):
         progress.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
 
 
-def _print_result(console, result, held_out, baseline, directory):
+def _print_result(console, result, held_out, baseline, directory, began_from_model):
     if result.val_loss is not None:
         text = "all" if result.val_tokens == held_out else f"the first {result.val_tokens:,} of {held_out:,} tokens"
         console.print(
             f"\nOn {text} of the held-out text: {result.val_loss:.4f} nats per token, "
             f"{result.val_bits_per_character:.4f} bits per character."
         )
-    if baseline is not None and (line := small_text.warning(baseline, result)) is not None:
+    if baseline is not None and (line := small_text.warning(baseline, result, began_from_model)) is not None:
         console.print(line)
     console.print(f"Model: {directory}")
     console.print(f"Learning curve: {directory / EXTRA / LEARNING_CURVE}")
