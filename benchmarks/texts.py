@@ -9,7 +9,9 @@
 that are in benchmarks/results/texts.json already are not repeated, so the program may be stopped and started again. The
 table goes to benchmarks/results/texts.md.
 
-PPMd and zpaq read the text to train on, then the held-out text, and learn while they read. The others do not.
+`adaptive` is `tfcharlm score --adapt`. Like PPMd and zpaq, which read the text to train on first, it learns from the
+held-out text while it reads it. The columns before it do not; tfcharlm reads the held-out text as it does in training,
+in several rows. "stream" in the JSON file is the same model with one row.
 """
 
 import argparse
@@ -55,6 +57,13 @@ def command(path, minutes, lines, origin, seed, directory):
     return json.loads((directory / "text" / "1" / "assets.extra" / "training.json").read_text("utf-8"))
 
 
+def bits(model, text, path, *options):
+    """The bits per character of a text that is read once, by `tfcharlm score`."""
+    path.write_text(text, encoding="utf-8")
+    run = [sys.executable, "-c", "from tfcharlm_command import main; main()", "score", str(model), str(path), "--json"]
+    return json.loads(subprocess.run([*run, *options], check=True, capture_output=True).stdout)["bits_per_character"]
+
+
 def parts_of(path, lines):
     """The text to train on, and the held-out text, as the command splits them."""
     split = split_corpus(path, lines=lines)
@@ -82,6 +91,8 @@ def measured(text, minutes, lines, origin, seed, models=None):
             "tfcharlm": record["val_bits_per_character"],
             "kneser_ney": counted.get("bits_per_character", math.nan),
             "order": counted.get("order"),
+            "stream": bits(folder / "text", parts[1], folder / "held_out.txt"),
+            "adaptive": bits(folder / "text", parts[1], folder / "held_out.txt", "--adapt"),
             "ppmd": ppmd_bits(*parts),
             "zpaq": zpaq_bits(*parts),
             "units": record["units"],
@@ -93,14 +104,18 @@ def table(results):
     """The rows as a page."""
     yield f"{environment()}\n"
     yield "Bits per character of the held-out text.\n"
-    yield "| text | characters | different | minutes | begins from | units | tfcharlm | Kneser-Ney | PPMd | zpaq |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield (
+        "| text | characters | different | minutes | begins from | units | tfcharlm | Kneser-Ney "
+        "| adaptive | PPMd | zpaq |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for key, row in results.items():
         name, _, minutes, origin, _ = key.split("|")
         early = ", ended early" if row["ended_early"] else ""
         yield (
             f"| {name} | {row['characters']:,} | {row['different']:,} | {minutes} | {origin} | {row['units']}{early} "
-            f"| {row['tfcharlm']:.3f} | {row['kneser_ney']:.3f} | {row['ppmd']:.3f} | {row.get('zpaq', math.nan):.3f} |"
+            f"| {row['tfcharlm']:.3f} | {row['kneser_ney']:.3f} | {row['adaptive']:.3f} | {row['ppmd']:.3f} "
+            f"| {row['zpaq']:.3f} |"
         )
 
 

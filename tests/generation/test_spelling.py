@@ -1,5 +1,6 @@
 """Models that spell: what they write is text, and the probabilities of all texts add up to 1."""
 
+import functools
 import itertools
 
 import keras
@@ -30,10 +31,15 @@ def loaded(model, tmp_path_factory):
     return tf.saved_model.load(str(export_saved_model(model, tmp_path_factory.mktemp("spelling") / "1")))
 
 
+@functools.cache
+def spelled():
+    """The hexadecimal digits of all characters that are spelled."""
+    return sorted(character.encode().hex().upper() for character in CHARACTERS if character not in KNOWN)
+
+
 def expected_log_probability(model, text):
     """From raw logits, and from a search of all of Unicode for what can follow."""
     tokens, names = [], model.vocabulary.tokens
-    others = {character.encode().hex().upper() for character in CHARACTERS if character not in KNOWN}
     total = 0.0
     for character in text:
         parts = [character]
@@ -42,7 +48,7 @@ def expected_log_probability(model, text):
             parts = [f"<0x{first}>", *(f"<{digit}>" for digit in rest)]
         for count, part in enumerate(parts):
             begun = "".join(part.strip("<>")[-1] for part in parts[:count])
-            digits = {other[count] for other in others if other.startswith(begun)}
+            digits = {other[count] for other in spelled() if other.startswith(begun)}
             can_follow = {f"<{'' if count else '0x'}{digit}>" for digit in digits} | (set() if count else set(KNOWN))
             read = np.array([[names.index("\n"), *tokens]])
             logits = model.step(read, model.initial_state(1))[0][0, -1].numpy().astype(float)
