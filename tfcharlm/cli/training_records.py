@@ -29,7 +29,11 @@ def training_records(
     outcome = {"val_loss": result.val_loss, "val_bits_per_character": result.val_bits_per_character}
     origin = {"from": run.began_from} if run.began_from else {}
     training = {**source, **origin, **dataclasses.asdict(run.config), **outcome, "interrupted": result.interrupted}
-    training |= {"ended_early": result.ended_early, "kneser_ney": None if baseline is None else baseline._asdict()}
+    training |= {
+        "ended_early": result.ended_early,
+        "temperature": result.temperature,
+        "kneser_ney": None if baseline is None else baseline._asdict(),
+    }
     records = {
         LEARNING_CURVE: table.getvalue().encode(),
         TRAINING: json.dumps(training, indent=1).encode(),

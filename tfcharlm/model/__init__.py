@@ -8,5 +8,15 @@ from tfcharlm.model.guard import Guard, NonFiniteError
 from tfcharlm.model.inspecting import inspect_model
 from tfcharlm.model.loading import load_model
 from tfcharlm.model.replicas import Replicas, WorkerLostError
+from tfcharlm.model.temperature import fit_temperature
 
-__all__ = ["CharLM", "Guard", "NonFiniteError", "Replicas", "WorkerLostError", "inspect_model", "load_model"]
+__all__ = [
+    "CharLM",
+    "Guard",
+    "NonFiniteError",
+    "Replicas",
+    "WorkerLostError",
+    "fit_temperature",
+    "inspect_model",
+    "load_model",
+]

@@ -92,6 +92,7 @@ class TrainingConfig:
     ema_momentum: float = _option(
         0.0, "momentum of the averaged weights that are evaluated and exported; 0 for none", FRACTION
     )
+    fit_temperature: bool = _option(False, "divide the logits by the temperature that suits the held-out text best")
     unigram_output_bias: bool = _option(True, "initialize the output bias with the log frequencies of the tokens")
     random_start: bool = _option(True, "start every epoch at a random position in the text")
     validation_fraction: float = _option(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tfcharlm.model import NonFiniteError
+from tfcharlm.model import NonFiniteError, fit_temperature
 from tfcharlm.training.evaluation import PeriodicEvaluation
 from tfcharlm.training.planning import tokens_per_step
 from tfcharlm.training.result import INTERRUPTIONS, TrainingDivergedError, TrainingResult
@@ -35,7 +35,7 @@ def last_evaluation(
     Raises:
         TrainingDivergedError: the loss is not finite any more, and was not in any evaluation.
     """
-    measured, val_tokens = {}, 0
+    measured, val_tokens, temperature = {}, 0, 1.0
     evaluations.restore_best_weights()
     try:
         if interruption is None:
@@ -45,6 +45,8 @@ def last_evaluation(
             some = round(chunks * tokens_per_step(run.split, run.config))
             val_tokens = all_tokens if reads_all else max(2, min(some, all_tokens))
             on_last_evaluation(val_tokens)
+            if run.config.fit_temperature and not run.model.replicas.is_distributed:
+                temperature = fit_temperature(run.model, run.evaluation_data)
             data = run.validation_data if reads_all else run.held_out(val_tokens)
             measured = run.model.evaluate(data, verbose=0, return_dict=True)
     except INTERRUPTIONS as error:
@@ -52,4 +54,4 @@ def last_evaluation(
     diverged = isinstance(interruption, NonFiniteError) or not math.isfinite(measured.get("loss", 0))
     if diverged and evaluations.best_weights is None:
         raise TrainingDivergedError.after(evaluations.steps + 1, run.config, interruption) from interruption
-    return TrainingResult.of(run.model, evaluations, measured, interruption, val_tokens if measured else 0)
+    return TrainingResult.of(run.model, evaluations, measured, interruption, val_tokens if measured else 0, temperature)

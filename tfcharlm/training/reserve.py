@@ -25,11 +25,12 @@ class EndReserve(keras.callbacks.Callback):
 
     Args:
         budget: the `Budget` of the run, at whose start it is made.
-        chunks: how many chunks an evaluation in the course of the run reads.
+        chunks: how many chunks an evaluation in the course of the run reads, and the fit of a temperature after it.
         all_chunks: how many chunks the whole held-out text has.
         saving: seconds that the caller needs after training, for example for an export.
         timing: the `StepTiming` of the model; None if it was not measured. Then the first estimate has no evaluations.
         all_gather: collects a number from every worker, so that all decide alike; by default there is one.
+        fits_temperature: whether a temperature is fitted at the end; False by default.
 
     Example:
 
@@ -50,8 +51,10 @@ class EndReserve(keras.callbacks.Callback):
         saving: float = 0.0,
         timing: StepTiming | None = None,
         all_gather: Callable[[float], list[float]] = lambda number: [number],
+        fits_temperature: bool = False,
     ) -> None:
         super().__init__()
+        self.fits_temperature = fits_temperature
         self.budget, self.chunks, self.all_chunks, self.saving = budget, chunks, all_chunks, saving
         self._waiting, self._waited = CoreWaiting(), None if timing is None else timing.waiting
         self._slower = 1.0
@@ -86,7 +89,8 @@ class EndReserve(keras.callbacks.Callback):
 
     def _update(self) -> None:
         if self.budget.seconds is not None:
-            needed = self.saving * self._slower + self._per_chunk * (self.chunks + self.last_chunks())
+            chunks = (1 + self.fits_temperature) * self.chunks + self.last_chunks()
+            needed = self.saving * self._slower + self._per_chunk * chunks
             self.budget.reserved = min(needed, self._most)
 
     def get_state(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class TrainingResult:
         failure: one line if a lost worker, or numbers that were not finite, interrupted the run; otherwise None.
         val_tokens: how many tokens `val_loss` was measured on: all that are held out, unless that would have taken more
             than a tenth of a budget of minutes. 0 if it was not measured.
+        temperature: what the logits were divided by after training; 1 if nothing was fitted.
     """
 
     model: CharLM
@@ -39,6 +40,7 @@ class TrainingResult:
     ended_early: bool = False
     failure: str | None = None
     val_tokens: int = 0
+    temperature: float = 1.0
 
     @classmethod
     def of(
@@ -48,6 +50,7 @@ class TrainingResult:
         measured: Mapping[str, float],
         interruption: BaseException | None,
         val_tokens: int,
+        temperature: float = 1.0,
     ) -> "TrainingResult":
         """The result of a run.
 
@@ -57,6 +60,7 @@ class TrainingResult:
             measured: the last evaluation, by name; empty if there was none.
             interruption: what ended the run early, or None.
             val_tokens: how many tokens the last evaluation read.
+            temperature: what the logits were divided by.
         """
         return cls(
             model=model,
@@ -68,6 +72,7 @@ class TrainingResult:
             ended_early=interruption is None and evaluations.ended_early,
             failure=str(interruption) if isinstance(interruption, (WorkerLostError, NonFiniteError)) else None,
             val_tokens=val_tokens,
+            temperature=temperature,
         )
 
 

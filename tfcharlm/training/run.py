@@ -237,13 +237,14 @@ class TrainingRun:
         if budget.seconds is not None:
             budget.resume(all_gather(min(elapsed, budget.seconds / 2))[0])
         chunks, all_chunks = (int(data.cardinality()) for data in (self.evaluation_data, self.validation_data))
-        reserve = EndReserve(budget, chunks, all_chunks, saving, self.plan.timing, all_gather)
+        options: dict[str, Any] = {"timing": self.plan.timing, "fits_temperature": self.config.fit_temperature}
+        reserve = EndReserve(budget, chunks, all_chunks, saving, all_gather=all_gather, **options)
         for checkpoint in (callback for callback in callbacks if isinstance(callback, Checkpoint)):
             # The held-out text must be the same, because it chooses the best weights.
             held_out = {"held_out_sha256": self.split.validation.sha256}
             origin = {"from": self.began_from} if self.began_from else {}
             checkpoint.settings = dataclasses.asdict(self.config) | held_out | origin
         # Who gives steps or epochs wants to have them all.
-        options: dict[str, Any] = {"on_step": on_step, "ends_early": budget.seconds is not None, "reserve": reserve}
+        options = {"on_step": on_step, "ends_early": budget.seconds is not None, "reserve": reserve}
         evaluations, interruption = self.fit(budget, on_evaluation, callbacks, **options)
         return last_evaluation(self, evaluations, interruption, reserve.last_chunks(), on_last_evaluation)

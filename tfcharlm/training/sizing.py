@@ -41,6 +41,7 @@ SUGGESTED = (
     "sequence_length",
     "state_reset_probability",
     "learning_rate",
+    "fit_temperature",
 )
 
 
@@ -120,6 +121,7 @@ def suggest_config(
         "sequence_length": max(1, min(SEQUENCE_LENGTH, (tokens - 1) // rows)),
         "state_reset_probability": 0.01,
         "learning_rate": round(min(LEARNING_RATE * math.sqrt(256 / units), HIGHEST_RATE), 4),
+        "fit_temperature": True,
     }
 
 
