@@ -94,7 +94,7 @@ def make_model(name):
     return tfcharlm.CharLM(tfcharlm.text.Vocabulary("abcdé \n"), [cell, CELLS[name]()], embedding_dim=3)
 
 
-@each("layer_norm_lstm", "gru")
+@each("gru")
 def test_a_model_trains_writes_and_is_loaded_again(rng, name, tmp_path):
     keras.utils.set_random_seed(1)
     model = make_model(name)
@@ -127,7 +127,7 @@ loaded.fit(data, verbose=0)
 @pytest.mark.parametrize(
     ("how", "more"),
     [
-        ("import coupled_lstm", ""),
+        pytest.param("import coupled_lstm", "", marks=pytest.mark.slow),
         pytest.param(
             "from coupled_lstm import CoupledLSTMCell as C",
             ", custom_objects={'CoupledLSTMCell': C}",

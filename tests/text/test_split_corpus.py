@@ -177,10 +177,14 @@ def sources_of_every_kind(rng):
     yield "joined", names, {"join": True}
 
 
-def test_batches_from_the_disk_are_those_from_memory(in_tmp, rng, monkeypatch):
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("stream", "documents", "tunes", "joined")]
+
+
+@pytest.mark.parametrize("only", ["lines", *SLOW])
+def test_batches_from_the_disk_are_those_from_memory(in_tmp, rng, monkeypatch, only):
     for kind, names, options in sources_of_every_kind(rng):
-        monkeypatch.undo()
-        monkeypatch.chdir(in_tmp)
+        if kind != only:
+            continue
         memory = split_corpus(names, **options)
         on_disk(monkeypatch)
         for read in ("first", "again"):

@@ -34,7 +34,7 @@ def fit_temperature(model: StreamModel, data: tf.data.Dataset) -> float:
     >>> from tfcharlm.model import fit_temperature
     >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\n"), [tfcharlm.RNNCell(3)])
     >>> model.compile()
-    >>> model.head.bias.assign([9.0, 0.0, 0.0])                            # too sure of the letter a
+    >>> _ = model.head.bias.assign([9.0, 0.0, 0.0])                        # too sure of the letter a
     >>> data = tfcharlm.text.stream_dataset([0, 1, 0, 2] * 50, batch_size=2, sequence_length=7)
     >>> round(fit_temperature(model, data), 2)
     1.43
