@@ -3,7 +3,7 @@
 pip install pyppmd zpaq
 """
 
-# PPMd's usual settings for text, and all that zpaq can do, in one block.
+# PPMd's usual settings for text. zpaq's best level, without its guess of the kind of data: that depends on the size.
 ORDER, MEMORY = 6, 256 << 20
 LEVEL = 5
 
@@ -19,7 +19,7 @@ def zpaq_bits(first, second):
     """zpaq, which mixes the predictions of many models: the bits that a text adds to the text before it."""
     import zpaq
 
-    return _added(lambda data: zpaq.compress(data, level=LEVEL, threads=1), first, second)
+    return _added(lambda data: zpaq.compress(data, level=LEVEL, threads=1, hints=False), first, second)
 
 
 def _added(compress, first, second):

@@ -1,14 +1,14 @@
 """What dynamic evaluation gains on held-out texts, by learning rate, decay and segment length, and what it costs.
 
-    python benchmarks/dynamic_evaluation.py saved_models/a=a.txt saved_models/b=b.txt --rates 0.0005 0.001
+    python benchmarks/dynamic_evaluation.py plays=saved_models/plays=plays.txt names=saved_models/names=names.txt
 
-Every model is followed by the file that it was trained on, and reads the held-out tenth of it, or the first `--tokens`
-of that. The table goes to benchmarks/results/dynamic_evaluation.md. PPMd reads the text to train on first, and learns
-while it reads, too; so does zpaq (`pip install pyppmd zpaq`).
+Every model has a name for the table, and the file that it was trained on. It reads the held-out tenth of that, or the
+first `--tokens` of it. The table goes to benchmarks/results/dynamic_evaluation.md.
+
+PPMd and zpaq (`pip install pyppmd zpaq`) read the text to train on first, and learn while they read, too.
 """
 
 import argparse
-import itertools
 import time
 from pathlib import Path
 
@@ -19,6 +19,11 @@ from compressors import ppmd_bits, zpaq_bits
 import tfcharlm
 from tfcharlm.text import split_corpus
 
+# One of the three changes at a time.
+SETTINGS = (
+    *("0.0004,0.005,40", "0.0008,0.005,40", "0.0016,0.005,40", "0.0008,0.002,40", "0.0008,0.015,40"),
+    *("0.0008,0.005,20", "0.0008,0.005,80"),
+)
 RESULTS = Path(__file__).parent / "results" / "dynamic_evaluation.md"
 
 
@@ -52,12 +57,11 @@ def rows(model, name, text, held_out, settings):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("models", nargs="+", help="MODEL=TEXT")
-    parser.add_argument("--rates", type=float, nargs="*", default=[0.0004, 0.0008, 0.0016])
-    parser.add_argument("--decays", type=float, nargs="*", default=[0.002, 0.005, 0.015])
-    parser.add_argument("--segments", type=int, nargs="*", default=[40])
+    parser.add_argument("models", nargs="+", help="NAME=MODEL=TEXT")
+    parser.add_argument("--settings", nargs="*", default=SETTINGS, help="learning rate, decay, segment length")
     parser.add_argument("--tokens", type=int, default=100_000, help="of each held-out text at most")
     options = parser.parse_args()
+    tfcharlm.configure_threads()
     lines = [
         environment(),
         "",
@@ -66,14 +70,16 @@ def main():
         "| text | characters | learning rate | decay | segment | static | adaptive | PPMd | zpaq | time / score |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    settings = list(itertools.product(options.rates, options.decays, options.segments))
-    for pair in options.models:
-        directory, _, path = pair.partition("=")
+    settings = [
+        (float(rate), float(decay), int(size)) for rate, decay, size in (s.split(",") for s in options.settings)
+    ]
+    for given in options.models:
+        name, directory, path = given.split("=")
         model = tfcharlm.load_model(directory)
         split = split_corpus(path, known=model.vocabulary)
         held_out = split.vocabulary.decode(split.validation.ids[: options.tokens])
         before = split.vocabulary.decode(split.train.ids)
-        for line in rows(model, Path(path).parent.name or Path(path).stem, before + held_out, held_out, settings):
+        for line in rows(model, name, before + held_out, held_out, settings):
             print(line, flush=True)
             lines.append(line)
             RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from tfcharlm.generation.segments import Segments
 from tfcharlm.generation.spelling_steps import SpellingSteps
 
 # Chosen once for all texts: docs/dynamic-evaluation.md has the losses with others.
-LEARNING_RATE, DECAY, SEGMENT_LENGTH = 0.0008, 0.005, 40
+LEARNING_RATE, DECAY, SEGMENT_LENGTH = 0.0008, 0.002, 40
 # Of the mean scale, added to all: otherwise what hardly ever has a gradient would take huge steps.
 LEAST_SCALE = 0.1
 SEGMENTS_AT_ONCE = 250
@@ -43,7 +43,7 @@ class DynamicEvaluation:
     Args:
         model: a `CharLM`; it stays as it is. Layers that are frozen do not learn.
         learning_rate: η; 0.0008 by default.
-        decay: λ, from 0 to 1; 0.005 by default. With 0, nothing is forgotten.
+        decay: λ, from 0 to 1; 0.002 by default. With 0, nothing is forgotten.
         segment_length: tokens in a segment; 40 by default. Fewer take more time.
         statistics_text: a text on which to measure v, such as a part of the text that the model was trained on. It
             needs two segments. None (default) takes texts that the model writes itself. On tinyshakespeare they gave
