@@ -33,7 +33,7 @@ def each(*quick):
 each_example = pytest.mark.parametrize("name", EXAMPLES)
 
 
-@each("layer_norm_lstm", "minimal_gated_unit", "projected_lstm")
+@each("minimal_gated_unit", "projected_lstm")
 @pytest.mark.parametrize(
     ("mask", "backwards", "count"),
     [

@@ -50,8 +50,7 @@ def loss_at(model, data, temperature):
     return loss
 
 
-@pytest.mark.parametrize("factor", [0.97, 1.2])
-@pytest.mark.parametrize("make_data", [random_stream, with_weights])
+@pytest.mark.parametrize(("make_data", "factor"), [(random_stream, 1.2), (with_weights, 0.97)])
 def test_it_is_the_temperature_with_the_lowest_loss(rng, written, make_data, factor):
     model, ids = sharpened(written, factor)
     data = make_data(rng, ids)
