@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.command_line import BARN, SMALL
+from helpers.command_line import BARN, SMALL, interrupt_at_evaluation
 
 from tfcharlm import cli
 from tfcharlm.text import corpus_files, split_corpus
@@ -53,15 +53,7 @@ def test_a_run_on_any_source_resumes_bit_for_bit(command, animals, monkeypatch, 
     assert (status, error) == (0, "") and said in output, output
     assert ("because they are not text: texts/cow.png." in output) == ("texts" in corpus)
     assert sorted(path.name for path in Path("saved_models/whole").iterdir()) == ["1", "checkpoints"]
-    print_evaluation, numbers = cli.train._print_evaluation, []
-
-    def interrupt(console, evaluation, number, *others):
-        numbers.append(number)
-        if len(numbers) == 7:
-            raise KeyboardInterrupt
-        print_evaluation(console, evaluation, number, *others)
-
-    monkeypatch.setattr(cli.train, "_print_evaluation", interrupt)
+    interrupt_at_evaluation(monkeypatch, 7)
     assert run("--name", "barn")[0] == 130
     text = "standard input is not read again\n"
     status, output, error = run("--name", "barn", "--resume")

@@ -10,7 +10,7 @@ import types
 
 import numpy as np
 import pytest
-from helpers.command_line import BARN, COMMAND, SMALL
+from helpers.command_line import BARN, COMMAND, SMALL, interrupt_at_evaluation
 from helpers.processes import environment
 
 import tfcharlm
@@ -75,15 +75,7 @@ def test_a_run_resumes_where_it_was_interrupted(command, barn, monkeypatch, tmp_
     run = ["train", "barn.txt", *SMALL, "--cell", "rnn", "--steps", 12, "--checkpoint-seconds", 1e-6]
     status, output, _ = command(*run, "--name", "whole", "--resume")
     assert status == 0 and "There is no checkpoint in saved_models/whole/checkpoints; the run starts" in output
-    print_evaluation, numbers = cli.train._print_evaluation, []
-
-    def interrupt(console, evaluation, number, *others):
-        numbers.append(number)
-        if len(numbers) == 7:
-            raise KeyboardInterrupt
-        print_evaluation(console, evaluation, number, *others)
-
-    monkeypatch.setattr(cli.train, "_print_evaluation", interrupt)
+    numbers = interrupt_at_evaluation(monkeypatch, 7)
     status, output, _ = command(*run, "--name", "barn")
     assert status == 130 and "Saved at step 6; the same command with --resume continues from there." in output
     for options, message in (

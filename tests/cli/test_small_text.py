@@ -14,7 +14,7 @@ from tfcharlm.text import TextSplit
 def test_the_baseline_is_the_best_order_of_dictionaries(rng, level, rows, monkeypatch):
     """On the rows that validation reads, in bits for each character."""
     monkeypatch.setattr(small_text, "HIGHEST_ORDER", 3)
-    # A byte that continues a character is no character of its own.
+    # Only the first byte of a character counts as a character.
     text = "".join(rng.choice(list("abé \n"), p=[0.4, 0.2, 0.1, 0.2, 0.1], size=900))
     split = TextSplit.from_text(text, level, validation_fraction=0.2)
     ids, size = split.validation_ids.tolist(), len(split.vocabulary)

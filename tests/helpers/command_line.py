@@ -35,3 +35,17 @@ def shell_commands(text):
     commands = [shlex.split(line.rstrip("& "), comments=True) for line in lines]
     commands = [command[next((i for i, word in enumerate(command) if "=" not in word), 0) :] for command in commands]
     return [command for command in commands if command]
+
+
+def interrupt_at_evaluation(monkeypatch, count):
+    """Presses Ctrl-C in the place of printing an evaluation, the `count`-th from now on; returns all their numbers."""
+    print_evaluation, numbers = cli.train._print_evaluation, []
+
+    def interrupt(console, evaluation, number, *others):
+        numbers.append(number)
+        if len(numbers) == count:
+            raise KeyboardInterrupt
+        print_evaluation(console, evaluation, number, *others)
+
+    monkeypatch.setattr(cli.train, "_print_evaluation", interrupt)
+    return numbers

@@ -64,8 +64,8 @@ class DynamicEvaluation:
     >>> bool(second > first), reader.model.generate("ab", max_length=2, seed=1)[:2]
     (True, 'ab')
 
-    Reference: Krause et al. (2018), Dynamic evaluation of neural sequence models, section 4, with the scale of the
-    gradients to the power 1, as by Krause et al. (2019), Dynamic evaluation of Transformer language models.
+    Reference: Krause et al. (2018), Dynamic evaluation of neural sequence models; Krause et al. (2019), Dynamic
+    evaluation of Transformer language models.
     """
 
     def __init__(
