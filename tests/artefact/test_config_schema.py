@@ -176,8 +176,10 @@ def test_every_kind_of_cell_comes_back(rng, dtype):
     for _ in range(5):
         cells = [cell(dtype=dtype, **random_arguments(cell, rng)) for cell in rng.permutation(CELLS)]
         cells[1:3] = [keras.layers.StackedRNNCells(cells[1:3], dtype=dtype)]
+        divisors = [n for n in range(1, len(cells) + 1) if len(cells) % n == 0]
+        wiring = {"skip_connections": bool(rng.integers(2)), "members": int(rng.choice(divisors))}
         rates = dict(zip(("dropout", "input_dropout"), rng.uniform(size=2).tolist(), strict=True))
-        model = make_model(cells, dtype=dtype, rng=rng, **rates, skip_connections=bool(rng.integers(2)))
+        model = make_model(cells, dtype=dtype, rng=rng, **rates, **wiring)
         written = export._config(model)
         parts = config_schema.parse(parse_json(written))["model"]
         weights = list(layout.weights(**parts))

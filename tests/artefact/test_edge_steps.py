@@ -30,7 +30,8 @@ def exported(tmp_path_factory):
 
     @functools.cache
     def model(kind):
-        return make_model((OURS | THEIRS)[kind](), skip_connections=kind == "skipping")
+        wiring = {"skip_connections": kind == "skipping", "members": 2 if kind == "ensemble" else 1}
+        return make_model((OURS | THEIRS)[kind](), **wiring)
 
     @functools.cache
     def export(kind, ending):
@@ -51,7 +52,9 @@ def test_steps_are_those_of_the_reference_and_of_the_model(kind, ending, rng, ex
 
 
 @formats
-@pytest.mark.parametrize(("kind", "length"), [("activations", 1), ("keras", LENGTH), ("skipping", LENGTH)])
+@pytest.mark.parametrize(
+    ("kind", "length"), [("activations", 1), ("keras", LENGTH), ("skipping", LENGTH), ("ensemble", LENGTH)]
+)
 def test_steps_with_other_activations_and_cells_are_those_of_the_model(kind, length, ending, rng, exported):
     """One step with activations that have no bound: over twenty they grow, and rounding with them."""
     model, path = exported(kind, ending)

@@ -69,6 +69,7 @@ THEIRS = {
         tfcharlm.RNNCell(5, name) for name in ("gelu", "silu", "relu6", "hard_silu", "leaky_relu", "hard_tanh", "mish")
     ],
     "examples": lambda: [make_cell(name) for name in EXAMPLES],
+    "ensemble": lambda: [tfcharlm.LSTMCell(6), tfcharlm.RNNCell(5)],
     "skipping": lambda: [tfcharlm.LSTMCell(6, cap_input_gate=True), tfcharlm.RNNCell(5)],
 }
 

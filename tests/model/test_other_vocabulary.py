@@ -33,6 +33,7 @@ def twice(cell):
 MODELS = {
     "two layers": lambda: ([tfcharlm.LSTMCell(5), tfcharlm.RNNCell(3)], {}),
     "skip connections": lambda: ([tfcharlm.GRUCell(5), tfcharlm.RNNCell(3)], {"skip_connections": True}),
+    "two networks": lambda: ([tfcharlm.GRUCell(5), tfcharlm.RNNCell(3)], {"members": 2}),
     "dropout of everything": lambda: (
         [tfcharlm.LSTMCell(5, cap_input_gate=True)],
         {"dropout": 0.25, "input_dropout": 0.5, "weight_drop": 0.125, "dropout_seed": 7},

@@ -52,6 +52,7 @@ def test_the_vocabulary_has_the_tokens_of_the_model_with_their_ids_and_the_new_o
 @pytest.mark.parametrize("name", CELLS)
 def test_the_architecture_of_a_model_is_that_of_its_configuration(name):
     parts = {"cell": name, "units": 7, "layers": 2, "embedding_dim": 3, "skip_connections": True, "level": "word"}
+    parts["members"] = 3
     parts |= {"cap_input_gate": True} if name == "lstm" else {}
     model = build_model(TextSplit.from_text(TEXT, level="word"), TrainingConfig(steps=1, **parts))
     assert parts.items() <= architecture(model).items() <= vars(TrainingConfig(steps=1, **parts)).items()
@@ -60,7 +61,7 @@ def test_the_architecture_of_a_model_is_that_of_its_configuration(name):
 def test_an_option_that_contradicts_the_model_is_one_line(start):
     given = with_architecture({"steps": 3, "units": 9, "dropout": 0.5}, start)
     assert given == {"steps": 3, "dropout": 0.5} | architecture(start)
-    for name, value in {"units": 8, "cell": "lstm", "layers": 2, "level": "byte", "skip_connections": True}.items():
+    for name, value in {"units": 8, "cell": "lstm", "layers": 2, "level": "byte", "members": 2}.items():
         line = f"{name}={value} contradicts the model to begin from, which has {name}={architecture(start)[name]}; omit"
         with pytest.raises(ValueError, match=line):
             with_architecture({"steps": 3, name: value}, start)

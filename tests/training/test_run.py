@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.barnyard import SPLIT, TEXT
 
+from tfcharlm.layers import Wiring
 from tfcharlm.text import TextSplit, Vocabulary, load_corpus
 from tfcharlm.training import SUGGESTED, TrainingConfig, TrainingRun, learning_rate_at, planning, suggest_config
 
@@ -27,7 +28,7 @@ def test_held_out_text_is_never_trained_on():
 def test_a_budget_of_steps():
     """It does not end with the text, and every part of the configuration reaches the model."""
     parts = {"units": 7, "layers": 2, "embedding_dim": 5, "dropout": 0.25, "schedule": "linear", "clip_norm": 0.5}
-    parts |= {"input_dropout": 0.125, "weight_drop": 0.375, "skip_connections": True}
+    parts |= {"input_dropout": 0.125, "weight_drop": 0.375, "skip_connections": True, "members": 3}
     parts |= {"state_reset_probability": 0.03125, "unigram_output_bias": False, "random_start": False}
     config = TrainingConfig(steps=80, batch_size=4, sequence_length=16, cell="rnn", learning_rate=0.003, **parts)
     training = TrainingRun(SPLIT, config)
@@ -40,11 +41,12 @@ def test_a_budget_of_steps():
         [learning_rate_at(0.003, (evaluation.step - 1) / 80, "linear") for evaluation in result.history], rel=1e-5
     )
     model = result.model
-    assert [type(layer.cell).__name__ for layer in model.recurrent] == ["RNNCell", "RNNCell"]
+    assert [type(layer.cell).__name__ for layer in model.recurrent] == ["RNNCell"] * 6
     assert model.weights[0].shape[1] == 5 and model.recurrent[1].cell.units == 7
     assert model.dropout_masks.rates == {"dropout": 0.25, "input_dropout": 0.125, "weight_drop": 0.375}
     assert model.dropout_masks.counter.numpy() == 80
-    assert model.optimizer.global_clipnorm == 0.5 and model.skip_connections
+    assert model.optimizer.global_clipnorm == 0.5
+    assert model.wiring == Wiring(6, members=3, skip_connections=True)
 
 
 @pytest.fixture

@@ -30,11 +30,13 @@ def test_what_suits_more_time_or_more_text(tokens):
 
 def test_more_weights_to_multiply_mean_fewer_epochs():
     """Of words, of several layers, of an RNN: what is counted are the model's own matrices."""
-    for cell, layers, size, skip in [("lstm", 1, 65, False), ("rnn", 2, 65, False), ("lstm", 3, 5000, True)]:
-        cells = [CELLS[cell](24) for _ in range(layers)]
-        model = CharLM(Vocabulary([chr(300 + i) for i in range(size)]), cells, 16, skip_connections=skip)
+    cases = [("lstm", 1, 65, False, 1), ("rnn", 2, 65, False, 3), ("lstm", 3, 5000, True, 1), ("lstm", 2, 65, True, 2)]
+    for cell, layers, size, skip, members in cases:
+        cells = [CELLS[cell](24) for _ in range(layers * members)]
+        wiring = {"skip_connections": skip, "members": members}
+        model = CharLM(Vocabulary([chr(300 + i) for i in range(size)]), cells, 16, **wiring)
         matrices = sum(w.shape[0] * w.shape[1] for w in model.weights[1:] if len(w.shape) == 2)
-        shape = {"cell": cell, "layers": layers, "embedding_dim": 16, "skip_connections": skip}
+        shape = {"cell": cell, "layers": layers, "embedding_dim": 16, **wiring}
         assert _multiplied(24, size, **shape) == matrices
         share = suggest_config(112, 1e9, 10**5, size, units=24, **shape)["weight_drop"]
         assert share == pytest.approx(np.clip(np.log2(100 * 1e9 / 6 / matrices / 10**5 / 6) / 10, 0, 0.5), abs=0.0051)

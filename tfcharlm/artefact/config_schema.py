@@ -196,7 +196,7 @@ MODEL = BASE | {"vocabulary": vocabulary, "embedding_dim": whole(1, MAX_SIZE)}
 # The options of a model. An export that is older than an option does not have it.
 OPTIONAL = {
     "dropout": number(FRACTION), "input_dropout": number(FRACTION), "weight_drop": number(FRACTION),
-    "dropout_seed": number(SEED), "skip_connections": BOOLEAN,
+    "dropout_seed": number(SEED), "skip_connections": BOOLEAN, "members": whole(1, 100),
     "frozen_layers": list_of(one_of("embedding", "head", *(f"recurrent_{i}" for i in range(100))), 102),
 }  # fmt: skip
 CONFIG = {"format": whole(1, 1), "tfcharlm": parse_name, "vocabulary_fingerprint": parse_name}

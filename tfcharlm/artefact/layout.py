@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfcharlm.checks import about
 from tfcharlm.generation import SAMPLING_SPECS
-from tfcharlm.layers import GRUCell, LSTMCell, RecurrentCell, RNNCell
+from tfcharlm.layers import GRUCell, LSTMCell, RecurrentCell, RNNCell, Wiring
 from tfcharlm.text import Vocabulary
 
 GRAPH, FINGERPRINT = "saved_model.pb", "fingerprint.pb"
@@ -40,6 +40,7 @@ def weights(
     embedding_dim: int,
     dtype: keras.DTypePolicy,
     skip_connections: bool = False,
+    members: int = 1,
     **_: Any,
 ) -> Iterator[tuple[tuple[int, ...], str]]:
     """The `(shape, dtype name)` of each of `model.weights`, in their order, without making a model.
@@ -47,17 +48,20 @@ def weights(
     The arguments are the parts of a model, as `config_schema.parse` returns them.
     """
     yield (len(vocabulary), embedding_dim), dtype.variable_dtype
-    below, more, outputs = embedding_dim, 0, []
-    for layer in cells:
-        width = below + more
-        for cell in layer.cells if isinstance(layer, keras.layers.StackedRNNCells) else [layer]:
+    layers = [cell.cells if isinstance(cell, keras.layers.StackedRNNCells) else [cell] for cell in cells]
+    widths = [_output_width(layer[-1]) for layer in layers]
+    *input_widths, head_width = Wiring(len(layers), members, skip_connections).input_widths(embedding_dim, widths)
+    for layer, width in zip(layers, input_widths, strict=True):
+        for cell in layer:
             for shape in _weight_shapes(cell, width):
                 yield shape, cell.variable_dtype
-            width = keras.tree.flatten(cell.output_size if hasattr(cell, "output_size") else cell.state_size)[0]
-        outputs.append(width)
-        below, more = width, embedding_dim if skip_connections else 0
-    yield (sum(outputs) if skip_connections else below, len(vocabulary)), dtype.variable_dtype
+            width = _output_width(cell)
+    yield (head_width, len(vocabulary)), dtype.variable_dtype
     yield (len(vocabulary),), dtype.variable_dtype
+
+
+def _output_width(cell):
+    return keras.tree.flatten(cell.output_size if hasattr(cell, "output_size") else cell.state_size)[0]
 
 
 def _weight_shapes(cell, width):

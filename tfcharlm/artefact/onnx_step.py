@@ -18,7 +18,7 @@ from tfcharlm.artefact.edge_files import checked_target, named_states, publish
 from tfcharlm.artefact.layout import SAME_ARRAYS
 from tfcharlm.artefact.onnx_operations import convert
 from tfcharlm.artefact.protocol import ExportableModel
-from tfcharlm.layers import RecurrentCell
+from tfcharlm.layers import TOKENS, RecurrentCell
 
 # Every onnxruntime since 1.12 (2022) reads them. Nothing that came later is of use to a step.
 OPSET, IR_VERSION = 17, 8
@@ -77,17 +77,20 @@ def _written(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
     final_states: list[str] = []
     outputs: list[str] = []
     token = graph("Gather", model.embedding.embeddings, graph("Squeeze", "tokens", np.array([1])))
-    for layer in model.recurrent:
-        x = token
-        if outputs:
-            x = graph("Concat", outputs[-1], token, axis=1) if model.skip_connections else outputs[-1]
+
+    def joined(sources):
+        read = [token if source == TOKENS else outputs[source] for source in sources]
+        return read[0] if len(read) == 1 else graph("Concat", *read, axis=1)
+
+    for i, layer in enumerate(model.recurrent):
+        x = joined(model.wiring.layer_reads(i))
         for cell in _known(layer.cells):
             old_states = [next(inputs) for _ in keras.tree.flatten(cell.state_size)]
             next_states = _add_step(graph, cell, x, old_states)
             final_states += next_states
             x = next_states[0]
         outputs.append(x)
-    x = graph("Concat", *outputs, axis=1) if model.skip_connections else outputs[-1]
+    x = joined(sum(model.wiring.head_reads(), ()))
     logits = graph("Add", graph("MatMul", x, model.head.kernel), model.head.bias)
     graph.name("logits", graph("Unsqueeze", logits, np.array([1])))
     for state, value in zip(states, final_states, strict=True):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tfcharlm.generation import LanguageModel, TextGraph
+from tfcharlm.layers import Wiring
 
 
 class ExportableModel(LanguageModel, Protocol):
@@ -13,7 +14,7 @@ class ExportableModel(LanguageModel, Protocol):
     embedding: Any
     recurrent: Sequence
     head: Any
-    skip_connections: bool
+    wiring: Wiring
     compute_dtype: str
     variable_dtype: str
     supports_xla: bool

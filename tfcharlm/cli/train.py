@@ -122,7 +122,8 @@ def train(
     console.print(
         f"{corpus_name(corpus)}: {split.description}",
         *(f"\n{note}" for note in split.notes),
-        f"\n{config.layers} {config.cell} {'layer' if config.layers == 1 else 'layers'} with {config.units} units, "
+        f"\n{'' if config.members == 1 else f'{config.members} networks of '}{config.layers} {config.cell} "
+        f"{'layer' if config.layers == 1 else 'layers'} with {config.units} units, "
         f"{run.model.count_params():,} parameters, seed {config.seed}.",
         *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
         *([] if start is None else [f"\n{line}" for line in start.described(run)]),

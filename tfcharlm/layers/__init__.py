@@ -6,5 +6,17 @@ from tfcharlm.layers.gru_cell import GRUCell
 from tfcharlm.layers.recurrent_cell import RecurrentCell
 from tfcharlm.layers.registry import CELLS, why_not_fused
 from tfcharlm.layers.rnn import RNN
+from tfcharlm.layers.wiring import TOKENS, Wiring
 
-__all__ = ["CELLS", "RNN", "GRUCell", "LSTMCell", "Parameter", "RNNCell", "RecurrentCell", "why_not_fused"]
+__all__ = [
+    "CELLS",
+    "RNN",
+    "TOKENS",
+    "GRUCell",
+    "LSTMCell",
+    "Parameter",
+    "RNNCell",
+    "RecurrentCell",
+    "Wiring",
+    "why_not_fused",
+]

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.layers import RNN
 from tfcharlm.text import Vocabulary
 
@@ -85,10 +86,14 @@ def check_dtypes(layers: Iterable[RNN], policy: keras.DTypePolicy) -> None:
             )
 
 
-def check_options(layers: Iterable[RNN], weight_drop: float, skip_connections: object) -> None:
+def check_options(layers: Sequence[RNN], weight_drop: float, skip_connections: object, members: object) -> None:
     """Raises a ValueError for options that these layers cannot have."""
     if not isinstance(skip_connections, bool):
         raise ValueError(f"skip_connections must be True or False; received {skip_connections!r:.200}.")
+    if len(layers) % POSITIVE_INTEGER.check("members", members):
+        raise ValueError(
+            f"cells must be the layers of members={members} networks, as many for each; received {len(layers)}."
+        )
     reason = next(filter(None, (layer.why_not_fused for layer in layers)), None)
     if weight_drop and reason:
         raise ValueError(

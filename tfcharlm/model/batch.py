@@ -56,7 +56,18 @@ def _weights_of_tokens(weights, tokens):
 
 
 def token_losses(targets: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Losses in nats, and hits, 1 where the most likely token is the target; both (B, T)."""
+    """Losses in nats, and hits, 1 where the most likely token is the target; both (B, T).
+
+    Args:
+        targets: ids (B, T).
+        logits: (B, T, V); or those of several networks, (B, T, members, V). Their losses are averaged, so that each
+            network learns by itself.
+    """
+    if logits.shape.rank == 4:
+        per_member = tf.repeat(targets[..., None], logits.shape[2], axis=2)
+        _, hits = token_losses(targets, tf.reduce_mean(logits, axis=2))
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(per_member, logits)
+        return tf.reduce_mean(losses, axis=2), hits
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     most_likely = tf.argmax(logits, axis=-1, output_type=targets.dtype)
     return losses, tf.cast(most_likely == targets, losses.dtype)

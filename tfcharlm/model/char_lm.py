@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfcharlm.artefact import export_litert, export_onnx, export_saved_model
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.generation import GenerationMixin, check_not_forked
-from tfcharlm.layers import RNN
+from tfcharlm.layers import RNN, Wiring
 from tfcharlm.model.arguments import (
     check_dtypes,
     check_options,
@@ -69,6 +69,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
             by default. It needs cells with fused kernels.
         skip_connections: whether every layer above the first also reads the token vectors, and the head reads all
             layers (Graves 2013). False by default: with one layer it makes no difference.
+        members: number of networks, 1 by default. `cells` has the layers of one after the other. Each learns by itself,
+            from shared token vectors, and their logits are averaged (Hansen & Salamon 1990).
         **kwargs: `name`, `dtype` (a policy such as "mixed_bfloat16") and the like, as for `keras.Model`.
 
     Call arguments:
@@ -111,21 +113,20 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
         input_dropout: float = 0.0,
         weight_drop: float = 0.0,
         skip_connections: bool = False,
+        members: int = 1,
         **kwargs: Any,
     ) -> None:
         # Weights could not be drawn.
         check_not_forked()
         super().__init__(**checked_keywords(kwargs))
         self.vocabulary = checked_vocabulary(vocabulary)
-        self.embedding_dim = embedding_dim = POSITIVE_INTEGER.check("embedding_dim", embedding_dim)
-        self.skip_connections = skip_connections
+        self.embedding_dim = POSITIVE_INTEGER.check("embedding_dim", embedding_dim)
         self.dropout_masks = SequenceDropout(dropout_seed, dropout, input_dropout, weight_drop)
         policy = checked_policy(self.dtype_policy)
         # Keras's default, uniform within 0.05, leaves the gates almost blind to the token. Two minutes on Shakespeare's
         # plays ended at 2.59 nats with it and at 1.71 with unit variance; docs/design-notes.md says what else differed.
-        self.embedding = TokenEmbedding(
-            len(vocabulary), embedding_dim, keras.initializers.RandomNormal(stddev=1.0), dtype=policy, name="embedding"
-        )
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        self.embedding = TokenEmbedding(len(vocabulary), embedding_dim, normal, dtype=policy, name="embedding")
         self.recurrent = [
             RNN(cell, return_sequences=True, return_state=True, dtype=policy, name=f"recurrent_{i}")
             for i, cell in enumerate(checked_cells(cells, policy))
@@ -133,7 +134,8 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
         for layer in self.recurrent:
             # tf.train.Checkpoint and tf.saved_model.save do not look into lists.
             setattr(self, layer.name, layer)
-        check_options(self.recurrent, weight_drop, skip_connections)
+        check_options(self.recurrent, weight_drop, skip_connections, members)
+        self.wiring = Wiring(len(self.recurrent), members, skip_connections)
         # In the precision of the weights: bfloat16 logits would have two digits.
         self.head = OutputLayer(len(vocabulary), dtype=policy.variable_dtype, name="head")
         # Otherwise "auto" would let XLA compile the training step, which fails: the carried states have an open batch
@@ -148,11 +150,9 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
             return
         with takes_given_weights():
             self.embedding.build((None, None))
-            below, more = self.embedding_dim, 0
-            for layer, width in zip(self.recurrent, self.layer_widths, strict=True):
-                layer.build((None, None, below + more))
-                below, more = width, self.embedding_dim if self.skip_connections else 0
-            self.head.build((None, None, sum(self.layer_widths) if self.skip_connections else below))
+            widths = self.wiring.input_widths(self.embedding_dim, self.layer_widths)
+            for layer, width in zip((*self.recurrent, self.head), widths, strict=True):
+                layer.build((None, None, width))
         self.built: bool = True
 
     def save(self, filepath: Path | str, *arguments: Any, **named: Any) -> None:
@@ -228,10 +228,11 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
             embedding_dim=self.embedding_dim,
             **self.dropout_masks.rates,
             dropout_seed=self.dropout_masks.seed,
-            skip_connections=self.skip_connections,
+            skip_connections=self.wiring.skip_connections,
+            members=self.wiring.members,
         )
         frozen = frozen_layers(self)
-        # Otherwise the key is left out, as in the exports of versions that did not have it.
+        # Otherwise the key is left out, as in earlier versions.
         return config | {"frozen_layers": frozen} if frozen else config
 
     @classmethod

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfcharlm.generation import check_not_forked
 from tfcharlm.kernels import map_shards
-from tfcharlm.layers import RNN
+from tfcharlm.layers import RNN, TOKENS, Wiring
 from tfcharlm.model.dropout import NO_DROPOUT, DropoutMasks, SequenceDropout
 from tfcharlm.model.inputs import check_rank, token_ids
 
@@ -19,7 +19,7 @@ class RecurrentNetwork:
     recurrent: list[RNN]
     head: keras.layers.Dense
     embedding_dim: int
-    skip_connections: bool
+    wiring: Wiring
     dropout_masks: SequenceDropout
     variables: Sequence[keras.Variable]
     compute_dtype: str
@@ -34,18 +34,13 @@ class RecurrentNetwork:
 
         Args:
             vectors: the vectors of the tokens, (..., embedding_dim).
-            outputs: the outputs of the layers below, (..., width) each, bottom layer first.
+            outputs: the outputs of the layers before it in `recurrent`, (..., width) each.
 
         Returns:
             A tensor (..., input_dim).
         """
-        if not outputs:
-            return vectors
-        return tf.concat([outputs[-1], vectors], axis=-1) if self.skip_connections else outputs[-1]
-
-    def head_inputs(self, outputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        """What the head reads, given the outputs of all recurrent layers."""
-        return tf.concat(outputs, axis=-1) if self.skip_connections else outputs[-1]
+        sources = self.wiring.layer_reads(len(outputs))
+        return _joined([vectors if source == TOKENS else outputs[source] for source in sources])
 
     def initial_state(self, batch_size: int | tf.Tensor) -> tuple[tf.Tensor, ...]:
         """The states before a text starts.
@@ -89,6 +84,15 @@ class RecurrentNetwork:
         """
         if tf.executing_eagerly():
             check_not_forked()
+        return self._sharded_step(tokens, states, mask, training)
+
+    def training_step_logits(
+        self, tokens: tf.Tensor, states: Sequence[tf.Tensor], mask: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        """`step` for training: with several networks, the logits of each, (B, T, members, V)."""
+        return self._sharded_step(tokens, states, mask, training=True, by_member=self.wiring.members > 1)
+
+    def _sharded_step(self, tokens, states, mask, training, by_member=False):
         tokens, embeddings = token_ids(tokens), tf.convert_to_tensor(self.embedding.embeddings)
         if mask is not None:
             mask = tf.cast(mask, tf.bool)
@@ -98,7 +102,7 @@ class RecurrentNetwork:
         # The masks that have rows are split with the tokens; the masks of the recurrent weights hold for all rows.
         def forward(tokens, states, mask, inputs, outputs):
             row_masks = DropoutMasks(inputs, outputs, dropout_masks.recurrent)
-            return self._forward_rows(tokens, embeddings, states, mask, training, row_masks)
+            return self._forward_rows(tokens, embeddings, states, mask, training, row_masks, by_member=by_member)
 
         by_row = (tokens, tuple(states), mask, dropout_masks.inputs, dropout_masks.outputs)
         return forward(*by_row) if tokens.shape[1] == 1 else map_shards(forward, *by_row)
@@ -126,11 +130,20 @@ class RecurrentNetwork:
             return self._forward_rows(tokens, embeddings, states, None, training=False, in_compiled_loop=True)
 
     def _forward_rows(
-        self, tokens, embeddings, states, mask, training, dropout_masks=NO_DROPOUT, in_compiled_loop=False
+        self,
+        tokens,
+        embeddings,
+        states,
+        mask,
+        training,
+        dropout_masks=NO_DROPOUT,
+        in_compiled_loop=False,
+        by_member=False,
     ):
         rest, recurrent_masks = list(states), list(dropout_masks.recurrent)
         outputs, final_states, vectors = [], [], None
-        if dropout_masks.inputs is not None or (self.skip_connections and len(self.recurrent) > 1):
+        reads = [self.wiring.layer_reads(i) for i in range(len(self.recurrent))]
+        if dropout_masks.inputs is not None or any(TOKENS in sources[1:] for sources in reads):
             vectors = self._vectors(tokens, embeddings, mask, dropout_masks.inputs)
         for i, layer in enumerate(self.recurrent):
             count = len(keras.tree.flatten(layer.state_size))
@@ -139,7 +152,7 @@ class RecurrentNetwork:
             nested = nested if keras.tree.is_nested(nested) else [nested]
             layer_masks, recurrent_masks = recurrent_masks[: len(layer.cells)], recurrent_masks[len(layer.cells) :]
             # Unless numbers of the vectors are dropped, ids with the table are the faster way to the same result.
-            by_id = i == 0 and dropout_masks.inputs is None
+            by_id = reads[i] == (TOKENS,) and dropout_masks.inputs is None
             output, layer_final_states = layer.run(
                 tokens if by_id else self.layer_inputs(vectors, outputs),
                 nested,
@@ -153,10 +166,23 @@ class RecurrentNetwork:
             if dropout_masks.outputs:
                 output *= tf.cast(dropout_masks.outputs[i], output.dtype)[:, None]
             outputs.append(output)
-        return self.head(self.head_inputs(outputs)), tuple(final_states)
+        of_members = [_joined([outputs[i] for i in sources]) for sources in self.wiring.head_reads()]
+        logits = self._member_logits(of_members) if by_member else self.head(_joined(of_members))
+        return logits, tuple(final_states)
+
+    def _member_logits(self, of_members):
+        """(B, T, members, V): logits whose mean is what the head makes of the outputs of all networks."""
+        kernel, bias = map(tf.convert_to_tensor, (self.head.kernel, self.head.bias))
+        kernels = tf.split(kernel, [x.shape[-1] for x in of_members])
+        logits = [tf.tensordot(tf.cast(x, kernel.dtype), k, 1) for x, k in zip(of_members, kernels, strict=True)]
+        return len(of_members) * tf.stack(logits, axis=2) + bias
 
     def _vectors(self, tokens, embeddings, mask, factors):
         # A masked token need not be a valid id.
         tokens = tokens if mask is None else tf.where(tf.broadcast_to(mask, tf.shape(tokens)), tokens, 0 * tokens)
         vectors = tf.cast(tf.gather(embeddings, tokens), self.compute_dtype)
         return vectors if factors is None else vectors * tf.cast(factors, vectors.dtype)[:, None]
+
+
+def _joined(tensors):
+    return tensors[0] if len(tensors) == 1 else tf.concat(tensors, axis=-1)

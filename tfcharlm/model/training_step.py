@@ -21,8 +21,8 @@ from tfcharlm.model.training_methods import TrainingMethods
 class StreamModel(TrainingMethods, ReplicatedSteps, TokenMetrics):
     """A Keras model that predicts the next token of parallel streams.
 
-    A subclass has `vocabulary`, `initial_state(batch_size)` and `step(tokens, states, mask, training) -> (logits,
-    states)`, and calls `prepare_streams` at the end of its constructor.
+    A subclass has `vocabulary`, `initial_state(batch_size)`, `step(tokens, states, mask) -> (logits, states)`, and
+    `training_step_logits` with the same arguments. It calls `prepare_streams` at the end of its constructor.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -181,8 +181,11 @@ class StreamModel(TrainingMethods, ReplicatedSteps, TokenMetrics):
         tokens, start, padding_mask, targets, weights = unpack_batch(data)
         carried = self._training_states if training else self._test_states
         states = self.initial_state(tf.shape(tokens)[0]) if start is None else carried.resume(start)
-        logits, states = self.step(tokens, states, mask=padding_mask, training=training)
+        read = self.training_step_logits if training else self.step
+        logits, states = read(tokens, states, padding_mask)
         losses, hits = map_shards(token_losses, targets, logits)
+        if logits.shape.rank == 4:
+            logits = tf.reduce_mean(logits, axis=2)
         weights = tf.ones_like(losses) if weights is None else tf.cast(weights, losses.dtype)
         return (logits, losses, hits, weights), () if start is None else states
 

@@ -33,7 +33,7 @@ def build_model(split: TextSplit, config: TrainingConfig) -> CharLM:
     cell_options = {name: getattr(config, name) for name in kind.config_types if name in OPTIONS}
     model = CharLM(
         split.vocabulary,
-        cells=[kind(config.units, **cell_options) for _ in range(config.layers)],
+        cells=[kind(config.units, **cell_options) for _ in range(config.layers * config.members)],
         dropout_seed=config.seed,
         **{name: getattr(config, name) for name, field in OPTIONS.items() if field.metadata["of_model"]},
     )

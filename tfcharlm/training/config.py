@@ -71,6 +71,7 @@ class TrainingConfig:
     skip_connections: bool = _option(
         False, "upper layers also read the token vectors, and the head reads all layers", of_model=True
     )
+    members: int = _option(1, "number of networks whose logits are averaged", _COUNT, of_model=True)
     cap_input_gate: bool = _option(False, "cap an LSTM's input gate at 1 - forget gate")
     dropout: float = _option(
         0.0, "fraction of the layers' outputs that is dropped", FRACTION, search=[0.0, 0.1, 0.2, 0.3], of_model=True

@@ -66,8 +66,10 @@ def architecture(model: CharLM) -> dict[str, Any]:
 
     >>> import tfcharlm
     >>> from tfcharlm.training import architecture
-    >>> architecture(tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc"), [tfcharlm.RNNCell(5)] * 2, embedding_dim=3))
-    {'level': 'char', 'embedding_dim': 3, 'skip_connections': False, 'cell': 'rnn', 'units': 5, 'layers': 2}
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc"), [tfcharlm.RNNCell(5)] * 2, embedding_dim=3)
+    >>> described = architecture(model)
+    >>> described["cell"], described["units"], described["layers"], described["members"]
+    ('rnn', 5, 2, 1)
     """
     kinds = {kind: name for name, kind in CELLS.items()}
     described = []
@@ -84,9 +86,10 @@ def architecture(model: CharLM) -> dict[str, Any]:
     return {
         "level": model.vocabulary.level,
         "embedding_dim": model.embedding_dim,
-        "skip_connections": model.skip_connections,
+        "skip_connections": model.wiring.skip_connections,
+        "members": model.wiring.members,
         **described[0],
-        "layers": len(described),
+        "layers": len(described) // model.wiring.members,
     }
 
 

@@ -29,7 +29,7 @@ EMBEDDING_DIM, EMBEDDING_DIM_OF_LARGE_ALPHABET = 64, 128
 LEARNING_RATE, HIGHEST_RATE = 0.012, 0.02
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
 # The options of a configuration that `suggest_config` takes, and those that it chooses.
-SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections")
+SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections", "members")
 SUGGESTED = (
     "units",
     "embedding_dim",
@@ -176,10 +176,10 @@ def _smallness(characters):
     return min(max(1 - position, 0.0), 1.0)
 
 
-def _multiplied(units, vocabulary_size, cell="lstm", layers=1, embedding_dim=64, skip_connections=False):
+def _multiplied(units, vocabulary_size, cell="lstm", layers=1, embedding_dim=64, skip_connections=False, members=1):
     """The number of weights that every token is multiplied by."""
     blocks = CELLS[cell].num_blocks
     more = embedding_dim if skip_connections else 0
     first = blocks * units * (embedding_dim + units)
     head = vocabulary_size * units * (layers if skip_connections else 1)
-    return first + (layers - 1) * blocks * units * (2 * units + more) + head
+    return members * (first + (layers - 1) * blocks * units * (2 * units + more) + head)
