@@ -39,14 +39,14 @@ def make_ensemble(rng, networks, skip):
     cells = [KINDS[kind](units, dtype="float64") for layers in networks for kind, units in layers]
     options = {"members": len(networks), "skip_connections": skip}
     model = tfcharlm.CharLM(VOCABULARY, cells, embedding_dim=EMBEDDING, dtype="float64", **options)
-    model.set_weights(joined(members, scale=1 / len(members)))
+    model.set_weights(joined(members))
     return model, members
 
 
-def joined(members, scale):
-    """The weights of the model, whose head has a part of each network's kernel."""
+def joined(members):
+    """The weights of the model."""
     recurrent = [array for m in members for array in flat(m)[1:-2]]
-    kernel = np.concatenate([m.head_kernel for m in members]) * scale
+    kernel = np.concatenate([m.head_kernel for m in members])
     return [np.mean([m.embedding for m in members], 0), *recurrent, kernel, np.mean([m.head_bias for m in members], 0)]
 
 
@@ -83,10 +83,10 @@ def test_each_network_learns_by_itself(rng, networks, skip):
     model.compile(keras.optimizers.SGD(1.0))
     loss = model.train_on_batch(tokens, targets, return_dict=True)["loss"]
     assert loss == pytest.approx(np.mean([loss for loss, *_ in outcomes]))
-    changes = joined([gradients for _, gradients, _ in outcomes], scale=1)
-    changes[1:-2] = [gradient / len(members) for gradient in changes[1:-2]]
-    before = joined(members, scale=1 / len(members))
-    assert_close([*model.get_weights()], [old - change for old, change in zip(before, changes, strict=True)])
+    changes = joined([gradients for _, gradients, _ in outcomes])
+    changes[1:-1] = [gradient / len(members) for gradient in changes[1:-1]]
+    before = joined(members)
+    assert_close(model.get_weights(), [old - change for old, change in zip(before, changes, strict=True)])
 
 
 def test_an_evaluation_is_of_the_averaged_logits(rng):

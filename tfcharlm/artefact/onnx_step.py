@@ -91,6 +91,8 @@ def _written(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
             x = next_states[0]
         outputs.append(x)
     x = joined(sum(model.wiring.head_reads(), ()))
+    if model.wiring.members > 1:
+        x = graph("Div", x, np.float32(model.wiring.members))
     logits = graph("Add", graph("MatMul", x, model.head.kernel), model.head.bias)
     graph.name("logits", graph("Unsqueeze", logits, np.array([1])))
     for state, value in zip(states, final_states, strict=True):

@@ -12,7 +12,7 @@ SCORE_CHUNK = 512
 
 
 class EarlierTextGraph(TextGraph):
-    """The `TextGraph` of version 0.1.0, which scores whole sequences, whatever the size of the vocabulary.
+    """The `TextGraph` of version 0.1.0. It computes single rows, and scores whole sequences for any vocabulary.
 
     Args:
         model: a `LanguageModel`.
@@ -27,6 +27,8 @@ class EarlierTextGraph(TextGraph):
     >>> EARLIER_GRAPHS["0.1.0"](model).score(tf.constant(["ab", "b"]))["tokens"].numpy()
     array([2, 1], dtype=int32)
     """
+
+    smallest_tile = 1
 
     def _score(self, texts):
         texts = tf.ensure_shape(texts, [None])

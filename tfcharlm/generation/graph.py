@@ -27,6 +27,7 @@ class TextGraph:
 
     Attributes:
         signatures: `{name: function}`, what an export offers: `generate`, `score` and `step`.
+        smallest_tile: as for `TokenLoop`.
 
     Example:
 
@@ -37,6 +38,8 @@ class TextGraph:
     >>> graph.score(tf.constant(["ab", "b"]))["tokens"].numpy()
     array([2, 1], dtype=int32)
     """
+
+    smallest_tile = 2
 
     def __init__(self, model: LanguageModel, jit_compile: bool = True) -> None:
         # What is exported as `step` are the model's own logits and states.
@@ -50,7 +53,7 @@ class TextGraph:
         self._line_start = model.vocabulary.line_start
         specs = [tf.TensorSpec((None, *state.shape[1:]), state.dtype) for state in model.initial_state(1)]
         specs = [tf.TensorSpec((None, self._size), tf.float32), *specs]
-        self._loop = TokenLoop(model.stateless_step, model.variables, specs, jit_compile)
+        self._loop = TokenLoop(model.stateless_step, model.variables, specs, jit_compile, self.smallest_tile)
         self._scorer = Scorer(self._loop, self._step)
 
         # A text that can be encoded, to compile with.

@@ -23,13 +23,21 @@ class TokenLoop(tf.Module):
         variables: the variables whose values the step gets, in their order.
         specs: the tensor specs of the logits (B, V) and of the states.
         jit_compile: whether XLA compiles the loops; True by default.
+        smallest_tile: the number of rows that are computed at least. With 2 (default), a row has the same bits in a
+            tile of any size. XLA multiplies a single row by another function, which adds in another order.
     """
 
     def __init__(
-        self, step: Callable, variables: Sequence[Any], specs: Sequence[tf.TensorSpec], jit_compile: bool = True
+        self,
+        step: Callable,
+        variables: Sequence[Any],
+        specs: Sequence[tf.TensorSpec],
+        jit_compile: bool = True,
+        smallest_tile: int = 2,
     ) -> None:
         super().__init__()
         self._step, self._variables, self.specs, self.is_compiled = step, variables, specs, jit_compile
+        self._smallest_tile = smallest_tile
         self._compiled_tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)
         self._compiled_score_tile = tf.function(self._score_tile, autograph=False, jit_compile=jit_compile)
 
@@ -76,9 +84,12 @@ class TokenLoop(tf.Module):
         return self._run(tile, (count,), (), tf.TensorSpec((None,), tf.float64), batches)
 
     def _run(self, tile, numbers, arguments, made, batches):
-        """Calls `tile(values, *numbers, *arguments, *batches)` for tiles of the rows; its first result is as `made`."""
+        """Calls `tile(values, *numbers, *arguments, *batches)` for tiles of the rows; its first result is as `made`.
+
+        Tiles are small enough for one per core, and of few different sizes to compile.
+        """
         rows = tf.shape(batches[0])[0]
-        size = _tile_rows(rows)
+        size = tf.where(rows <= 8, self._smallest_tile, tf.where(rows <= 32, 8, 32))
         count_of_tiles = tf.maximum(1, (rows + size - 1) // size)
         values = [tf.convert_to_tensor(variable) for variable in self._variables]
 
@@ -137,11 +148,6 @@ class TokenLoop(tf.Module):
 
         first = (0, tf.zeros_like(lengths, tf.float64), logits, *states)
         return tf.while_loop(lambda t, *_: t < count, one, first, maximum_iterations=DECODE_BLOCK)[1:]
-
-
-def _tile_rows(rows):
-    """The number of rows in a tile: small enough for a tile per core, and few different sizes to compile."""
-    return tf.where(rows <= 8, 1, tf.where(rows <= 32, 8, 32))
 
 
 def fewest_rows(rows: int) -> int:

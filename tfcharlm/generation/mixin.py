@@ -51,8 +51,7 @@ class GenerationMixin(GraphOwner):
             top_p: draws among the fewest tokens that together have this probability. 1 (default) is off.
             seed: an integer s, which gives the rows the seeds s, s + 1, ..., or a list with one seed per row. None
                 (default) draws a new seed every time. The same prompt with the same row seed and settings gives the
-                same text, whatever the other rows are. With more than 8 rows, a draw that falls within rounding may
-                make an exception.
+                same text, whatever the other rows are.
             stop: None (default), a string or a list of strings. A text ends before the first of them after its prompt.
             samples: how many texts to write for each prompt; 1 by default, at most 2^20. With more than one, the result
                 has a list of texts for each prompt, and every sample is a row with its own seed.

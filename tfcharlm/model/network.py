@@ -167,15 +167,18 @@ class RecurrentNetwork:
                 output *= tf.cast(dropout_masks.outputs[i], output.dtype)[:, None]
             outputs.append(output)
         of_members = [_joined([outputs[i] for i in sources]) for sources in self.wiring.head_reads()]
-        logits = self._member_logits(of_members) if by_member else self.head(_joined(of_members))
-        return logits, tuple(final_states)
+        if by_member:
+            return self._member_logits(of_members), tuple(final_states)
+        # Divided, so that the logits are averages, and the rows of the kernel those that a network would have alone.
+        x = _joined(of_members)
+        return self.head(x / len(of_members) if len(of_members) > 1 else x), tuple(final_states)
 
     def _member_logits(self, of_members):
         """(B, T, members, V): logits whose mean is what the head makes of the outputs of all networks."""
         kernel, bias = map(tf.convert_to_tensor, (self.head.kernel, self.head.bias))
         kernels = tf.split(kernel, [x.shape[-1] for x in of_members])
         logits = [tf.tensordot(tf.cast(x, kernel.dtype), k, 1) for x, k in zip(of_members, kernels, strict=True)]
-        return len(of_members) * tf.stack(logits, axis=2) + bias
+        return tf.stack(logits, axis=2) + bias
 
     def _vectors(self, tokens, embeddings, mask, factors):
         # A masked token need not be a valid id.
