@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from helpers.letters import SAMPLING
 
-from tfcharlm.generation.sampling import Sampling, sample, threefry, truncate_logits, uniform
+from tfcharlm.generation.noise import threefry, uniform
+from tfcharlm.generation.sampling import Sampling, sample, truncate_logits
 from tfcharlm.reference import softmax
 
 KNOWN_ANSWERS = [  # Random123, kat_vectors: threefry2x32, 20 rounds

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import tfcharlm
 from tfcharlm import reference
-from tfcharlm.generation.sampling import uniform
+from tfcharlm.generation.noise import uniform
 from tfcharlm.text import Vocabulary
 
 VOCABULARY = Vocabulary("\n abcdefghé")

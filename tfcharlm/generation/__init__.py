@@ -8,6 +8,7 @@ from tfcharlm.generation.forks import check_not_forked
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.mixin import GenerationMixin
 from tfcharlm.generation.protocol import AdaptableModel, LanguageModel
+from tfcharlm.generation.row_blocks import ROW_BLOCK, RowBlock, RowBlocks
 from tfcharlm.generation.sampling import SPECS as SAMPLING_SPECS
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.generation.stops import StopSearch
@@ -15,11 +16,14 @@ from tfcharlm.generation.streaming import TextStreamer
 
 __all__ = [
     "EARLIER_GRAPHS",
+    "ROW_BLOCK",
     "SAMPLING_SPECS",
     "AdaptableModel",
     "DynamicEvaluation",
     "GenerationMixin",
     "LanguageModel",
+    "RowBlock",
+    "RowBlocks",
     "Sampling",
     "StopSearch",
     "TextGraph",

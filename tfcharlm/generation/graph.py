@@ -28,6 +28,7 @@ class TextGraph:
     Attributes:
         signatures: `{name: function}`, what an export offers: `generate`, `score` and `step`.
         smallest_tile: as for `TokenLoop`.
+        loop: the `TokenLoop` of the model.
 
     Example:
 
@@ -53,8 +54,8 @@ class TextGraph:
         self._line_start = model.vocabulary.line_start
         specs = [tf.TensorSpec((None, *state.shape[1:]), state.dtype) for state in model.initial_state(1)]
         specs = [tf.TensorSpec((None, self._size), tf.float32), *specs]
-        self._loop = TokenLoop(model.stateless_step, model.variables, specs, jit_compile, self.smallest_tile)
-        self._scorer = Scorer(self._loop, self._step)
+        self.loop = TokenLoop(model.stateless_step, model.variables, specs, jit_compile, self.smallest_tile)
+        self._scorer = Scorer(self.loop, self._step)
 
         # A text that can be encoded, to compile with.
         token = model.vocabulary.decode([0])
@@ -154,7 +155,7 @@ class TextGraph:
 
     def _checked_step(self, tokens, *states):
         tokens = tf.ensure_shape(tokens, [None, None])
-        specs = self._loop.specs[1 : len(states) + 1]
+        specs = self.loop.specs[1 : len(states) + 1]
         states = [tf.ensure_shape(state, spec.shape) for state, spec in zip(states, specs, strict=True)]
         with tf.control_dependencies(limits.step_checks(tokens, states, self._size, self._width)):
             tokens = tf.identity(tokens)
@@ -209,7 +210,7 @@ class TextGraph:
         def prefill_block(begin, *results):
             block = tokens[:, begin : begin + DECODE_BLOCK], lengths - begin, nothing
             count = tf.minimum(longest - begin, DECODE_BLOCK)
-            _, *results = self._loop(True, 0, count, Sampling().tensors(), *block, *results)
+            _, *results = self.loop(True, 0, count, Sampling().tensors(), *block, *results)
             return begin + DECODE_BLOCK, *results
 
         rows = tf.shape(tokens)[0]
@@ -219,7 +220,7 @@ class TextGraph:
     def _decode(self, seed, position, count, sampling, logits, *states):
         """Writes `count` tokens from `position` of the continuation: ids (B, DECODE_BLOCK), logits and states."""
         given = tf.zeros((tf.shape(seed)[0], DECODE_BLOCK), tf.int32), tf.zeros_like(seed, tf.int32)
-        return self._loop(False, position, count, sampling, *given, seed, logits, *states)
+        return self.loop(False, position, count, sampling, *given, seed, logits, *states)
 
 
 def _for_any_machine(step):

@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfcharlm.generation.debugging import is_debugging
-from tfcharlm.generation.sampling import Sampling, sample, uniform
+from tfcharlm.generation.noise import uniform
+from tfcharlm.generation.sampling import Sampling, sample
 
 # Tokens that one call of the compiled loop can read or write. The loop is compiled once for every number of rows in a
 # tile, and not for every length. With larger blocks, a short text would waste more of the noise made for its block.
@@ -36,7 +37,7 @@ class TokenLoop(tf.Module):
         smallest_tile: int = 2,
     ) -> None:
         super().__init__()
-        self._step, self._variables, self.specs, self.is_compiled = step, variables, specs, jit_compile
+        self.step, self._variables, self.specs, self.is_compiled = step, variables, specs, jit_compile
         self._smallest_tile = smallest_tile
         self._compiled_tile = tf.function(self._tile, autograph=False, jit_compile=jit_compile)
         self._compiled_score_tile = tf.function(self._score_tile, autograph=False, jit_compile=jit_compile)
@@ -66,7 +67,7 @@ class TokenLoop(tf.Module):
         made = tf.TensorSpec((None, DECODE_BLOCK), tf.int32)
         # XLA cannot compile what TensorFlow's debugger adds to graphs.
         tile = self._tile if is_debugging() else self._compiled_tile
-        return self._run(tile, (reads, position, count), (sampling,), made, batches)
+        return self.in_tiles(tile, (reads, position, count), (sampling,), made, batches)
 
     def score(self, count: int | tf.Tensor, *batches: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Reads tokens in any number of rows, and adds up how probable they were.
@@ -81,12 +82,28 @@ class TokenLoop(tf.Module):
             last token of each row.
         """
         tile = self._score_tile if is_debugging() else self._compiled_score_tile
-        return self._run(tile, (count,), (), tf.TensorSpec((None,), tf.float64), batches)
+        return self.in_tiles(tile, (count,), (), tf.TensorSpec((None,), tf.float64), batches)
 
-    def _run(self, tile, numbers, arguments, made, batches):
-        """Calls `tile(values, *numbers, *arguments, *batches)` for tiles of the rows; its first result is as `made`.
+    def in_tiles(
+        self,
+        tile: Callable,
+        numbers: Sequence[int | tf.Tensor],
+        arguments: Sequence[Any],
+        made: tf.TensorSpec,
+        batches: Sequence[tf.Tensor],
+    ) -> tuple[tf.Tensor, ...]:
+        """Calls a function for tiles of the rows: few enough for one per core, and of few different sizes to compile.
 
-        Tiles are small enough for one per core, and of few different sizes to compile.
+        Args:
+            tile: called as `tile(values, *numbers, *arguments, *batches)`, with the values of the variables. It returns
+                something that it made, logits and states.
+            numbers: numbers, the same for all tiles.
+            arguments: anything else that is the same for all tiles.
+            made: the spec of what the function makes.
+            batches: tensors (B, ...), of which each tile gets some rows.
+
+        Returns:
+            What all tiles returned, joined.
         """
         rows = tf.shape(batches[0])[0]
         size = tf.where(rows <= 8, self._smallest_tile, tf.where(rows <= 32, 8, 32))
@@ -122,7 +139,7 @@ class TokenLoop(tf.Module):
 
         def one(t, ids, logits, *states):
             token = tf.cond(reads, lambda: given[t], lambda: sample(logits, noise[t], sampling))
-            new_logits, new_states = self._step(values, token[:, None], states)
+            new_logits, new_states = self.step(values, token[:, None], states)
             continues = (~reads | (t < lengths))[:, None]
             results = [tf.where(continues, new, old) for new, old in zip(
                 (tf.cast(new_logits[:, 0], tf.float32), *new_states), (logits, *states), strict=True)]  # fmt: skip
@@ -140,7 +157,7 @@ class TokenLoop(tf.Module):
         def one(t, nats, logits, *states):
             # A gather, because under XLA the cross-entropy of a logit of -inf is NaN.
             log_probability = tf.gather(tf.nn.log_softmax(logits), tokens[t], batch_dims=1)
-            new_logits, new_states = self._step(values, tokens[t][:, None], states)
+            new_logits, new_states = self.step(values, tokens[t][:, None], states)
             continues = t < lengths
             results = [tf.where(continues[:, None], new, old) for new, old in zip(
                 (tf.cast(new_logits[:, 0], tf.float32), *new_states), (logits, *states), strict=True)]  # fmt: skip

@@ -1,9 +1,4 @@
-r"""From logits to the next id: temperature, top-k, top-p (`sample`), and the noise, as pure tensor functions.
-
-The noise does not come from a generator with a state. It is a function of (seed, position): `uniform` is the block
-cipher Threefry-2x32 of Salmon et al. (2011), with the seed as the key and the position as the counter. So the noise of
-a row does not depend on the other rows, nor on the number of tokens to write, and it is the same on every machine.
-"""
+"""From logits to the next id: temperature, top-k, top-p (`sample`), as pure tensor functions of logits and noise."""
 
 import math
 from typing import Any, NamedTuple
@@ -14,81 +9,15 @@ import tensorflow as tf
 from tfcharlm.checks import Bounds, plain_number, short_repr
 from tfcharlm.generation.debugging import is_debugging
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-
-
-Words = tuple[tf.Tensor, tf.Tensor]
-
-
-def threefry(key: Words, counter: Words) -> Words:
-    """Threefry-2x32 with 20 rounds: turns two uint32 words of key and two of counter into two words of noise.
-
-    Args:
-        key: a pair of uint32 tensors.
-        counter: a pair of uint32 tensors that broadcast against the key.
-
-    Returns:
-        A pair of uint32 tensors.
-
-    Example (the first known answer of the authors' library, Random123):
-
-    >>> import tensorflow as tf
-    >>> from tfcharlm.generation.sampling import threefry
-    >>> zero = tf.constant(0, tf.uint32)
-    >>> [hex(word.numpy()) for word in threefry((zero, zero), (zero, zero))]
-    ['0x6b200159', '0x99ba4efe']
-
-    Reference: Salmon, Moraes, Dror & Shaw (2011), Parallel random numbers: as easy as 1, 2, 3.
-    """
-    keys = (*key, key[0] ^ key[1] ^ tf.constant(0x1BD11BDA, tf.uint32))
-    a, b = counter[0] + keys[0], counter[1] + keys[1]
-    for group in range(5):
-        for rotation in _ROTATIONS[group % 2]:
-            a = a + b
-            b = tf.bitwise.left_shift(b, tf.constant(rotation, tf.uint32)) | tf.bitwise.right_shift(
-                b, tf.constant(32 - rotation, tf.uint32)
-            )
-            b = a ^ b
-        a = a + keys[(group + 1) % 3]
-        b = b + keys[(group + 2) % 3] + tf.constant(group + 1, tf.uint32)
-    return a, b
-
-
-def uniform(seeds: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """Uniform numbers in the open interval (0, 1), one for every seed and every position.
-
-    Args:
-        seeds: int64 (B,).
-        positions: int32 (L,).
-
-    Returns:
-        float32 (B, L): odd multiples of 2^-24, so that 0 and 1 do not occur and nothing is rounded.
-
-    Example:
-
-    >>> import tensorflow as tf
-    >>> from tfcharlm.generation.sampling import uniform
-    >>> uniform(tf.constant([7], tf.int64), tf.range(2)) == uniform(tf.constant([7], tf.int64), tf.range(9))[:, :2]
-    <tf.Tensor: shape=(1, 2), dtype=bool, numpy=array([[ True,  True]])>
-    """
-    seeds = tf.cast(seeds, tf.uint64)[:, None]
-    low = tf.cast(seeds & tf.constant(0xFFFFFFFF, tf.uint64), tf.uint32)
-    high = tf.cast(tf.bitwise.right_shift(seeds, tf.constant(32, tf.uint64)), tf.uint32)
-    positions = tf.cast(positions, tf.uint32)[None]
-    noise, _ = threefry((low, high), (positions, tf.zeros_like(positions)))
-    # Not every device can cast uint32 to float32. 23 bits fit into an int32.
-    numerators = 2 * tf.cast(tf.bitwise.right_shift(noise, tf.constant(9, tf.uint32)), tf.int32) + 1
-    return tf.cast(numerators, tf.float32) * 2.0**-24
-
 
 def truncate_logits(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
     """Sets the logits that top-k and then top-p exclude to -inf.
 
     Args:
         logits: (B, V), after the temperature.
-        top_k: int32 scalar; keeps the k most likely ids, and all that tie with the k-th. 0 keeps all.
-        top_p: float32 scalar in (0, 1]; keeps the fewest most likely ids whose probabilities add up to at least p, and
-            all that tie with the last of them. The probabilities are those after top-k. 1 keeps all.
+        top_k: int32 scalar, or (B, 1); keeps the k most likely ids, and all that tie with the k-th. 0 keeps all.
+        top_p: float32 scalar in (0, 1], or (B, 1); keeps the fewest most likely ids whose probabilities add up to at
+            least p, and all that tie with the last of them. The probabilities are those after top-k. 1 keeps all.
 
     Returns:
         (B, V).
@@ -179,7 +108,7 @@ def sample(logits: tf.Tensor, uniforms: tf.Tensor, sampling: Sampling) -> tf.Ten
 
     Args:
         logits: (B, V).
-        uniforms: (B,) in (0, 1), from `uniform`.
+        uniforms: (B,) in (0, 1), from `noise.uniform`.
         sampling: a `Sampling`. With temperature 0 the result is the most likely id, for any noise.
 
     Returns:
@@ -203,8 +132,41 @@ def sample(logits: tf.Tensor, uniforms: tf.Tensor, sampling: Sampling) -> tf.Ten
         lambda: truncate_logits(scaled, sampling.top_k, top_p),
         lambda: scaled,
     )
-    cumulative = tf.cumsum(tf.nn.softmax(scaled), axis=-1)
+    return tf.where(temperature > 0, _inverted(scaled, uniforms), tf.argmax(logits, axis=-1, output_type=tf.int32))
+
+
+def draw_rows(logits: tf.Tensor, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:
+    """The same as `sample`, with settings for each row.
+
+    Args:
+        logits: float32 (B, V).
+        uniforms: (B,) in (0, 1).
+        sampling: a `Sampling` of tensors (B, 1).
+
+    Returns:
+        int32 (B,).
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from tfcharlm.generation.sampling import Sampling, draw_rows
+    >>> settings = Sampling(tf.constant([[0.0], [1.0]]), tf.constant([[0], [2]]), tf.constant([[1.0], [1.0]]))
+    >>> draw_rows(tf.math.log([[0.2, 0.5, 0.3]] * 2), tf.constant([0.9, 0.9]), settings).numpy()
+    array([1, 2], dtype=int32)
+    """
+    temperature, top_k, top_p = map(tf.convert_to_tensor, sampling)
+    logits = logits - tf.reduce_max(logits, axis=-1, keepdims=True)
+    scaled = logits / tf.where(temperature > 0, temperature, 1.0)
+    scaled = tf.cond(
+        tf.reduce_any((top_k > 0) | (top_p < 1.0)), lambda: truncate_logits(scaled, top_k, top_p), lambda: scaled
+    )
+    most_likely = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    return tf.where(temperature[:, 0] > 0, _inverted(scaled, uniforms), most_likely)
+
+
+def _inverted(logits, uniforms):
+    """The ids at which the cumulative distribution reaches the uniform numbers."""
+    cumulative = tf.cumsum(tf.nn.softmax(logits), axis=-1)
     # Relative to the last sum, which may differ from 1 by rounding. The id then always has a probability above 0.
     below = cumulative < uniforms[:, None] * cumulative[:, -1:]
-    drawn = tf.reduce_sum(tf.cast(below, tf.int32), axis=-1)
-    return tf.where(temperature > 0, drawn, tf.argmax(logits, axis=-1, output_type=tf.int32))
+    return tf.reduce_sum(tf.cast(below, tf.int32), axis=-1)

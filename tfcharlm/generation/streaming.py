@@ -91,6 +91,11 @@ class TextStreamer:
         self._unfinished = np.zeros(0, np.int32)
         self._bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has ended the text."""
+        return self._search.found
+
     def add(self, ids: np.ndarray, final: bool) -> str:
         """The text that has become certain with these ids. If `final` is True, the rest of the text."""
         if self.ended:

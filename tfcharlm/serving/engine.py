@@ -1,0 +1,179 @@
+"""Continuous batching: one thread writes many texts at once, which begin and end independently of each other."""
+
+import collections
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfcharlm.generation import ROW_BLOCK, RowBlocks, TextGraph
+from tfcharlm.serving.requests import TextRequest
+from tfcharlm.serving.rows import Row
+
+# Tokens between two pieces of text, unless all rows only read. With 64 rows of 512 units, that takes 50 ms.
+TOKENS_PER_BLOCK = 16
+LOGGER = logging.getLogger("tfcharlm.serving")
+
+
+class QueueFullError(Exception):
+    """More texts are waiting than the queue holds; the client should try again later."""
+
+
+class Engine:
+    """Writes texts with one model, at most `rows` at the same time; others wait in a queue.
+
+    Between two blocks of 16 tokens, rows that have ended leave, and texts that wait join. So each text is what
+    `CharLM.generate` gives for its prompt and seed, whoever else is served.
+
+    Args:
+        graph: the `TextGraph` of a model.
+        rows: texts that are written at the same time; 64 by default, from where on more rows are hardly faster.
+        queue: texts that may wait; 256 by default, the work of some seconds.
+
+    Example:
+
+    >>> import queue
+    >>> import tfcharlm
+    >>> from tfcharlm.generation import Sampling
+    >>> from tfcharlm.serving import Engine, TextRequest
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)])
+    >>> pieces = queue.SimpleQueue()
+    >>> with Engine(model.text_graph(), rows=2) as engine:
+    ...     ticket = engine.submit([TextRequest("a", 5, 7, Sampling(), (), None, True, pieces.put)])
+    ...     piece = pieces.get()
+    >>> piece.text == model.generate("a", max_length=5, seed=7), piece.finish_reason
+    (True, 'length')
+    """
+
+    def __init__(self, graph: TextGraph, rows: int = 64, queue: int = 256) -> None:
+        self.max_rows, self.max_waiting = rows, queue
+        self.vocabulary = graph.vocabulary
+        self._blocks = RowBlocks(graph)
+        self._first = self._blocks.first_results(1)
+        self._waiting: collections.deque[Row] = collections.deque()
+        self._active: list[Row] = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="tfcharlm-engine", daemon=True)
+        self.tokens_written = 0
+
+    def __enter__(self) -> "Engine":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Compiles what the batches need, and starts the thread."""
+        self._blocks.warm_up(self.max_rows)
+        self._thread.start()
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Takes no more texts, and waits until those it has are written.
+
+        Args:
+            timeout: seconds to wait at most; None (default) for as long as it takes. Then the rest is given up.
+
+        Returns:
+            Whether all texts were written.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        with self._changed:
+            rest = [*self._waiting, *self._active]
+            for row in rest:
+                row.cancelled = True
+        for row in rest:
+            row.fail()
+        return not rest
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it takes no more texts."""
+        return self._closing
+
+    @property
+    def num_active(self) -> int:
+        """Texts that are being written."""
+        return len(self._active)
+
+    @property
+    def num_waiting(self) -> int:
+        """Texts in the queue."""
+        return len(self._waiting)
+
+    def submit(self, requests: Sequence[TextRequest]) -> "Ticket":
+        """Puts texts into the queue, all or none of them.
+
+        Raises:
+            QueueFullError: there is no room for them, or the engine is closing.
+        """
+        rows = [Row(request, self.vocabulary, self._first) for request in requests]
+        with self._changed:
+            free = self.max_rows - len(self._active) + self.max_waiting - len(self._waiting)
+            if self._closing or len(rows) > free:
+                raise QueueFullError
+            self._waiting.extend(rows)
+            self._changed.notify_all()
+        return Ticket(rows)
+
+    def _run(self) -> None:
+        while self._admit():
+            rows = self._active
+            try:
+                self._advance(rows)
+            except Exception:
+                # Such as out of memory. The other requests should still be served.
+                LOGGER.exception("a block of %d texts could not be computed", len(rows))
+                for row in rows:
+                    row.fail()
+
+    def _admit(self) -> bool:
+        """Lets texts leave and join. Waits until there is one; False if there will be none."""
+        with self._changed:
+            while True:
+                self._active = [row for row in self._active if not (row.ended or row.cancelled)]
+                while self._waiting and len(self._active) < self.max_rows:
+                    row = self._waiting.popleft()
+                    if not row.cancelled:
+                        self._active.append(row)
+                if self._active:
+                    return True
+                if self._closing:
+                    return False
+                self._changed.wait()
+
+    def _advance(self, rows: list[Row]) -> None:
+        given = [row.given for row in rows]
+        # Rows that only read have nothing to show before the end of their prompts.
+        reading = min(map(len, given))
+        count = max(min(ROW_BLOCK, reading), min(TOKENS_PER_BLOCK, max(row.tokens_left for row in rows)), 1)
+        with_likely = any(row.request.likely for row in rows)
+        results: list[Any] = [np.concatenate(parts) for parts in zip(*(row.results for row in rows), strict=True)]
+        settings = [(row.written, row.request.seed, row.request.sampling) for row in rows]
+        written, seeds, sampling = map(list, zip(*settings, strict=True))
+        given = [ids[:count] for ids in given]
+        block = self._blocks(count, given, written, seeds, sampling, results, with_likely)
+        for i, row in enumerate(rows):
+            if not row.cancelled:
+                before = row.written
+                row.add(block, i)
+                self.tokens_written += row.written - before
+
+
+class Ticket:
+    """The texts of one client in an `Engine`."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def cancel(self) -> None:
+        """Frees the rows, because nobody waits for their texts any more."""
+        for row in self._rows:
+            row.cancelled = True
