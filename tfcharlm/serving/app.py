@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from tfcharlm.serving.engine import Engine
 from tfcharlm.serving.errors import ServingError
 from tfcharlm.serving.limits import Limits
 from tfcharlm.serving.metrics import Metrics
+from tfcharlm.serving.requests import unix_time
 from tfcharlm.serving.schemas import MAX_CHARACTERS, ActivationBody, CompletionBody, ScoreBody
 
 # Scoring keeps a core busy, and other requests wait meanwhile.
@@ -79,7 +79,7 @@ def create_app(
     """
     if not models:
         raise ValueError("models must have at least one model; received none.")
-    created = int(datetime.datetime.now(datetime.UTC).timestamp())
+    created = unix_time()
     served = {
         name: ServedModel(model, Engine(model._text_graph_in_python(), rows, queue), created)
         for name, model in models.items()

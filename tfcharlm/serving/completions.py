@@ -1,7 +1,6 @@
 """Completions: from the body of a request to texts of an engine, and from their pieces to responses and events."""
 
 import asyncio
-import datetime
 import json
 import secrets
 import time
@@ -12,7 +11,7 @@ from tfcharlm.generation import Sampling
 from tfcharlm.serving.engine import Engine, QueueFullError, Ticket
 from tfcharlm.serving.errors import ServingError
 from tfcharlm.serving.metrics import Metrics
-from tfcharlm.serving.requests import Piece, TextRequest, TokenScore
+from tfcharlm.serving.requests import Piece, TextRequest, TokenScore, unix_time
 from tfcharlm.serving.schemas import MAX_CHARACTERS, CompletionBody
 
 # Rows of one request: a client should not fill the whole queue.
@@ -35,7 +34,7 @@ class Completion:
     """
 
     def __init__(self, body: CompletionBody, name: str, engine: Engine, metrics: Metrics) -> None:
-        self.id, self.created = f"cmpl-{secrets.token_hex(12)}", int(datetime.datetime.now(datetime.UTC).timestamp())
+        self.id, self.created = f"cmpl-{secrets.token_hex(12)}", unix_time()
         self._body, self._name, self._engine, self._metrics = body, name, engine, metrics
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()

@@ -1,9 +1,15 @@
 """What a client wants of a model, and what it gets: one text is one `TextRequest`, which ends as a list of `Piece`s."""
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 from tfcharlm.generation import Sampling
+
+
+def unix_time() -> int:
+    """Seconds since 1970, with which the protocol dates models and responses."""
+    return int(time.time())
 
 
 class TokenScore(NamedTuple):
