@@ -3,7 +3,7 @@
 `tfcharlm.plots` makes pictures of these numbers.
 """
 
-from tfcharlm.analysis.activations import Activations, record_activations
+from tfcharlm.analysis.activations import Activations, follow_unit, record_activations
 from tfcharlm.analysis.gradient_norms import state_gradient_norms
 from tfcharlm.analysis.kneser_ney import KneserNey, kneser_ney_losses
 from tfcharlm.analysis.novelty import NoveltyReport, novelty_report
@@ -20,6 +20,7 @@ __all__ = [
     "Surprise",
     "UnitCorrelation",
     "correlate_units",
+    "follow_unit",
     "kneser_ney_losses",
     "novelty_report",
     "record_activations",

@@ -3,11 +3,13 @@
 import codecs
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.checks import Bounds, short_repr
 from tfcharlm.kernels import record_values
 from tfcharlm.layers import RecurrentCell
 
@@ -89,6 +91,45 @@ def record_activations(model: keras.Model, text: str) -> Activations:
         layers.append({kind: np.asarray(array)[len(start) :] for kind, array in arrays.items()})
     gate_names = dict.fromkeys(name for layer in model.recurrent for name in getattr(layer.cell, "gate_names", ()))
     return Activations(_pieces(model.vocabulary, ids), tuple(layers), tuple(gate_names))
+
+
+def follow_unit(
+    model: keras.Model, text: str, layer: int = 0, kind: str | None = None, unit: int = 0
+) -> dict[str, Any]:
+    """The values of one unit while a model reads a text, as plain data for a page or another program.
+
+    Args:
+        model: a `CharLM`.
+        text: a string of at least one token.
+        layer: number of the recurrent layer, from 0 (default).
+        kind: a key of `Activations.layers`, such as "c"; None (default) for the output of the layer.
+        unit: number of the unit, from 0 (default).
+
+    Returns:
+        A dictionary: "kinds", a list of `[layer, kind, number of units]`; "pieces", what each token adds to the text;
+        "values", the number of the unit for each token.
+
+    Raises:
+        ValueError: there is no such layer, kind or unit; or the text cannot be read.
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.analysis import follow_unit
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.RNNCell(3)])
+    >>> followed = follow_unit(model, "cab", unit=2)
+    >>> followed["kinds"], followed["pieces"], len(followed["values"])
+    ([[0, 'h', 3]], ['c', 'a', 'b'], 3)
+    """
+    recorded = record_activations(model, text)
+    kinds = [[i, name, array.shape[1]] for i, one in enumerate(recorded.layers) for name, array in one.items()]
+    Bounds(low=0, high=len(recorded.layers) - 1, whole=True).check("layer", layer)
+    arrays = recorded.layers[layer]
+    kind = state_kinds(model.recurrent[layer].cell)[0] if kind is None else kind
+    if kind not in arrays:
+        raise ValueError(f"kind must be one of {', '.join(arrays)}; received {short_repr(kind)}.")
+    Bounds(low=0, high=arrays[kind].shape[1] - 1, whole=True).check("unit", unit)
+    return {"kinds": kinds, "pieces": list(recorded.pieces), "values": arrays[kind][:, unit].tolist()}
 
 
 def encoded(model: keras.Model, text: str) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from tfcharlm.analysis import follow_unit
 from tfcharlm.artefact import latest_version
 from tfcharlm.checks import Bounds, short_repr
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.model import CharLM, load_model
+from tfcharlm.pages import server_page
 
 PORT, ROWS, QUEUE = (Bounds(low=low, high=high, whole=True) for low, high in ((0, 65535), (1, 1024), (0, 100_000)))
 
@@ -61,8 +63,9 @@ def serve(
         serving.check_address(host, api_key)
         with serving.listening_socket(host, port) as listening:
             loaded = _loaded(models)
-            app = serving.create_app(loaded, api_key, origins, rows, queue)
             names, address = ", ".join(loaded), f"http://{_in_url(host)}:{listening.getsockname()[1]}"
+            page = server_page(names)
+            app = serving.create_app(loaded, api_key, origins, rows, queue, page, follow_unit)
             click.echo(f"Compiling {names} ...", err=True)
             serving.run(app, listening, lambda: click.echo(f"{names} at {address}; Ctrl-C ends the server.", err=True))
 

@@ -16,7 +16,7 @@ class TokenScore(NamedTuple):
     """One token with its log-probability.
 
     Args:
-        token: the text of the token.
+        token: what the token adds to the text. It is empty if others must follow, before there is a whole character.
         offset: the number of characters before it.
         log_probability: in nats, before temperature and truncation; None for the first token of a text that nothing
             predicts.

@@ -87,12 +87,13 @@ class _Scores:
         self._waiting: list[TokenScore] = []
 
     def add(self, block, row, i, is_given):
-        tokens, token = self._vocabulary.tokens, int(block.ids[row, i])
+        tokens = self._vocabulary.tokens
         pairs = zip(block.likely_ids[row, i], block.likely_log_probabilities[row, i], strict=True)
         likely = {tokens[other]: float(nats) for other, nats in list(pairs)[: self._likely]}
         nats = None if is_given else float(block.log_probabilities[row, i])
-        self._waiting.append(TokenScore(tokens[token], self._offset, nats, {} if is_given else likely))
-        self._offset += len(self._characters.add(block.ids[row, i : i + 1], final=False))
+        text = self._characters.add(block.ids[row, i : i + 1], final=False)
+        self._waiting.append(TokenScore(text, self._offset, nats, {} if is_given else likely))
+        self._offset += len(text)
 
     def of_text(self, text, ended):
         """The scores of the tokens that begin in the text which is handed out now."""

@@ -1,0 +1,46 @@
+"""Pages for a browser, each one file without any address outside: `page.*` is what people see.
+
+A page needs a model: `remote.js` asks a server, and `local.js` computes in the page, with weights that it holds.
+"""
+
+import html
+from pathlib import Path
+from string import Template
+
+__all__ = ["server_page"]
+
+FOLDER = Path(__file__).parent
+
+
+def server_page(title: str, prompt: str = "") -> str:
+    """The page of a server.
+
+    Args:
+        title: the title, as text.
+        prompt: the prompt that the page starts with; empty by default.
+
+    Returns:
+        A complete HTML document.
+
+    Example:
+
+    >>> from tfcharlm.pages import server_page
+    >>> "<title>plays &amp; poems</title>" in server_page("plays & poems")
+    True
+    """
+    return _page(title, prompt, ["remote.js", "page.js"], connect="'self'")
+
+
+def _page(title: str, prompt: str, scripts: list[str], connect: str, data: str = "") -> str:
+    return Template(_read("page.html")).substitute(
+        title=html.escape(title),
+        prompt=html.escape(prompt),
+        style=_read("page.css").rstrip(),
+        script="\n".join(_read(name).rstrip() for name in scripts),
+        connect=connect,
+        data=data,
+    )
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
