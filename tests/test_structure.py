@@ -43,8 +43,8 @@ MAY_IMPORT = {
     "testing": ({"layers"}, {"keras", "numpy", "tensorflow"}),
     "analysis": ({"checks", "kernels", "layers"}, {"keras", "numpy", "tensorflow"}),
     "artefact": (
-        {"atomic_files", "checks", "generation", "layers", "text"},
-        {"google", "google_crc32c", "keras", "numpy", "onnx", "tensorflow"},
+        {"atomic_files", "checks", "generation", "layers", "pages", "text"},
+        {"google", "google_crc32c", "keras", "numpy", "onnx", "onnxruntime", "tensorflow"},
     ),
     "model": ({"artefact", "checks", "generation", "kernels", "layers", "text"}, {"keras", "numpy", "tensorflow"}),
     "training": (

@@ -172,12 +172,12 @@ def test_files_are_complete_or_absent_and_never_overwritten(ending, monkeypatch,
         (
             "onnx",
             [tfcharlm.LSTMCell(3), KerasCell(2)],
-            "for ONNX must be .* one of keras.layers: GRUCell, LSTMCell, SimpleRNNCell; received KerasCell",
+            "for this format must be .* one of keras.layers: GRUCell, LSTMCell, SimpleRNNCell; received KerasCell",
         ),
         (
             "onnx",
             [OtherCell(2)],
-            "OtherCell for ONNX must compute in step only; received one with a call of its own",
+            "OtherCell for this format must compute in step only; received one with a call of its own",
         ),
         (
             "onnx",

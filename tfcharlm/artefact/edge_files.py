@@ -10,7 +10,7 @@ import numpy as np
 
 from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.atomic_files import replace_file
-from tfcharlm.text import WORD_PATTERN
+from tfcharlm.text import WORD_PATTERN, Vocabulary
 
 FORMAT = 1
 
@@ -44,19 +44,22 @@ def named_states(model: ExportableModel) -> list[dict[str, Any]]:
     ]
 
 
-def publish(target: Path, content: bytes, model: ExportableModel, states: list[dict[str, Any]]) -> Path:
-    """Writes the model file and its JSON file, both or neither, and returns the path of the model file."""
-    vocabulary = model.vocabulary
-    description = {
+def described_vocabulary(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What a program in any language needs to encode and decode text, and the version of this package."""
+    return {
         "format": FORMAT,
         "tfcharlm": version("tfcharlm"),
         "level": vocabulary.level,
         "pattern": WORD_PATTERN if vocabulary.level == "word" else r"[\s\S]",
         "spelling": None if vocabulary.spelling is None else vocabulary.spelling.transitions.tolist(),
         "start": list(vocabulary.line_start),
-        "states": states,
         "tokens": list(vocabulary.tokens),
     }
+
+
+def publish(target: Path, content: bytes, model: ExportableModel, states: list[dict[str, Any]]) -> Path:
+    """Writes the model file and its JSON file, both or neither, and returns the path of the model file."""
+    description = {**described_vocabulary(model.vocabulary), "states": states}
     target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(description, indent=1)
     # The model comes last: whoever sees it finds the JSON file beside it.

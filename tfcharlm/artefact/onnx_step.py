@@ -4,7 +4,8 @@ tf2onnx 1.17 also converts `model.step`. It is not used, because it depends on p
 releases did not run with NumPy 2 for more than a year (onnx/tensorflow-onnx, issue 2373).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +16,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfcharlm.artefact.edge_files import checked_target, named_states, publish
-from tfcharlm.artefact.layout import SAME_ARRAYS
+from tfcharlm.artefact.known_cells import known_cells
 from tfcharlm.artefact.onnx_operations import convert
 from tfcharlm.artefact.protocol import ExportableModel
+from tfcharlm.checks import short_repr
 from tfcharlm.layers import TOKENS, RecurrentCell
 
 # Every onnxruntime since 1.12 (2022) reads them. Nothing that came later is of use to a step.
 OPSET, IR_VERSION = 17, 8
 
 
-def export_onnx(model: ExportableModel, filepath: Path | str) -> Path:
+def export_onnx(model: ExportableModel, filepath: Path | str, dtype: str = "float32") -> Path:
     """Writes one step of a model as an ONNX file, and beside it `<filepath>.json`.
 
     Names, shapes and the JSON file are those of `tfcharlm.export_litert`; the batch dimension is open. The operators
@@ -35,15 +37,17 @@ def export_onnx(model: ExportableModel, filepath: Path | str) -> Path:
             `SimpleRNNCell`, `LSTMCell`, `GRUCell` or `StackedRNNCells`. What a step computes must have a form in ONNX:
             arithmetic, matrix products, common activations, sums and means.
         filepath: the file to make, ending in `.onnx`.
+        dtype: of the weight matrices: "float32" (default), or "int8", a quarter of the size, by onnxruntime's dynamic
+            quantization.
 
     Returns:
         The path of the file.
 
     Raises:
         FileExistsError: the file or its JSON file exists already; nothing is overwritten.
-        ImportError: the package `onnx` is not installed.
-        ValueError: `filepath` has another ending, a cell does not start with zeros, or there is another cell or
-            activation.
+        ImportError: the package `onnx`, or for int8 `onnxruntime`, is not installed.
+        ValueError: `filepath` has another ending, the dtype is unknown, a cell does not start with zeros, or there is
+            another cell or activation.
 
     Example, with the package `onnxruntime`:
 
@@ -63,8 +67,23 @@ def export_onnx(model: ExportableModel, filepath: Path | str) -> Path:
     Reference: onnx.ai/onnx/operators.
     """
     target = checked_target(filepath, ".onnx")
+    if dtype not in ("float32", "int8"):
+        raise ValueError(f"dtype must be one of float32, int8; received {short_repr(dtype)}.")
     states = named_states(model)
-    return publish(target, _written(model, states), model, states)
+    content = _written(model, states)
+    return publish(target, _quantized(content) if dtype == "int8" else content, model, states)
+
+
+def _quantized(content: bytes) -> bytes:
+    try:
+        from onnxruntime import quantization
+    except ImportError as error:
+        raise ImportError('an int8 file needs the package onnxruntime; type pip install "tfcharlm[edge]"') from error
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
+        source.write_bytes(content)
+        quantization.quantize_dynamic(source, target, per_channel=True, weight_type=quantization.QuantType.QInt8)
+        return target.read_bytes()
 
 
 def _written(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
@@ -84,7 +103,7 @@ def _written(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
 
     for i, layer in enumerate(model.recurrent):
         x = joined(model.wiring.layer_reads(i))
-        for cell in _known(layer.cells):
+        for cell in known_cells(layer.cells):
             old_states = [next(inputs) for _ in keras.tree.flatten(cell.state_size)]
             next_states = _add_step(graph, cell, x, old_states)
             final_states += next_states
@@ -101,31 +120,6 @@ def _written(model: ExportableModel, states: list[dict[str, Any]]) -> bytes:
         {"tokens": [None, 1], **{state["input"]: state["shape"] for state in states}},
         {"logits": [None, 1, len(model.vocabulary)], **{state["output"]: state["shape"] for state in states}},
     )
-
-
-def _known(cells: Iterable[keras.layers.Layer]) -> Iterator[RecurrentCell]:
-    """The cells, one of Keras as the cell of this package that computes the same."""
-    for cell in cells:
-        twin = SAME_ARRAYS.get(type(cell))
-        if twin is None and not isinstance(cell, RecurrentCell):
-            known = ", ".join(sorted(kind.__name__ for kind in SAME_ARRAYS))
-            raise ValueError(
-                f"a cell for ONNX must be a tfcharlm.RecurrentCell, or one of keras.layers: {known}; "
-                f"received {type(cell).__name__}."
-            )
-        if twin is None:
-            if type(cell).call is not RecurrentCell.call:
-                raise ValueError(
-                    f"{type(cell).__name__} for ONNX must compute in step only; received one with a call of its own."
-                )
-            yield cell
-            continue
-        options = cell.get_config()
-        same = twin(cell.units)
-        same = twin.from_config({name: options.get(name, value) for name, value in same.get_config().items()})
-        same.build((None, cell.kernel.shape[0]))
-        same.set_weights(cell.get_weights())
-        yield same
 
 
 def _add_step(graph: "_Graph", cell: RecurrentCell, x: str, states: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: `tfcharlm train`, `tune`, `sample`, `score`, `serve`, `inspect` and `plot`."""
+"""The command line: `tfcharlm train`, `tune`, `sample`, `score`, `export`, `serve`, `inspect` and `plot`."""
 
 import sys
 from importlib.metadata import version
@@ -6,7 +6,7 @@ from importlib.metadata import version
 import click
 
 from tfcharlm.checks import one_line
-from tfcharlm.cli import inspect, plot, sample, score, serve, train, tune
+from tfcharlm.cli import export, inspect, plot, sample, score, serve, train, tune
 from tfcharlm.kernels import show_config
 
 
@@ -33,7 +33,16 @@ def _show_config(context):
     context.exit()
 
 
-for command in (train.train, tune.tune, sample.sample, score.score, serve.serve, inspect.inspect, plot.plot):
+for command in (
+    train.train,
+    tune.tune,
+    sample.sample,
+    score.score,
+    export.export,
+    serve.serve,
+    inspect.inspect,
+    plot.plot,
+):
     commands.add_command(command)
 
 

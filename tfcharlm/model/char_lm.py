@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfcharlm.artefact import export_litert, export_onnx, export_saved_model
+from tfcharlm.artefact import export_model
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.generation import GenerationMixin, check_not_forked
 from tfcharlm.layers import RNN, Wiring
@@ -173,16 +173,17 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
             )
         super().save(filepath, *arguments, **named)
 
-    def export(self, filepath: Path | str, format: str = "tf_saved_model", **unsupported: Any) -> Path:
+    def export(self, filepath: Path | str, format: str = "tf_saved_model", **options: Any) -> Path:
         """Writes the model for machines without this package.
 
         Args:
             filepath: the directory or file to make; nothing is overwritten.
             format: "tf_saved_model" (default), a directory with which TensorFlow alone generates, scores and steps
                 (`tfcharlm.artefact.export_saved_model`), and from which `tfcharlm.load_model` rebuilds the model;
-                "litert" or "onnx", one step in a file, with the vocabulary beside it (`tfcharlm.export_litert`,
-                `tfcharlm.export_onnx`).
-            **unsupported: other arguments of `keras.Model.export` are refused, because the signatures are fixed.
+                "html", a page that writes in a browser (`export_html`); "litert" or "onnx", one step in a file, with
+                the vocabulary beside it (`tfcharlm.export_litert`, `tfcharlm.export_onnx`).
+            **options: options of the format: `dtype` of "onnx" and "html", `name` and `prompt` of "html". Those of
+                `keras.Model.export` are refused, because the signatures are fixed.
 
         Returns:
             The path.
@@ -199,15 +200,7 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
         >>> sorted(path.name for path in model.export(tempfile.mkdtemp() + "/abc/1").iterdir())
         ['assets', 'assets.extra', 'fingerprint.pb', 'saved_model.pb', 'variables']
         """
-        writers = {"tf_saved_model": export_saved_model, "litert": export_litert, "onnx": export_onnx}
-        if format not in writers:
-            raise ValueError(f"format must be one of {', '.join(writers)}; received {format!r:.80}.")
-        if unsupported:
-            raise ValueError(
-                f"export has no argument {next(iter(unsupported))!r}, because the signatures of an export are fixed; "
-                "type model.export(filepath, format='tf_saved_model')."
-            )
-        return writers[format](self, filepath)
+        return export_model(self, filepath, format, **options)
 
     @property
     def supports_xla(self) -> bool:  # type: ignore[override]

@@ -1,0 +1,48 @@
+"""`tfcharlm export`: a trained model as a file for a browser, a phone or another runtime."""
+
+from pathlib import Path
+
+import click
+
+from tfcharlm.artefact import FORMATS, latest_version
+from tfcharlm.cli.errors import one_line_errors
+from tfcharlm.cli.shared import Text
+from tfcharlm.model import load_model
+
+# The format by the ending of the file.
+ENDINGS = {".html": "html", ".tflite": "litert", ".onnx": "onnx"}
+
+
+@click.command(
+    short_help="Write a model for a browser or another runtime.",
+    help="""
+    Write MODEL, a directory saved_models/NAME or saved_models/NAME/VERSION, to FILE.
+
+    FILE.html is a page that writes offline in any browser. FILE.tflite and FILE.onnx have one step of the model, and a
+    JSON file beside them has its vocabulary. Without one of these endings, FILE is a directory for TensorFlow.
+    """,
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    type=click.Choice(list(FORMATS)),
+    help="Format of the file.  [default: by its ending]",
+)
+@click.option("--int8", is_flag=True, help="Weights of 8 bits, for a page or ONNX: smaller and a little less exact.")
+@click.option("--prompt", type=Text(), help="Prompt that a page starts with.")
+def export(model: Path, file: Path, format: str | None, int8: bool, prompt: str | None) -> None:
+    with one_line_errors():
+        format = ENDINGS.get(file.suffix, "tf_saved_model") if format is None else format
+        given = {"--int8": int8, "--prompt": prompt is not None}
+        for flag, option in {"--int8": "dtype", "--prompt": "prompt"}.items():
+            if given[flag] and option not in FORMATS[format][1]:
+                raise ValueError(f"{flag} is not for --format {format}; omit it.")
+        options = {"dtype": "int8"} if int8 else {}
+        options |= {} if prompt is None else {"prompt": prompt}
+        directory = latest_version(model)
+        if format == "html":
+            options["name"] = directory.absolute().parent.name if directory.name.isdecimal() else directory.name
+        path = load_model(directory).export(file, format=format, **options)
+        size = sum(one.stat().st_size for one in path.rglob("*")) if path.is_dir() else path.stat().st_size
+        click.echo(f"{path}: {size:,} bytes.")
