@@ -37,6 +37,7 @@ CALLS = {
     "step": lambda model: (
         model.text_graph().step(tf.constant([[1]]), *model.initial_state(1))["logits"].numpy().tolist()
     ),
+    "warm_up": lambda model: (model.warm_up(9), model.generate(["ab"] * 9, max_length=20, seed=1)),
     "signature generate": lambda model: (
         model.text_graph().generate(["ab", "b"], 5, [1, 2], 0.7, 0, 1.0)["text"].numpy().tolist()
     ),

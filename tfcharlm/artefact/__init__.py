@@ -16,10 +16,12 @@ from tfcharlm.artefact.layout import (
     TRAINING,
     check_no_pattern,
     latest_version,
+    model_name,
     next_version,
     weight_specs,
 )
 from tfcharlm.artefact.litert import export_litert
+from tfcharlm.artefact.model_card import model_card
 from tfcharlm.artefact.onnx_step import export_onnx
 from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.artefact.reading import read, read_record
@@ -41,6 +43,8 @@ __all__ = [
     "exported_graph",
     "inspect_directory",
     "latest_version",
+    "model_card",
+    "model_name",
     "next_version",
     "read",
     "read_record",

@@ -12,8 +12,10 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfcharlm.artefact import config_schema, layout
 from tfcharlm.artefact.manifest import write_manifest
+from tfcharlm.artefact.model_card import model_card
 from tfcharlm.artefact.protocol import ExportableModel
 from tfcharlm.artefact.strict_json import parse_json, write_json
+from tfcharlm.artefact.warmup import write_warmup_requests
 from tfcharlm.atomic_files import new_directory
 from tfcharlm.checks import one_line
 from tfcharlm.generation import TextGraph, is_debugging, with_default_settings
@@ -22,13 +24,17 @@ FORMAT = 1
 
 
 def export_saved_model(
-    model: ExportableModel, filepath: Path | str, extra_files: Mapping[str, bytes] | None = None
+    model: ExportableModel,
+    filepath: Path | str,
+    extra_files: Mapping[str, bytes] | None = None,
+    card: str | None = None,
 ) -> Path:
     """Writes a model as a SavedModel: text in and text out, with TensorFlow alone.
 
     The directory is complete or not there at all. Everything is written beside the target and renamed in one step, so a
     server that watches the parent directory never sees half of it. `assets.extra/manifest.json` has the SHA-256 of
-    every other file. The signatures take any number of rows B:
+    every other file. `README.md` is a model card. TensorFlow Serving makes the requests in
+    `assets.extra/tf_serving_warmup_requests` before it serves. The signatures take any number of rows B:
 
     - `generate`, also called `serving_default`: `(prompts string (B,), max_length int32 (), temperature float32 (),
       top_k int32 (), top_p float32 (), seed int64 (B,)) -> {"text": string (B,)}`;
@@ -49,6 +55,7 @@ def export_saved_model(
             whole number as the version.
         extra_files: `{name: bytes}`, files to add to `assets.extra`, where the configuration is; None (default) for
             none.
+        card: the text of `README.md`; None (default) for `model_card(model, name)`.
 
     Returns:
         The path of the directory.
@@ -86,7 +93,8 @@ def export_saved_model(
     with new_directory(target) as directory:
         files = {Path(layout.CONFIG).name: config, **(extra_files or {})}
         graph = _text_graph(model)
-        with_default_settings(lambda: _write(model, graph, directory, files))
+        card = model_card(model, layout.model_name(target)) if card is None else card
+        with_default_settings(lambda: _write(model, graph, directory, files, card))
     return target
 
 
@@ -113,12 +121,14 @@ def _text_graph(model):
     return model.text_graph()
 
 
-def _write(model, graph, directory, extra_files):
+def _write(model, graph, directory, extra_files, card):
     tf.saved_model.save(*_saved(model, graph, str(directory)))
     extra = directory / layout.EXTRA
     extra.mkdir()
     for name, content in extra_files.items():
         (extra / name).write_bytes(content)
+    write_warmup_requests(directory / layout.WARMUP, model.vocabulary.decode([0]))
+    (directory / layout.CARD).write_text(card, encoding="utf-8")
     write_manifest(directory)
 
 

@@ -18,6 +18,8 @@ INDEX, DATA = "variables/variables.index", "variables/variables.data-00000-of-00
 # TensorFlow copies this folder and does not read it.
 EXTRA = "assets.extra"
 CONFIG, MANIFEST = f"{EXTRA}/config.json", f"{EXTRA}/manifest.json"
+# The model card, and what TensorFlow Serving asks a model before it serves it.
+CARD, WARMUP = "README.md", f"{EXTRA}/tf_serving_warmup_requests"
 # What `tfcharlm train` and `tune` add to it: the settings of the run, its learning curve as a table and as a picture.
 TRAINING, LEARNING_CURVE, LEARNING_CURVE_IMAGE = "training.json", "learning_curve.csv", "learning_curve.png"
 # Less than the graph of any export has, in bytes: whatever its cell is, and for each further one.
@@ -75,7 +77,7 @@ def _weight_shapes(cell, width):
 def is_of_export(name: str) -> bool:
     """Whether an export may have a file of this name. TensorFlow reads none of those in `assets.extra`."""
     folder, _, file = name.rpartition("/")
-    return name in (GRAPH, FINGERPRINT, INDEX, DATA) or (folder == EXTRA and bool(file))
+    return name in (GRAPH, FINGERPRINT, INDEX, DATA, CARD) or (folder == EXTRA and bool(file))
 
 
 def weight_specs(**parts: Any) -> list[tf.TensorSpec]:
@@ -103,6 +105,19 @@ def signatures(
         "score": ({"texts": "string"}, scores),
         "step": ({"tokens": "int32"} | states, {"logits": dtype.variable_dtype} | states),
     }
+
+
+def model_name(directory: Path | str) -> str:
+    """`NAME` of `saved_models/NAME/VERSION` or of `saved_models/NAME`.
+
+    Example:
+
+    >>> from tfcharlm.artefact import model_name
+    >>> model_name("saved_models/shakespeare/1"), model_name("saved_models/shakespeare")
+    ('shakespeare', 'shakespeare')
+    """
+    path = Path(directory).absolute()
+    return path.parent.name if path.name.isdecimal() else path.name
 
 
 def versions(directory: Path | str) -> dict[int, Path]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tfcharlm.artefact import FORMATS, latest_version
+from tfcharlm.artefact import FORMATS, latest_version, model_name
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.cli.shared import Text
 from tfcharlm.model import load_model
@@ -42,7 +42,7 @@ def export(model: Path, file: Path, format: str | None, int8: bool, prompt: str 
         options |= {} if prompt is None else {"prompt": prompt}
         directory = latest_version(model)
         if format == "html":
-            options["name"] = directory.absolute().parent.name if directory.name.isdecimal() else directory.name
+            options["name"] = model_name(directory)
         path = load_model(directory).export(file, format=format, **options)
         size = sum(one.stat().st_size for one in path.rglob("*")) if path.is_dir() else path.stat().st_size
         click.echo(f"{path}: {size:,} bytes.")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tfcharlm.analysis import follow_unit
-from tfcharlm.artefact import latest_version
+from tfcharlm.artefact import latest_version, model_name
 from tfcharlm.checks import Bounds, short_repr
 from tfcharlm.cli.errors import one_line_errors
 from tfcharlm.model import CharLM, load_model
@@ -74,7 +74,7 @@ def _loaded(models: tuple[Path, ...]) -> dict[str, CharLM]:
     loaded: dict[str, CharLM] = {}
     for model in models:
         directory = latest_version(model)
-        name = directory.absolute().parent.name if directory.name.isdecimal() else directory.name
+        name = model_name(directory)
         if name in loaded:
             raise ValueError(
                 f"models must have different names; received {short_repr(name)} twice. Rename a directory."

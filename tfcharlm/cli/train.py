@@ -23,9 +23,9 @@ from tfcharlm.cli.corpus_options import corpus_name, corpus_options, corpus_reco
 from tfcharlm.cli.errors import RUNTIME_ERRORS, UserError, one_line_errors
 from tfcharlm.cli.progress import RunProgress, plan_line
 from tfcharlm.cli.run_directory import RunDirectory
-from tfcharlm.cli.shared import as_options, check_writable, config_option, config_options, errors_option
+from tfcharlm.cli.shared import Text, as_options, check_writable, config_option, config_options, errors_option
 from tfcharlm.cli.starting_model import StartingModel, make_run
-from tfcharlm.cli.training_records import training_records
+from tfcharlm.cli.training_records import training_card, training_records
 from tfcharlm.model import Guard, Replicas
 from tfcharlm.training import (
     SUGGESTED,
@@ -70,6 +70,7 @@ EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds between checkpoints.",
 )
+@click.option("--license", type=Text(), help="License of the text, for the model card, such as cc0-1.0.")
 @errors_option
 @click.pass_context
 def train(
@@ -84,6 +85,7 @@ def train(
     errors: str,
     resume: bool,
     checkpoint_seconds: float,
+    license: str | None,
     **settings: Any,
 ) -> None:
     # A worker that is not the chief also trains, but prints nothing.
@@ -173,7 +175,8 @@ def train(
         with one_line_errors():
             source = corpus_record(corpus, errors, reading, split)
             records = training_records(console, source, run, result, baseline)
-            directory = _save(console, result, output / name, records)
+            card = training_card(run, result, name, corpus_name(corpus), license)
+            directory = _save(console, result, output / name, records, card)
         _print_result(console, result, split.validation.num_tokens, baseline, directory, start is not None)
     if result.failure:
         sys.exit(1)
@@ -185,15 +188,14 @@ def train(
         run_directory.finish(directory)
 
 
-def _save(console, result, directory, records):
+def _save(console, result, directory, records, card):
     """Exports the next version, or exports to a temporary directory if the right one cannot be written to."""
     try:
-        return export_saved_model(result.model, next_version(directory), records)
+        return export_saved_model(result.model, next_version(directory), records, card)
     except (OSError, tf.errors.OpError) as error:
         console.print(f"{directory} cannot be written to ({error}).")
-        return export_saved_model(
-            result.model, Path(tempfile.mkdtemp(prefix="tfcharlm-")) / directory.name / "1", records
-        )
+        elsewhere = Path(tempfile.mkdtemp(prefix="tfcharlm-")) / directory.name / "1"
+        return export_saved_model(result.model, elsewhere, records, card)
 
 
 def _since(began):

@@ -51,11 +51,19 @@ class CompiledOnce:
         arguments = tuple(map(self._converted, self._signature, arguments))
         # For other rows, XLA compiles other tiles.
         rows = fewest_rows(arguments[0].shape[0]) if arguments[0].shape.rank else 1
+        return self._compiled_for(rows)(*arguments)
+
+    def warm_up(self, rows: int) -> None:
+        """Compiles the function for batches of up to so many rows, unless it is compiled."""
+        for batch in dict.fromkeys(map(fewest_rows, (1, min(rows, 9), rows))):
+            self._compiled_for(batch)
+
+    def _compiled_for(self, rows):
         if rows not in self._compiled:
             with self._lock:
                 if rows not in self._compiled:
                     self._compiled[rows] = self._compile(rows)
-        return self._compiled[rows](*arguments)
+        return self._compiled[rows]
 
     @property
     def number_of_traces(self) -> int:

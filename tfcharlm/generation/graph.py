@@ -87,6 +87,11 @@ class TextGraph:
             "step": self.step,
         }
 
+    def warm_up(self, rows: int) -> None:
+        """Compiles what Python calls for batches of up to so many rows; many threads may call it at the same time."""
+        for function in (self.prefill, self.decode, self.continuation):
+            function.warm_up(rows)
+
     def generate(
         self, prompts: tf.Tensor, max_length: tf.Tensor, seed: tf.Tensor, *sampling: tf.Tensor
     ) -> dict[str, tf.Tensor]:

@@ -9,6 +9,7 @@ from tfcharlm.generation.adapting import adaptive_generate, adaptive_log_probabi
 from tfcharlm.generation.beams import beam_search
 from tfcharlm.generation.dynamic_evaluation import DynamicEvaluation
 from tfcharlm.generation.graph_owner import GraphOwner
+from tfcharlm.generation.limits import ROWS
 from tfcharlm.generation.sampling import Sampling
 from tfcharlm.generation.scores import next_token_probabilities, score, token_log_probabilities
 from tfcharlm.generation.streaming import generate, stream
@@ -109,6 +110,25 @@ class GenerationMixin(GraphOwner):
         True
         """
         return stream(self._text_graph_in_python(), prompt, max_length, Sampling(temperature, top_k, top_p), seed, stop)
+
+    def warm_up(self, rows: int = 1) -> None:
+        """Compiles what `generate` and `stream` need, so that the first text does not wait for it.
+
+        Many threads may call it, or `generate`, at the same time; one of them compiles.
+
+        Args:
+            rows: the largest batch, prompts times samples; 1 by default. Up to 8, 32 and more rows are compiled apart.
+
+        Raises:
+            ValueError: `rows` is not a number of rows.
+
+        Example:
+
+        >>> import tfcharlm
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\n"), [tfcharlm.RNNCell(3)])
+        >>> model.warm_up(rows=3)
+        """
+        self._text_graph_in_python().warm_up(ROWS.check("rows", rows))
 
     def beam_search(self, prompt: str, max_length: int = 40, beams: int = 8) -> list[tuple[str, float]]:
         """The most likely continuations that a search with a fixed number of candidates finds.

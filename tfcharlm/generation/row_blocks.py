@@ -1,7 +1,7 @@
 """Blocks of tokens for rows that begin and end independently of each other, as a server needs them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -111,9 +111,7 @@ class RowBlocks:
 
     def warm_up(self, rows: int) -> None:
         """Compiles what batches of up to so many rows need."""
-        for batch in (size for size in (1, 9, 33) if size <= rows):
-            empty: list[Any] = [np.zeros(0, np.int32)] * batch
-            self(1, empty, [0] * batch, [0] * batch, [Sampling()] * batch, self.first_results(batch))
+        self._block.warm_up(rows)
 
     def _in_tiles(self, given, lengths, written, seeds, temperature, top_k, top_p, count, with_likely, *results):
         made = tf.TensorSpec((None, ROW_BLOCK, 2 + 2 * self._likely), tf.int32)

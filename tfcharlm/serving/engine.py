@@ -3,6 +3,7 @@
 import collections
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from tfcharlm.generation import ROW_BLOCK, RowBlocks, TextGraph
 from tfcharlm.serving.requests import TextRequest
 from tfcharlm.serving.rows import Row
 
-# Tokens between two pieces of text, unless all rows only read. With 64 rows of 512 units, that takes 50 ms.
-TOKENS_PER_BLOCK = 16
+# Tokens between two pieces of text, at least, unless a text ends before. A block may have more tokens as long as it
+# takes no more than these seconds: every piece costs the server and the client some time.
+TOKENS_PER_BLOCK, SECONDS_PER_BLOCK = 16, 0.08
 LOGGER = logging.getLogger("tfcharlm.serving")
 
 
@@ -24,7 +26,7 @@ class QueueFullError(Exception):
 class Engine:
     """Writes texts with one model, at most `rows` at the same time; others wait in a queue.
 
-    Between two blocks of 16 tokens, rows that have ended leave, and texts that wait join. So each text is what
+    Between two blocks of 16 to 64 tokens, rows that have ended leave, and texts that wait join. So each text is what
     `CharLM.generate` gives for its prompt and seed, whoever else is served.
 
     Args:
@@ -56,6 +58,7 @@ class Engine:
         self._active: list[Row] = []
         self._changed = threading.Condition()
         self._closing = False
+        self._at_once = TOKENS_PER_BLOCK
         self._thread = threading.Thread(target=self._run, name="tfcharlm-engine", daemon=True)
         self.tokens_written = 0
 
@@ -151,15 +154,20 @@ class Engine:
 
     def _advance(self, rows: list[Row]) -> None:
         given = [row.given for row in rows]
-        # Rows that only read have nothing to show before the end of their prompts.
-        reading = min(map(len, given))
-        count = max(min(ROW_BLOCK, reading), min(TOKENS_PER_BLOCK, max(row.tokens_left for row in rows)), 1)
+        left = [row.tokens_left for row in rows]
+        # The next text that ends makes room for another one. Rows that only read have nothing to show before the end of
+        # their prompts.
+        count = min(max(min(left), TOKENS_PER_BLOCK), self._at_once, max(left))
+        count = max(count, min(map(len, given)), 1)
         with_likely = any(row.request.likely for row in rows)
         results: list[Any] = [np.concatenate(parts) for parts in zip(*(row.results for row in rows), strict=True)]
         settings = [(row.written, row.request.seed, row.request.sampling) for row in rows]
         written, seeds, sampling = map(list, zip(*settings, strict=True))
         given = [ids[:count] for ids in given]
+        began = time.perf_counter()
         block = self._blocks(count, given, written, seeds, sampling, results, with_likely)
+        possible = int(SECONDS_PER_BLOCK / max(time.perf_counter() - began, 1e-6) * count)
+        self._at_once = min(max(possible, TOKENS_PER_BLOCK), ROW_BLOCK)
         for i, row in enumerate(rows):
             if not row.cancelled:
                 before = row.written

@@ -18,6 +18,11 @@ TOKENS_PER_PARAMETER = 12
 PARAMETERS_PER_CHARACTER = 2.5
 # For small texts: twice the width, and as much dropout of outputs as of weights. Three texts of 20 kB gained 1% to 4%,
 # one run each; two of 90,000 characters gained nothing (docs/training-recipe.md).
+# Networks whose logits are averaged, by the epochs that one network would read. Each has fewer parameters then.
+MEMBERS = ((25, 3), (10, 2), (0, 1))
+PARAMETERS_PER_CHARACTER_OF_A_MEMBER = 1.6
+# A network with fewer parameters for each character needs less dropout and weight decay.
+FULLY_REGULARIZED = 1.5
 SMALL_TEXT, LARGER_TEXT, PARAMETERS_PER_CHARACTER_OF_SMALL_TEXT = 60_000, 90_000, 6
 # Weight decay, at least; as much more for every doubling of the epochs from six on; at most. For texts that are not
 # small, and for alphabets that are large (docs/training-recipe.md).
@@ -32,6 +37,7 @@ SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
 SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections", "members")
 SUGGESTED = (
     "units",
+    "members",
     "embedding_dim",
     "dropout",
     "input_dropout",
@@ -93,17 +99,27 @@ def suggest_config(
     is_large = vocabulary_size > LARGE_ALPHABET
     shape = {"embedding_dim": EMBEDDING_DIM_OF_LARGE_ALPHABET if is_large else EMBEDDING_DIM} | shape
     operations = speed * max(seconds - START_UP, 1)
-    sizes = {width: _multiplied(width, vocabulary_size, **shape) for width in ([units] if units else WIDTHS)}
     characters = characters or tokens
     smallness = _smallness(characters)
-    most_parameters = characters * (
-        PARAMETERS_PER_CHARACTER ** (1 - smallness) * PARAMETERS_PER_CHARACTER_OF_SMALL_TEXT**smallness
-    )
-    wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), most_parameters)
-    units = min(sizes, key=lambda width: abs(math.log(sizes[width] / wanted)))
-    epochs = operations / 6 / sizes[units] / tokens
+
+    def sized(members: int) -> tuple[int, int, float]:
+        """Units, parameters and epochs."""
+        widths = [units] if units else WIDTHS
+        sizes = {width: _multiplied(width, vocabulary_size, **shape | {"members": members}) for width in widths}
+        each = PARAMETERS_PER_CHARACTER ** (1 - smallness) * PARAMETERS_PER_CHARACTER_OF_SMALL_TEXT**smallness
+        each = each if members == 1 else PARAMETERS_PER_CHARACTER_OF_A_MEMBER
+        wanted = min(math.sqrt(operations / 6 / TOKENS_PER_PARAMETER), characters * each * members)
+        width = min(sizes, key=lambda width: abs(math.log(sizes[width] / wanted)))
+        return width, sizes[width], operations / 6 / sizes[width] / tokens
+
+    members = shape.pop("members", None)
+    if members is None:
+        # Small texts and large alphabets were not tried.
+        epochs = 0 if smallness or is_large else sized(1)[2]
+        members = next(number for least, number in MEMBERS if epochs >= least)
+    units, parameters, epochs = sized(members)
     # None until a text is read six times; then 0.1 more for every doubling of the epochs.
-    doublings = max(0.0, math.log2(epochs / 6))
+    doublings = max(0.0, math.log2(epochs / 6)) * min(1.0, parameters / members / characters / FULLY_REGULARIZED)
     weight_drop = round(min(doublings / 10, 0.5), 2)
     most_decay = DECAY_OF_LARGE_ALPHABET if is_large else MOST_DECAY + (WEIGHT_DECAY - MOST_DECAY) * smallness
     weight_decay = min(WEIGHT_DECAY + DECAY_PER_DOUBLING * (2 if is_large else 1) * doublings, most_decay)
@@ -112,6 +128,7 @@ def suggest_config(
     rows = min(most, max(fewest, 2 ** int(math.log2(1 + tokens / SEQUENCE_LENGTH / 32))))
     return {
         "units": units,
+        "members": members,
         "embedding_dim": shape["embedding_dim"],
         "input_dropout": round(weight_drop / 2, 3) if is_large else 0.0,
         "weight_decay": round(weight_decay, 2),
