@@ -25,21 +25,15 @@ def request(body):
 async def write_text(server, draw, texts):
     """A client as it should be; what it got is compared with `generate` later."""
     prompt = "".join(draw.choices(LETTERS, k=draw.randrange(9)))
-    body = {
-        "prompt": prompt,
-        "max_tokens": draw.randrange(1, 400),
-        "seed": draw.randrange(2**40),
-        "stream": draw.random() < 0.7,
-    }
+    body = {"prompt": prompt, "max_tokens": draw.randrange(1, 400), "seed": draw.randrange(2**40)}
+    body["stream"] = draw.random() < 0.7
     reader, writer = await asyncio.open_connection(*server.address)
     writer.write(request(body))
     answer = (await reader.read()).decode()
     writer.close()
     assert answer.startswith("HTTP/1.1 200"), answer[:300]
-    text = "".join(
-        json.loads(found)
-        for found in re.findall(r'"text": ("(?:[^"\\]|\\.)*")', answer.replace('"text":"', '"text": "'))
-    )
+    found = re.findall(r'"text": ?("(?:[^"\\]|\\.)*")', answer)
+    text = "".join(map(json.loads, found))
     texts.append((body, text))
 
 
@@ -53,7 +47,7 @@ async def vanish(server, draw, texts):
 
 async def stall(server, draw, texts):
     """Reads the start of a stream, or sends half of a request, and does nothing for a second."""
-    reader, writer = await asyncio.open_connection(*server.address)
+    _, writer = await asyncio.open_connection(*server.address)
     content = request({"prompt": "a", "max_tokens": 500, "stream": True})
     writer.write(content[: draw.randrange(1, len(content) + 1)])
     await asyncio.sleep(1)

@@ -71,7 +71,8 @@ def suggest_config(
     more often the text is read, the higher is the dropout of weights and outputs, and the weight decay. The wider a
     layer, the lower is the learning rate. Texts of less than 90,000 characters have up to 6 parameters for each, and
     more dropout of outputs. Vocabularies of more than 512 tokens, such as Chinese characters, have longer vectors with
-    dropout, and more weight decay.
+    dropout, and more weight decay. Where a text is read often, several networks share the operations, and their logits
+    are averaged.
 
     Args:
         seconds: duration of the whole run.
@@ -89,8 +90,9 @@ def suggest_config(
     Example:
 
     >>> from tfcharlm.training import suggest_config
-    >>> [suggest_config(60 * minutes, speed=130e9, tokens=10**6)["units"] for minutes in (1.5, 10, 30)]
-    [256, 480, 640]
+    >>> runs = [suggest_config(60 * minutes, speed=130e9, tokens=10**6) for minutes in (1.5, 10, 30)]
+    >>> [(run["members"], run["units"]) for run in runs]
+    [(1, 256), (2, 320), (2, 448)]
 
     Reference: Hoffmann et al. (2022), Training compute-optimal large language models, for the balance of parameters and
     tokens; Gal & Ghahramani (2016) and Merity et al. (2018) for dropout.
@@ -100,7 +102,7 @@ def suggest_config(
     shape = {"embedding_dim": EMBEDDING_DIM_OF_LARGE_ALPHABET if is_large else EMBEDDING_DIM} | shape
     operations = speed * max(seconds - START_UP, 1)
     characters = characters or tokens
-    smallness = _smallness(characters)
+    smallness, is_words = _smallness(characters), characters > 1.5 * tokens
 
     def sized(members: int) -> tuple[int, int, float]:
         """Units, parameters and epochs."""
@@ -114,12 +116,14 @@ def suggest_config(
 
     members = shape.pop("members", None)
     if members is None:
-        # Small texts and large alphabets were not tried.
-        epochs = 0 if smallness or is_large else sized(1)[2]
+        # Small texts, large alphabets and words were not tried.
+        epochs = 0 if smallness or is_large or is_words else sized(1)[2]
         members = next(number for least, number in MEMBERS if epochs >= least)
     units, parameters, epochs = sized(members)
     # None until a text is read six times; then 0.1 more for every doubling of the epochs.
-    doublings = max(0.0, math.log2(epochs / 6)) * min(1.0, parameters / members / characters / FULLY_REGULARIZED)
+    doublings = max(0.0, math.log2(epochs / 6))
+    if not is_words:
+        doublings *= min(1.0, parameters / members / characters / FULLY_REGULARIZED)
     weight_drop = round(min(doublings / 10, 0.5), 2)
     most_decay = DECAY_OF_LARGE_ALPHABET if is_large else MOST_DECAY + (WEIGHT_DECAY - MOST_DECAY) * smallness
     weight_decay = min(WEIGHT_DECAY + DECAY_PER_DOUBLING * (2 if is_large else 1) * doublings, most_decay)
