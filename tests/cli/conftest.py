@@ -53,7 +53,7 @@ def without_samples(monkeypatch):
 def light_exports(monkeypatch, without_samples):
     """Exports that are the weights and the records alone; how they are loaded again."""
 
-    def export(model, directory, records):
+    def export(model, directory, records, card=None):
         (directory / "assets.extra").mkdir(parents=True)
         np.savez(directory / "weights.npz", *model.get_weights())
         for name, content in records.items():
