@@ -70,24 +70,26 @@ def uniform(seeds: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
 
 
 def uniform_at(seeds: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
-    """The same numbers as `uniform`, at one position for each seed.
+    """The same numbers as `uniform`, at positions of its own for each seed.
 
     Args:
         seeds: int64 (B,).
-        positions: int32 (B,).
+        positions: int32 (B, L).
 
     Returns:
-        float32 (B,).
+        float32 (B, L).
 
     Example:
 
     >>> import tensorflow as tf
     >>> from tfcharlm.generation.noise import uniform, uniform_at
     >>> seeds = tf.constant([7, 8], tf.int64)
-    >>> bool(tf.reduce_all(uniform_at(seeds, tf.constant([3, 0])) == tf.linalg.diag_part(uniform(seeds, [3, 0]))))
+    >>> noise, other = uniform(seeds, tf.range(9)), uniform_at(seeds, tf.constant([[0, 1], [7, 8]]))
+    >>> bool(tf.reduce_all(other[0] == noise[0, :2]) & tf.reduce_all(other[1] == noise[1, 7:]))
     True
     """
-    noise, _ = threefry(_words(seeds), (tf.cast(positions, tf.uint32), tf.zeros_like(positions, tf.uint32)))
+    positions = tf.cast(positions, tf.uint32)
+    noise, _ = threefry(_words(seeds[:, None]), (positions, tf.zeros_like(positions)))
     return _fractions(noise)
 
 

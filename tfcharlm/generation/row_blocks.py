@@ -122,12 +122,14 @@ class RowBlocks:
         """`count` steps of a tile of rows. Everything that is made of a token is one row of integers."""
         given, sampling = tf.transpose(given), Sampling(temperature[:, None], top_k[:, None], top_p[:, None])
         rows = tf.shape(given)[1]
+        # For the whole block, outside of the loop, as the loop of `generate` does.
+        own = tf.maximum(tf.range(ROW_BLOCK) - lengths[:, None], 0)
+        noise = tf.transpose(uniform_at(seeds, written[:, None] + own))
         nothing = tf.zeros((rows, self._likely)), tf.zeros((rows, self._likely), tf.int32)
         made = tf.TensorArray(tf.int32, ROW_BLOCK).unstack(tf.zeros((ROW_BLOCK, rows, 2 + 2 * self._likely), tf.int32))
 
         def one(t, made, logits, *states):
-            drawn = draw_rows(logits, uniform_at(seeds, written + tf.maximum(t - lengths, 0)), sampling)
-            token = tf.where(t < lengths, given[t], drawn)
+            token = tf.where(t < lengths, given[t], draw_rows(logits, noise[t], sampling))
             nats = tf.nn.log_softmax(logits)
             # A gather, because under XLA the cross-entropy of a logit of -inf is NaN.
             chosen = tf.gather(nats, token, batch_dims=1)
