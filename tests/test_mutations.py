@@ -157,8 +157,8 @@ MUTANTS = {
     ),
     "second moment not squared": (reference.adam, "gradient**2", "gradient", [adam_check]),
     "state left out of sampling": (
-        TokenLoop._tile, "new_logits, new_states = self._step(values, token[:, None], states)",
-        "(new_logits, _), new_states = self._step(values, token[:, None], states), states", [sampling_check],
+        TokenLoop._tile, "new_logits, new_states = self.step(values, token[:, None], states)",
+        "(new_logits, _), new_states = self.step(values, token[:, None], states), states", [sampling_check],
     ),
     "padding of a prompt read": (TokenLoop._tile, "(t < lengths)", "(t >= 0)", [batch_check]),
     "noise of every piece the same": (
@@ -208,7 +208,7 @@ MUTANTS = {
         [novelty_check],
     ),
     "padding moves the state": (
-        CharLM._forward, "mask=padding_mask, training", "training", [padded_state_check],
+        CharLM._forward, "read(tokens, states, padding_mask)", "read(tokens, states)", [padded_state_check],
     ),
 }  # fmt: skip
 

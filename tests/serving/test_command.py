@@ -39,10 +39,10 @@ def client(server):
 
 def test_the_client_of_openai_lists_completes_streams_and_stops(client, model):
     assert [one.id for one in client.models.list()] == ["letters"]
-    arguments = {"model": "letters", "prompt": "abc", "max_tokens": 60, "seed": 5, "temperature": 0.7}
-    expected = model.generate("abc", max_length=60, seed=5, temperature=0.7)[3:]
+    arguments = {"model": "letters", "prompt": "abc", "max_tokens": 300, "seed": 5, "temperature": 0.7}
+    expected = model.generate("abc", max_length=300, seed=5, temperature=0.7)[3:]
     completion = client.completions.create(**arguments, logprobs=3)
-    assert completion.choices[0].text == expected and completion.usage.completion_tokens == 60
+    assert completion.choices[0].text == expected and completion.usage.completion_tokens == 300
     assert "".join(completion.choices[0].logprobs.tokens) == expected
     assert all(len(likely) == 3 for likely in completion.choices[0].logprobs.top_logprobs)
     with client.completions.create(**arguments, stream=True) as stream:

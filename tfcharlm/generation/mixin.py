@@ -125,7 +125,7 @@ class GenerationMixin(GraphOwner):
         Example:
 
         >>> import tfcharlm
-        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\n"), [tfcharlm.RNNCell(3)])
+        >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab\\n"), [tfcharlm.RNNCell(3)])
         >>> model.warm_up(rows=3)
         """
         self._text_graph_in_python().warm_up(ROWS.check("rows", rows))

@@ -64,8 +64,9 @@ def uniform(seeds: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
     >>> uniform(tf.constant([7], tf.int64), tf.range(2)) == uniform(tf.constant([7], tf.int64), tf.range(9))[:, :2]
     <tf.Tensor: shape=(1, 2), dtype=bool, numpy=array([[ True,  True]])>
     """
+    words = _words(tf.cast(seeds, tf.uint64)[:, None])
     positions = tf.cast(positions, tf.uint32)[None]
-    noise, _ = threefry(_words(seeds[:, None]), (positions, tf.zeros_like(positions)))
+    noise, _ = threefry(words, (positions, tf.zeros_like(positions)))
     return _fractions(noise)
 
 
@@ -89,13 +90,12 @@ def uniform_at(seeds: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
     True
     """
     positions = tf.cast(positions, tf.uint32)
-    noise, _ = threefry(_words(seeds[:, None]), (positions, tf.zeros_like(positions)))
+    noise, _ = threefry(_words(tf.cast(seeds, tf.uint64)[:, None]), (positions, tf.zeros_like(positions)))
     return _fractions(noise)
 
 
 def _words(seeds):
     """The low and the high half of 64 bits."""
-    seeds = tf.cast(seeds, tf.uint64)
     low = tf.cast(seeds & tf.constant(0xFFFFFFFF, tf.uint64), tf.uint32)
     return low, tf.cast(tf.bitwise.right_shift(seeds, tf.constant(32, tf.uint64)), tf.uint32)
 

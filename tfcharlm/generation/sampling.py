@@ -132,7 +132,8 @@ def sample(logits: tf.Tensor, uniforms: tf.Tensor, sampling: Sampling) -> tf.Ten
         lambda: truncate_logits(scaled, sampling.top_k, top_p),
         lambda: scaled,
     )
-    return tf.where(temperature > 0, _inverted(scaled, uniforms), tf.argmax(logits, axis=-1, output_type=tf.int32))
+    drawn = _inverted(scaled, uniforms)
+    return tf.where(temperature > 0, drawn, tf.argmax(logits, axis=-1, output_type=tf.int32))
 
 
 def draw_rows(logits: tf.Tensor, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:

@@ -120,7 +120,7 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
         check_not_forked()
         super().__init__(**checked_keywords(kwargs))
         self.vocabulary = checked_vocabulary(vocabulary)
-        self.embedding_dim = POSITIVE_INTEGER.check("embedding_dim", embedding_dim)
+        self.embedding_dim = embedding_dim = POSITIVE_INTEGER.check("embedding_dim", embedding_dim)
         self.dropout_masks = SequenceDropout(dropout_seed, dropout, input_dropout, weight_drop)
         policy = checked_policy(self.dtype_policy)
         # Keras's default, uniform within 0.05, leaves the gates almost blind to the token. Two minutes on Shakespeare's
@@ -198,7 +198,7 @@ class CharLM(GenerationMixin, RecurrentNetwork, OtherVocabulary, TokenCalls, Fix
         >>> import tfcharlm
         >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.RNNCell(5)])
         >>> sorted(path.name for path in model.export(tempfile.mkdtemp() + "/abc/1").iterdir())
-        ['assets', 'assets.extra', 'fingerprint.pb', 'saved_model.pb', 'variables']
+        ['README.md', 'assets', 'assets.extra', 'fingerprint.pb', 'saved_model.pb', 'variables']
         """
         return export_model(self, filepath, format, **options)
 
