@@ -106,6 +106,7 @@ WRONG = {
     "a text for a number": ({"temperature": "warm"}, 400, "temperature"),
     "a bool for a number": ({"max_tokens": True}, 400, "max_tokens"),
     "no probability": ({"top_p": 0}, 400, "top_p"),
+    "no probability in float32": ({"top_p": 5e-324}, 400, "top_p must be a number above 0 and at most 1"),
     "too many likely tokens": ({"logprobs": 6}, 400, "logprobs"),
     "an empty stop": ({"stop": ""}, 400, "stop"),
     "too many stops": ({"stop": ["a"] * 17}, 400, "stop must have 1 to 16 texts; received 17."),

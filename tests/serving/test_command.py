@@ -87,6 +87,7 @@ def test_clients_that_go_away_free_their_rows(server, client):
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", GARBAGE)
 def test_garbage_does_not_stop_others(server, client, case):
     with socket.create_connection(server.address, timeout=PATIENCE) as connection, contextlib.suppress(OSError):
@@ -106,6 +107,7 @@ def test_texts_of_many_clients_at_once(client, model):
     assert ["b" + text for text in texts] == model.generate(["b"] * 40, max_length=40, seed=list(range(40)))
 
 
+@pytest.mark.slow
 def test_a_server_that_is_told_to_end_finishes_its_texts(directory, model):
     server = Server(directory, "--port", 0, "--rows", 2)
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0)

@@ -115,7 +115,11 @@ class Completion:
         for prompt in body.prompts:
             self._check_prompt(prompt)
         given = {name: getattr(body, name) for name in Sampling._fields}
-        sampling = Sampling(**{name: value for name, value in given.items() if value is not None}).checked()
+        try:
+            sampling = Sampling(**{name: value for name, value in given.items() if value is not None}).checked()
+        except ValueError as error:
+            # A number may be within the bounds, and not within those of float32.
+            raise ServingError(400, str(error), str(error).split()[0]) from None
         first = secrets.randbelow(SEEDS) if body.seed is None else body.seed
         if first + len(prompts) > 2**63:
             raise ServingError(400, "seed must leave room for a seed of each text; give a smaller one.", "seed")
