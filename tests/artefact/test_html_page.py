@@ -120,7 +120,7 @@ def test_the_products_are_made_of_their_source():
 
 def test_commands_write_all_formats(command, rng, tmp_path):
     directory = make_model(rng, "lstm").export(tmp_path / "models" / "letters" / "1")
-    for file, option in {"a.html": "--int8", "a.onnx": "--int8", "a.tflite": "--format=litert", "a/1": None}.items():
+    for file, option in {"a.html": "--float16", "a.onnx": "--int8", "a.tflite": "--format=litert", "a/1": None}.items():
         status, out, err = command("export", directory.parent, file, *([option] if option else []))
         out = out.splitlines(keepends=True)[-1]
         assert status == 0 and re.fullmatch(rf"{file}: [\d,]+ bytes\.\n", out), err

@@ -21,7 +21,7 @@ CELLS: dict[type, str] = {RNNCell: "rnn", LSTMCell: "lstm", GRUCell: "gru"}
 
 
 def export_html(
-    model: ExportableModel, filepath: Path | str, dtype: str = "float16", name: str | None = None, prompt: str = ""
+    model: ExportableModel, filepath: Path | str, dtype: str = "int8", name: str | None = None, prompt: str = ""
 ) -> Path:
     """Writes a model as one HTML file: a page that continues and scores texts, offline.
 
@@ -33,8 +33,8 @@ def export_html(
         model: a `CharLM` whose cells are `RNNCell`, `LSTMCell`, `GRUCell` or those of Keras with the same arrays, with
             the usual activations, tanh and the logistic function.
         filepath: the file to make, ending in `.html`; nothing is overwritten.
-        dtype: of the weight matrices: "float16" (default), or "int8" with a scale for each column, half the size. The
-            docs say what each costs in bits. Biases are float32.
+        dtype: of the weight matrices: "int8" (default) with a scale for each column, because it is half the size, twice
+            as fast and hardly less exact (docs/export.md); or "float16". Biases are float32.
         name: the title of the page; None (default) for the name of the file.
         prompt: the prompt that the page starts with; empty by default.
 

@@ -29,16 +29,20 @@ ENDINGS = {".html": "html", ".tflite": "litert", ".onnx": "onnx"}
     type=click.Choice(list(FORMATS)),
     help="Format of the file.  [default: by its ending]",
 )
-@click.option("--int8", is_flag=True, help="Weights of 8 bits, for a page or ONNX: smaller and a little less exact.")
+@click.option("--int8", is_flag=True, help="Weights of 8 bits, for ONNX; a page has them by default.")
+@click.option("--float16", is_flag=True, help="Weights of 16 bits, for a page: more exact, larger and slower.")
 @click.option("--prompt", type=Text(), help="Prompt that a page starts with.")
-def export(model: Path, file: Path, format: str | None, int8: bool, prompt: str | None) -> None:
+def export(model: Path, file: Path, format: str | None, int8: bool, float16: bool, prompt: str | None) -> None:
     with one_line_errors():
         format = ENDINGS.get(file.suffix, "tf_saved_model") if format is None else format
-        given = {"--int8": int8, "--prompt": prompt is not None}
-        for flag, option in {"--int8": "dtype", "--prompt": "prompt"}.items():
-            if given[flag] and option not in FORMATS[format][1]:
+        given = {"--int8": int8, "--float16": float16, "--prompt": prompt is not None}
+        formats = {"--int8": ("html", "onnx"), "--float16": ("html",), "--prompt": ("html",)}
+        for flag, known in formats.items():
+            if given[flag] and format not in known:
                 raise ValueError(f"{flag} is not for --format {format}; omit it.")
-        options = {"dtype": "int8"} if int8 else {}
+        if int8 and float16:
+            raise ValueError("--int8 and --float16 exclude each other; omit one of them.")
+        options = {"dtype": "int8" if int8 else "float16"} if int8 or float16 else {}
         options |= {} if prompt is None else {"prompt": prompt}
         directory = latest_version(model)
         if format == "html":
