@@ -148,7 +148,7 @@ def test_onnx_of_eight_bits_is_nearly_the_model(rng, tmp_path):
 def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     if shutil.which("chromium") is None:
-        pytest.skip("there is no chromium")
+        pytest.skip("needs Chromium, which runs the page; pip cannot install it")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield browser

@@ -63,7 +63,7 @@ def create_app(
         A `FastAPI` application. Its lifespan compiles the models at the start, and waits for their texts at the end.
 
     Raises:
-        ValueError: there is no model.
+        ValueError: `models` is empty.
 
     Example:
 

@@ -25,7 +25,7 @@ def check_address(host: str, api_key: str | None) -> None:
         api_key: the key, or None.
 
     Raises:
-        ValueError: there is no key, and the address is not one of this machine alone; or the key is too short.
+        ValueError: other machines can reach the address, and no key is given. Or the key is too short.
 
     Example:
 
