@@ -14,7 +14,7 @@ from tfcharlm.serving import create_app, listening_socket
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium, which shows the page; pip cannot install it"),
+    pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium, which pip cannot install"),
 ]
 playwright = pytest.importorskip("playwright.sync_api")
 SECONDS = 60_000
