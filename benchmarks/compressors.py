@@ -1,6 +1,6 @@
 """What compressors that learn while they read need for a text, after another one: bits per character.
 
-pip install pyppmd zpaq
+They are in the extra bench.
 """
 
 # PPMd's usual settings for text. zpaq's best level, without its guess of the kind of data: that depends on the size.

@@ -1,7 +1,8 @@
-"""The losses of a model on an unseen text, by two protocols, and on names.
+"""The losses of a model on an unseen text, by three protocols, and on names.
 
 They are in nats per character, for every character of a text but the first, which is only read. With a carried state
-("stream"), the text is one sequence. In windows ("cold"), every window starts from a zero state.
+("stream"), the text is one sequence. In windows ("cold"), every window starts from a zero state. A model that learns
+while it reads ("adaptive") reads the text as one sequence, too, and scores its first character as the start of a line.
 """
 
 import numpy as np
@@ -10,9 +11,10 @@ WINDOW = 256
 
 
 def score_text(model, text):
-    """The losses by both protocols."""
-    ids = model.vocabulary.encode(text)
-    return {"stream": evaluate_stream(model, ids), "cold": evaluate_cold(model, ids)}
+    """The losses by all protocols."""
+    ids, adaptive = model.vocabulary.encode(text), model.score(text, adapt=True)
+    losses = {"stream": evaluate_stream(model, ids), "cold": evaluate_cold(model, ids)}
+    return losses | {"adaptive": -adaptive["log_probability"] / adaptive["tokens"]}
 
 
 def score_names(model, names):

@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import quality_runs as runs
 from alternating import environment
-from quality_page import page
+from quality_page import TITLES, page
 from quality_plot import plot
 
 RESULTS = Path(__file__).parent / "results" / "quality.json"
@@ -66,7 +66,7 @@ def work_off(wanted, results, path, again=False):
             print(error, file=sys.stderr)
             failed.append(key)
             continue
-        print(", ".join(f"{loss} {record[loss]:.4f}" for loss in ("stream", "cold", "loss") if loss in record))
+        print(", ".join(f"{loss} {record[loss]:.4f}" for loss in TITLES if loss in record))
         results[key] = record | {"environment": environment()}
         new = path.with_suffix(".new")
         new.write_text(json.dumps(results, indent=1) + "\n")

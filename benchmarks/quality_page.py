@@ -22,7 +22,7 @@ BESIDE = {
         "source": "its README, about 3 minutes on an A100",
     },
     "tinyshakespeare/kneser-ney": {"name": "Kneser-Ney"},
-    **{f"tinyshakespeare/{name}": {"name": name} for name in runs.COMPRESSORS},
+    **{f"tinyshakespeare/{name}": {"name": name} for name in (*runs.COMPRESSORS, *runs.ADAPTIVE)},
     "names/makemore": {
         "name": "makemore's Transformer",
         "published": {"loss": 1.92, "parameters": 200_000},
@@ -33,14 +33,15 @@ BESIDE = {
 INTRODUCTION = f"""\
 Losses are in nats per character: the mean of the seeds and, in brackets, each of them. **Carried state**: the
 validation text is read once, from a zero state that is carried along. **Windows**: the text is read in windows of
-{WINDOW} characters, each from a zero state. Both score every character but the first of the text. Seconds are those of
-the whole command in a process of its own, including start-up, compilation and export. No run reads the validation text;
+{WINDOW} characters, each from a zero state. Both score every character but the first of the text. **Adaptive**: the
+model learns from the text while it reads it once (dynamic evaluation), as PPMd and zpaq do. Seconds are those of the
+whole command in a process of its own, including start-up, compilation and export. No run reads the validation text;
 it chooses its best weights by evaluations on the last {runs.REPORTED_ON:.1%} of the training text, which it holds out.
 For a compressor, the loss is what the validation text adds to the compressed training text. nanoGPT's losses are its
 own estimates, from random windows of 64 characters (CPU) or 256 (GPU).
 """
 # The columns of the losses in the results.
-TITLES = {"stream": "carried state", "cold": "windows", "loss": "loss"}
+TITLES = {"stream": "carried state", "cold": "windows", "adaptive": "adaptive", "loss": "loss"}
 # The values of options that did not exist yet when a run was made; they change nothing.
 DEFAULTS = dataclasses.asdict(TrainingConfig(steps=1)) | {"steps": None}
 OUTCOME = ("corpus", "minutes", "seed", "val_loss", "val_bits_per_character", "interrupted")
@@ -73,7 +74,8 @@ def page(results):
         "",
         INTRODUCTION,
     ]
-    lines += ["### tinyshakespeare", "", *table(results, "tinyshakespeare", ("stream", "cold")), *ablation(results)]
+    losses = [*PROTOCOLS, "adaptive"]
+    lines += ["### tinyshakespeare", "", *table(results, "tinyshakespeare", losses), *ablation(results)]
     if repeated(results, "names"):
         lines += ["", "### makemore's names: 1,000 held-out names, each with the newline that ends it", ""]
         lines += table(results, "names", ("loss",))

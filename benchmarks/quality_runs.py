@@ -19,6 +19,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from compressors import ppmd_bits, zpaq_bits
 from kneser_ney import count_names, count_text
 from protocols import WINDOW, score_names, score_text
 
@@ -35,6 +36,8 @@ COMPRESSORS = {
     "xz": partial(lzma.compress, preset=9 | lzma.PRESET_EXTREME),
     "zlib": partial(zlib.compress, level=9),
 }
+# Compressors that learn while they read, at their best settings for text.
+ADAPTIVE = {"PPMd": ppmd_bits, "zpaq": zpaq_bits}
 # nanoGPT's README, "I only have a macbook".
 NANOGPT = """
     train.py config/train_shakespeare_char.py --device=cpu --compile=False --eval_iters=20 --log_interval=1
@@ -124,6 +127,13 @@ def compress(name, training, validation):
     return {"stream": added * 8 * math.log(2) / len(validation), "seconds": time.perf_counter() - began}
 
 
+def learn_while_reading(name, training, validation):
+    """The loss of a compressor that is compared with a model that learns while it reads."""
+    began = time.perf_counter()
+    loss = ADAPTIVE[name](training, validation) * math.log(2)
+    return {"adaptive": loss, "seconds": time.perf_counter() - began}
+
+
 def nanogpt(checkout, text):
     """Runs nanoGPT's configuration for a CPU. The loss is nanoGPT's own estimate, from windows of 64 characters."""
     data = Path(checkout, "data", "shakespeare_char")
@@ -179,6 +189,8 @@ def jobs(arguments, results):
         training, validation = split_text(text)
         for name in COMPRESSORS:
             wanted[f"{corpus}/{name}"] = partial(compress, name, training, validation)
+        for name in ADAPTIVE:
+            wanted[f"{corpus}/{name}"] = partial(learn_while_reading, name, training, validation)
         wanted[f"{corpus}/kneser-ney"] = partial(count_text, training, validation, WINDOW)
         if arguments.nanogpt:
             wanted[f"{corpus}/nanogpt"] = partial(nanogpt, arguments.nanogpt, text)

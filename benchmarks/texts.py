@@ -1,13 +1,12 @@
 """`tfcharlm train --minutes` on texts of several kinds and sizes, beside Kneser-Ney n-grams and compressors.
 
-    pip install pyppmd zpaq
     python benchmarks/texts.py --minutes 5 quijote.txt neko.txt --lines names.txt     # 20 kB, 200 kB and all of each
     python benchmarks/texts.py --sizes 20000 --from saved_models/shakespeare quijote.txt
     python benchmarks/texts.py tinyshakespeare shakespeare python                          # without files
 
-`python` is the source of Python's standard library. Every run is one process of the command, with the text alone. Runs
-that are in benchmarks/results/texts.json already are not repeated, so the program may be stopped and started again. The
-table goes to benchmarks/results/texts.md.
+The extra bench has the compressors. `python` is the source of Python's standard library. Every run is one process of
+the command, with the text alone. Runs that are in benchmarks/results/texts.json already are not repeated, so the
+program may be stopped and started again. The table goes to benchmarks/results/texts.md.
 
 `adaptive` is `tfcharlm score --adapt`. Like PPMd and zpaq, which read the text to train on first, it learns from the
 held-out text while it reads it. The columns before it do not; tfcharlm reads the held-out text as it does in training,

@@ -100,6 +100,16 @@ def test_a_compressor_knows_the_training_text(name):
         assert runs.compress(name, training, training)["stream"] < 0.1
 
 
+@pytest.mark.parametrize("name", runs.ADAPTIVE)
+def test_a_compressor_that_learns_knows_the_training_text(name):
+    pytest.importorskip("pyppmd")
+    pytest.importorskip("zpaq")
+    letters = random.Random(1)
+    training, unseen = ("".join(letters.choices("abcdefghijklmnop", k=8_000)) for _ in range(2))
+    assert runs.learn_while_reading(name, training, unseen)["adaptive"] == pytest.approx(math.log(16), rel=0.2)
+    assert runs.learn_while_reading(name, training, training)["adaptive"] < 0.2
+
+
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     """What `tfcharlm train` leaves behind."""
@@ -148,6 +158,7 @@ def test_a_run_is_a_process_that_has_the_training_text_alone(commands, model):
 @pytest.mark.slow
 def test_a_sitting_keeps_what_it_has_and_another_continues(commands, model, monkeypatch, tmp_path, capsys):
     (tmp_path / "text.txt").write_text(TEXT)
+    monkeypatch.setattr(runs, "ADAPTIVE", {})
     monkeypatch.setitem(runs.SHA256, "tinyshakespeare", hashlib.sha256(TEXT.encode()).hexdigest())
     command = ["quality.py", "--results", str(tmp_path / "quality.json")]
     sitting = [*command, str(tmp_path / "text.txt"), "--minutes", "1.5", "--minutes", "2", "--seeds", "1"]
@@ -164,6 +175,8 @@ def test_a_sitting_keeps_what_it_has_and_another_continues(commands, model, monk
     record = results()["tinyshakespeare/2/seed1"]
     assert record["stream"] == pytest.approx(protocols.evaluate_stream(model, ids))
     assert record["cold"] == pytest.approx(protocols.evaluate_cold(model, ids))
+    adaptive = model.token_log_probabilities(VALIDATION, adapt=True)
+    assert record["adaptive"] == pytest.approx(-adaptive.mean()) and len(adaptive) == len(VALIDATION)
     assert "tensorflow" in record["environment"]
     assert str(tmp_path) not in json.dumps(results())
     assert f"cold {record['cold']:.4f}" in capsys.readouterr().out
