@@ -1,10 +1,12 @@
 """The `tfcharlm` command.
 
-It is outside the package, because TensorFlow reads its environment variables when it is imported, and `import tfcharlm`
-imports TensorFlow.
+It is outside the package for two reasons. TensorFlow reads its environment variables when it is imported, and `import
+tfcharlm` imports TensorFlow. And that takes seconds, which help, mistakes and the picture of a learning curve do not
+need.
 """
 
 import contextlib
+import importlib.util
 import logging
 import os
 import sys
@@ -15,10 +17,36 @@ from collections.abc import Iterator
 BEGAN = time.monotonic()
 # With 2,637 MiB `tfcharlm sample names` aborts on two cores, with 2,930 MiB it works.
 ADDRESS_SPACE = 2_816 << 20
+# The packages whose `__init__.py` needs TensorFlow, although some of their modules do not.
+PACKAGES = ("tfcharlm", "tfcharlm.artefact", "tfcharlm.text", "tfcharlm.training")
 
 
 def main() -> None:
-    """Sets the environment for TensorFlow, and runs the command line."""
+    """Runs the command line, which starts TensorFlow when a command needs it."""
+    try:
+        _import_without_tensorflow()
+        from tfcharlm import cli
+    except KeyboardInterrupt:
+        sys.exit(130)
+    cli.main(BEGAN, start)
+
+
+def _import_without_tensorflow() -> None:
+    """Lets modules of the package be imported without the `__init__.py` of the packages they are in."""
+    if "tfcharlm" in sys.modules:
+        return  # by whoever calls `main`
+    for name in PACKAGES:
+        specification = importlib.util.find_spec(name)
+        if specification is not None:
+            sys.modules[name] = importlib.util.module_from_spec(specification)
+
+
+def start() -> None:
+    """Sets the environment for TensorFlow, and imports the whole package.
+
+    Raises:
+        ImportError: Keras has another backend than TensorFlow, or something is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow turns oneDNN on by itself only on processors with newer vector instructions. But products of tall
     # matrices are a tenth faster with it on AVX2, too (benchmarks/results/training_step.md).
@@ -26,17 +54,26 @@ def main() -> None:
     _check_address_space()
     # Without a home that it can write to, matplotlib would say so at length, and then work.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    try:
-        with _quiet_standard_error(), _no_matplotlib():
-            from tfcharlm import cli, configure_threads
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except ImportError as error:
-        # Such as another backend of Keras than TensorFlow.
-        print(f"tfcharlm: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    if not hasattr(sys.modules.get("tfcharlm"), "__version__"):
+        # What was imported without its package is imported again, with it.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tfcharlm"]:
+            del sys.modules[name]
+    with _says_what_takes_so_long(), _quiet_standard_error(), _no_matplotlib():
+        from tfcharlm import configure_threads
     configure_threads()
-    cli.main(BEGAN)
+
+
+@contextlib.contextmanager
+def _says_what_takes_so_long() -> Iterator[None]:
+    """On a terminal, says that TensorFlow starts, and takes it back when it has started."""
+    is_terminal = sys.stderr.isatty()
+    if is_terminal:
+        print("Starting TensorFlow ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if is_terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _check_address_space() -> None:

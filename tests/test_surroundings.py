@@ -16,8 +16,9 @@ from helpers.processes import environment
 import tfcharlm
 import tfcharlm_command
 from tfcharlm import cli
-from tfcharlm.cli.errors import UserError, one_line_errors
+from tfcharlm.cli import UserError
 from tfcharlm.cli.shared import Text
+from tfcharlm.commands.errors import one_line_errors
 
 PACKAGE = Path(tfcharlm.__file__).parent
 COMMAND = ["-m", "tfcharlm_command"]
@@ -150,7 +151,7 @@ def test_no_home_is_needed(tmp_path):
 def test_less_address_space_than_tensorflow_needs_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1_000 << 20, resource.RLIM_INFINITY))
     with pytest.raises(SystemExit) as stop:
-        tfcharlm_command.main()
+        tfcharlm_command.start()
     expected = "tfcharlm: the limit of the address space must be 2,816 MiB or more for TensorFlow; received 1,000 MiB. "
     assert (stop.value.code, capsys.readouterr().err) == (2, expected + "Type ulimit -v unlimited.\n")
 

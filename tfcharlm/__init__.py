@@ -1,6 +1,8 @@
 """Recurrent character language models in Keras 3 and TensorFlow. Start with README.md, then docs/architecture.md."""
 
+import importlib
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 # It refuses other backends than TensorFlow, before anything imports Keras.
 from tfcharlm import keras_backend  # noqa: F401
@@ -14,7 +16,9 @@ from tfcharlm.generation import DynamicEvaluation
 from tfcharlm.kernels import configure_threads, native_kernels, show_config
 from tfcharlm.layers import RNN, GRUCell, LSTMCell, Parameter, RecurrentCell, RNNCell
 from tfcharlm.model import CharLM, Guard, NonFiniteError, inspect_model, load_model
-from tfcharlm.tuning import CharLMHyperModel
+
+if TYPE_CHECKING:
+    from tfcharlm.tuning import CharLMHyperModel
 
 __version__ = version("tfcharlm")
 
@@ -43,3 +47,11 @@ __all__ = [
     "testing",
     "text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Keras Tuner is imported only when somebody searches.
+    if name in ("CharLMHyperModel", "tuning"):
+        room = importlib.import_module("tfcharlm.tuning")
+        return room if name == "tuning" else room.CharLMHyperModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

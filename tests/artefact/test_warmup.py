@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from helpers.letters import make_letters_model
 
-from tfcharlm.artefact import layout
+from tfcharlm.artefact import directories
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def directory(tmp_path_factory):
 def test_requests_are_those_that_serving_reads(directory):
     apis = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
     signatures = tf.saved_model.load(str(directory)).signatures
-    records = list(tf.data.TFRecordDataset(str(directory / layout.WARMUP)).as_numpy_iterator())
+    records = list(tf.data.TFRecordDataset(str(directory / directories.WARMUP)).as_numpy_iterator())
     rows = {"generate": [], "score": []}
     for record in records:
         log = apis.PredictionLog.FromString(record)

@@ -7,7 +7,6 @@ import pytest
 from helpers.command_line import BARN
 
 import tfcharlm
-from tfcharlm import cli
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +45,7 @@ def exported(model, tmp_path_factory):
 @pytest.fixture
 def without_samples(monkeypatch):
     """Training without samples in between, whose graph takes seconds to make."""
-    monkeypatch.setattr(cli.train, "EVALUATIONS_PER_SAMPLE", 10**9)
+    monkeypatch.setattr("tfcharlm.commands.train.EVALUATIONS_PER_SAMPLE", 10**9)
 
 
 @pytest.fixture
@@ -60,6 +59,6 @@ def light_exports(monkeypatch, without_samples):
             (directory / "assets.extra" / name).write_bytes(content)
         return directory
 
-    monkeypatch.setattr(cli.train, "export_saved_model", export)
-    monkeypatch.setattr(cli.tune, "export_saved_model", export)
+    monkeypatch.setattr("tfcharlm.commands.train.export_saved_model", export)
+    monkeypatch.setattr("tfcharlm.commands.tune.export_saved_model", export)
     return lambda directory: list(np.load(directory / "weights.npz").values())

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from helpers.command_line import BARN, SMALL, interrupt_at_evaluation
 
-from tfcharlm import cli
 from tfcharlm.text import corpus_files, split_corpus
 from tfcharlm.training import TrainingConfig, TrainingRun
 
@@ -74,7 +73,7 @@ def test_a_source_that_has_changed_is_named(command, animals, monkeypatch, light
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.train, "_print_evaluation", interrupt)
+    monkeypatch.setattr("tfcharlm.commands.train._print_evaluation", interrupt)
     run = ["train", "texts", *RUN, "--steps", 24, "--name", "barn"]
     assert command(*run)[0] == 130
     with (animals / "texts" / "3.txt").open("a") as file:

@@ -10,7 +10,7 @@ import pytest
 from helpers.command_line import BARN
 
 import tfcharlm
-from tfcharlm import cli
+from tfcharlm.commands import train as train_command
 from tfcharlm.text import DIGITS
 from tfcharlm.training import weights_sha256
 
@@ -76,7 +76,7 @@ def test_a_run_resumes_bit_for_bit_and_from_the_same_model_only(
 ):
     run = ["train", "barn.txt", "--from", "models/barn", *SMALL, "--steps", 6, "--checkpoint-seconds", 1e-6]
     assert command(*run, "--name", "whole")[0] == 0
-    print_evaluation, steps = cli.train._print_evaluation, []
+    print_evaluation, steps = train_command._print_evaluation, []
 
     def interrupt(console, evaluation, *others):
         steps.append(evaluation.step)
@@ -84,7 +84,7 @@ def test_a_run_resumes_bit_for_bit_and_from_the_same_model_only(
             raise KeyboardInterrupt
         print_evaluation(console, evaluation, *others)
 
-    monkeypatch.setattr(cli.train, "_print_evaluation", interrupt)
+    monkeypatch.setattr("tfcharlm.commands.train._print_evaluation", interrupt)
     assert command(*run, "--name", "new")[0] == 130
     # A version with other weights, and the same weights in another place.
     other = tfcharlm.load_model(models / "barn" / "1")

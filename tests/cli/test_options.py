@@ -8,8 +8,10 @@ from helpers.command_line import parsed
 
 from tfcharlm import cli
 from tfcharlm.checks import Bounds
-from tfcharlm.cli.errors import FLAGS, WORDS, UserError, one_line_errors
+from tfcharlm.cli import UserError
+from tfcharlm.cli.errors import FLAGS, WORDS
 from tfcharlm.cli.shared import as_options
+from tfcharlm.commands.errors import one_line_errors
 from tfcharlm.training import BUDGETS, OPTIONS, SUGGESTED, TUNABLE, TrainingConfig
 from tfcharlm.tuning import SEARCHED
 

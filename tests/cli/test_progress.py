@@ -6,7 +6,7 @@ import types
 import pytest
 import rich.console
 
-from tfcharlm.cli import progress
+from tfcharlm.commands import progress
 from tfcharlm.training import Plan, StepTiming
 
 

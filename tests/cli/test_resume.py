@@ -14,7 +14,7 @@ from helpers.command_line import BARN, COMMAND, SMALL, interrupt_at_evaluation
 from helpers.processes import environment
 
 import tfcharlm
-from tfcharlm import cli
+from tfcharlm.commands import train as train_command
 from tfcharlm.text import TextSplit
 from tfcharlm.training import StepTiming, planning, suggest_config
 
@@ -22,14 +22,15 @@ from tfcharlm.training import StepTiming, planning, suggest_config
 @pytest.mark.slow
 def test_an_interruption_keeps_the_best_model_so_far(command, barn, monkeypatch, tmp_path, without_samples):
     """By real signals: one after the first evaluation, and one more while the model is being saved."""
-    print_evaluation, export = cli.train._print_evaluation, cli.train.export_saved_model
+    print_evaluation, export = train_command._print_evaluation, train_command.export_saved_model
 
     def interrupt_then(function, *arguments):
         os.kill(os.getpid(), signal.SIGINT)
         return function(*arguments)
 
-    monkeypatch.setattr(cli.train, "_print_evaluation", functools.partial(interrupt_then, print_evaluation))
-    monkeypatch.setattr(cli.train, "export_saved_model", functools.partial(interrupt_then, export))
+    interrupted = functools.partial(interrupt_then, print_evaluation)
+    monkeypatch.setattr("tfcharlm.commands.train._print_evaluation", interrupted)
+    monkeypatch.setattr("tfcharlm.commands.train.export_saved_model", functools.partial(interrupt_then, export))
     status, output, error = command("train", "barn.txt", "--epochs", 200, "--name", "barn", "--cell", "rnn", *SMALL)
     assert (status, error) == (130, "")
     assert "Interrupted; saving the best model so far." in output and "Model: saved_models/barn/1\n" in output
@@ -101,7 +102,7 @@ def test_minutes_choose_a_size_and_a_resumed_run_keeps_it(command, barn, monkeyp
     """On a machine that is found to be faster when the run resumes, by a clock that advances by 50 ms at every look."""
     clock = itertools.count(1000.0, 0.05)
     monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
-    on_step, calls = cli.train.RunProgress.on_step, []
+    on_step, calls = train_command.RunProgress.on_step, []
 
     def interrupt(*arguments):
         calls.append(arguments)
@@ -109,7 +110,7 @@ def test_minutes_choose_a_size_and_a_resumed_run_keeps_it(command, barn, monkeyp
             raise KeyboardInterrupt
         on_step(*arguments)
 
-    monkeypatch.setattr(cli.train.RunProgress, "on_step", interrupt)
+    monkeypatch.setattr("tfcharlm.commands.progress.RunProgress.on_step", interrupt)
     given = ["--cell", "rnn", "--layers", 2, "--weight-drop", 0.25, "--level", "word"]
     command_line = ["train", "barn.txt", "--minutes", 0.1, "--name", "barn", "--checkpoint-seconds", 1e-6, *given]
     outputs = []
@@ -137,7 +138,7 @@ def test_a_resumed_run_keeps_the_size_that_was_chosen_again(command, barn, monke
     monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(planning, "SHORTEST_TRIED", 0)
     monkeypatch.setattr(planning, "measured_speed", lambda: 1e12)
-    on_step, fractions = cli.train.RunProgress.on_step, []
+    on_step, fractions = train_command.RunProgress.on_step, []
 
     def interrupt(progress, fraction):
         fractions.append(fraction)
@@ -145,7 +146,7 @@ def test_a_resumed_run_keeps_the_size_that_was_chosen_again(command, barn, monke
             raise KeyboardInterrupt
         on_step(progress, fraction)
 
-    monkeypatch.setattr(cli.train.RunProgress, "on_step", interrupt)
+    monkeypatch.setattr("tfcharlm.commands.progress.RunProgress.on_step", interrupt)
     timed, outputs = [], []
     monkeypatch.setattr(planning, "time_steps", lambda *_: timed.append(1) or StepTiming(0.1, 5.0, 0.625))
     command_line = ["train", "barn.txt", "--minutes", 0.2, "--name", "barn", "--checkpoint-seconds", 1e-6]

@@ -14,8 +14,8 @@ from helpers.processes import environment
 
 from tfcharlm.atomic_files import lock
 from tfcharlm.checkpoint import CheckpointStore
-from tfcharlm.cli.run_directory import RunDirectory
-from tfcharlm.cli.search_settings import check_settings
+from tfcharlm.commands.run_directory import RunDirectory
+from tfcharlm.commands.search_settings import check_settings
 
 SETTINGS = {"units": 16, "seed": 0}
 

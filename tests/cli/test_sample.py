@@ -12,7 +12,6 @@ from helpers.command_line import BARN
 from helpers.exported_directories import seal
 
 import tfcharlm
-from tfcharlm import cli
 from tfcharlm.text import Vocabulary
 
 
@@ -29,7 +28,7 @@ def items(exported, tmp_path_factory):
 @pytest.fixture
 def sample(monkeypatch, command, model):
     """Runs `tfcharlm sample ...` with the model of the tests, which is compiled already, in the place of the loaded."""
-    monkeypatch.setattr(cli.sample, "load_model", lambda directory: model)
+    monkeypatch.setattr("tfcharlm.commands.sample.load_model", lambda directory: model)
     return functools.partial(command, "sample")
 
 
@@ -193,7 +192,7 @@ def test_a_closed_standard_input_is_one_line(exported, sample, monkeypatch):
 
 def test_lines_need_a_newline_to_end_them(exported, command, monkeypatch):
     model = tfcharlm.CharLM(Vocabulary("ab"), [tfcharlm.RNNCell(2)])
-    monkeypatch.setattr(cli.sample, "load_model", lambda directory: model)
+    monkeypatch.setattr("tfcharlm.commands.sample.load_model", lambda directory: model)
     status, _, error = command("sample", exported, "--prompt", "a", "--lines", 3)
     assert (status, error.count("\n")) == (2, 1) and "--lines needs a model with a newline in its vocabulary" in error
 
@@ -253,7 +252,7 @@ def test_a_full_disk_is_one_line(exported, command, monkeypatch):
             raise OSError(28, "No space left on device")
         print(*arguments, file=sys.stderr)
 
-    monkeypatch.setattr(cli.click, "echo", echo)
+    monkeypatch.setattr("click.echo", echo)
     status, _, error = command("sample", exported)
     assert (status, error) == (2, "tfcharlm: [Errno 28] No space left on device\n")
 

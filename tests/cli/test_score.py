@@ -9,14 +9,14 @@ import pytest
 from helpers.command_line import BARN
 
 import tfcharlm
-from tfcharlm import DynamicEvaluation, cli
+from tfcharlm import DynamicEvaluation
 from tfcharlm.text import Vocabulary
 
 
 @pytest.fixture
 def score(monkeypatch, command, model):
     """Runs `tfcharlm score ...` with the model of the tests, which is compiled already, in the place of the loaded."""
-    monkeypatch.setattr(cli.score, "load_model", lambda directory: model)
+    monkeypatch.setattr("tfcharlm.commands.score.load_model", lambda directory: model)
     return functools.partial(command, "score", "saved_models/barn")
 
 
@@ -62,7 +62,7 @@ def test_only_the_most_surprising_lines_are_shown(score):
 def test_a_line_of_a_text_is_no_command_to_a_terminal_and_no_markup(score, monkeypatch):
     text = "[bold]the[/bold] :owl:\x1b[31m\tthe\xa0owl" + "the " * 100
     known = tfcharlm.CharLM(Vocabulary.from_text(text + "\n"), [tfcharlm.RNNCell(2)], embedding_dim=2)
-    monkeypatch.setattr(cli.score, "load_model", lambda directory: known)
+    monkeypatch.setattr("tfcharlm.commands.score.load_model", lambda directory: known)
     row = score("--text", text, "--by-line")[1].splitlines()[-1]
     assert row.endswith("  [bold]the[/bold] :owl:\\x1b[31m\\tthe\\xa0owl" + "the " * 100)
     # As wide as the terminal, with colors.
@@ -103,7 +103,8 @@ def test_a_model_that_adapts_learns_from_each_text_anew_or_from_all(score, model
     texts = [BARN[:700], "the old owl", BARN[:700]]
     arguments = [part for text in texts for part in ("--text", text)]
     made = []
-    monkeypatch.setattr(cli.score, "DynamicEvaluation", lambda model: made.append(DynamicEvaluation(model)) or made[-1])
+    make = "tfcharlm.commands.score.DynamicEvaluation"
+    monkeypatch.setattr(make, lambda model: made.append(DynamicEvaluation(model)) or made[-1])
     fresh, carried = (
         [json.loads(line) for line in score(*arguments, "--adapt", *more, "--json", "--by-line")[1].splitlines()]
         for more in ([], ["--carry"])
@@ -120,7 +121,7 @@ def test_a_model_that_adapts_learns_from_each_text_anew_or_from_all(score, model
 def test_a_number_that_is_not_finite_is_null(score, monkeypatch):
     model = tfcharlm.CharLM(Vocabulary("ab\n"), [tfcharlm.RNNCell(2)], embedding_dim=2)
     model.head.bias.assign([np.nan, 0, 0])
-    monkeypatch.setattr(cli.score, "load_model", lambda directory: model)
+    monkeypatch.setattr("tfcharlm.commands.score.load_model", lambda directory: model)
     status, output, _ = score("--text", "ab", "--by-line", "--json")
     found = json.loads(output, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
     assert status == 0 and found["perplexity"] is None and found["tokens"] == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.ngrams import brute_force
 
-from tfcharlm.cli import small_text
+from tfcharlm.commands import small_text
 from tfcharlm.text import TextSplit
 
 

@@ -15,8 +15,8 @@ from helpers.command_line import BARN, COMMAND, SMALL
 from helpers.processes import environment
 
 import tfcharlm
-from tfcharlm import cli
 from tfcharlm.atomic_files import lock
+from tfcharlm.commands import train as train_command
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,9 @@ def test_too_little_memory_is_one_line(command, barn, tmp_path, monkeypatch):
     oom = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor\nwith many\nlines")
     for error, message in ((oom, r"tfcharlm: OOM when allocating tensor\n$"), (MemoryError(), "not enough memory")):
         with monkeypatch.context() as patch:
-            patch.setattr(cli.train, "make_run", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+            patch.setattr(
+                "tfcharlm.commands.train.make_run", lambda *_, error=error, **__: (_ for _ in ()).throw(error)
+            )
             (tmp_path / "link").unlink(missing_ok=True)
             assert_refused(command, tmp_path, ["barn.txt", *SMALL], message)
 
@@ -166,7 +168,7 @@ def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(
     command, barn, monkeypatch, tmp_path, light_exports
 ):
     """Of the next version, with a curve and no picture."""
-    light_export = cli.train.export_saved_model
+    light_export = train_command.export_saved_model
     (tmp_path / "saved_models" / "barn" / "9").mkdir(parents=True)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
@@ -174,7 +176,7 @@ def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(
         os.kill(os.getpid(), signal.SIGINT)
         return light_export(*arguments)
 
-    monkeypatch.setattr(cli.train, "export_saved_model", export)
+    monkeypatch.setattr("tfcharlm.commands.train.export_saved_model", export)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--steps", 2, *SMALL)
     assert status == 0 and 'type pip install "tfcharlm[plots]"\n' in output
     assert "Model: saved_models/barn/10\n" in output
@@ -185,7 +187,7 @@ def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(
 
 @pytest.mark.slow
 def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(command, barn, monkeypatch, light_exports):
-    export, directories = cli.train.export_saved_model, []
+    export, directories = train_command.export_saved_model, []
 
     def fail_once(model, directory, records):
         directories.append(directory)
@@ -193,7 +195,7 @@ def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(com
             raise OSError("No space left on device")
         return export(model, directory, records)
 
-    monkeypatch.setattr(cli.train, "export_saved_model", fail_once)
+    monkeypatch.setattr("tfcharlm.commands.train.export_saved_model", fail_once)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--steps", 2, *SMALL)
     assert status == 1 and "saved_models/barn cannot be written to (No space left on device)." in output
     assert f"Model: {directories[1]}\n" in output and directories[1].parent.name == "barn"

@@ -14,8 +14,7 @@ from helpers.command_line import COMMAND, parsed
 from helpers.processes import environment
 
 import tfcharlm
-from tfcharlm import cli
-from tfcharlm.cli.tune import _by_updates
+from tfcharlm.commands.tune import _by_updates
 from tfcharlm.text import stream_dataset
 from tfcharlm.training import OPTIONS, TrainingConfig
 from tfcharlm.tuning import CharLMHyperModel
@@ -62,7 +61,10 @@ def test_a_trial_that_diverged_has_the_updates_that_it_made(curve, expected):
 def test_tune_writes_what_it_promises_and_resumes(tune, monkeypatch, tmp_path):
     """A trial, then a second one by --resume; the table is that of the oracle, the model that of the table."""
     with monkeypatch.context() as patch:  # the first version does not matter
-        patch.setattr(cli.tune, "export_saved_model", lambda model, directory, records: directory.mkdir() or directory)
+        patch.setattr(
+            "tfcharlm.commands.tune.export_saved_model",
+            lambda model, directory, records: directory.mkdir() or directory,
+        )
         assert tune("--trials", "1")[0] == 0
     search = tmp_path / "saved_models" / "barn" / "search"
     first = rows_of(search / "leaderboard.csv")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from tfcharlm import cli
 from tfcharlm.text import load_corpus, split_corpus
 
 
@@ -25,8 +24,8 @@ def reads(command, monkeypatch):
         read.append(split.vocabulary.decode(np.concatenate([split.train_ids, split.validation_ids])))
         raise StopError("read")
 
-    monkeypatch.setattr(cli.corpus_options, "split_corpus", split_and_stop)
-    monkeypatch.setattr(cli.tune, "load_corpus", read_and_stop)
+    monkeypatch.setattr("tfcharlm.commands.corpus.split_corpus", split_and_stop)
+    monkeypatch.setattr("tfcharlm.commands.tune.load_corpus", read_and_stop)
 
     def run(program, *arguments):
         read.clear()

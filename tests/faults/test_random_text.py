@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from helpers.bad_text import LEVELS, assert_same_ids_in_a_graph, read_by_python
 
-from tfcharlm.cli.errors import UserError, one_line_errors
+from tfcharlm.cli import UserError
+from tfcharlm.commands.errors import one_line_errors
 from tfcharlm.text import GraphCodec, Vocabulary, files, load_corpus
 
 

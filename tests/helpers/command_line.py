@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from tfcharlm import cli
+from tfcharlm.commands import train as train_command
 
 # A text that a model of the command line learns in seconds.
 BARN = "".join(
@@ -39,7 +40,7 @@ def shell_commands(text):
 
 def interrupt_at_evaluation(monkeypatch, count):
     """Presses Ctrl-C in the place of printing an evaluation, the `count`-th from now on; returns all their numbers."""
-    print_evaluation, numbers = cli.train._print_evaluation, []
+    print_evaluation, numbers = train_command._print_evaluation, []
 
     def interrupt(console, evaluation, number, *others):
         numbers.append(number)
@@ -47,5 +48,5 @@ def interrupt_at_evaluation(monkeypatch, count):
             raise KeyboardInterrupt
         print_evaluation(console, evaluation, number, *others)
 
-    monkeypatch.setattr(cli.train, "_print_evaluation", interrupt)
+    monkeypatch.setattr("tfcharlm.commands.train._print_evaluation", interrupt)
     return numbers

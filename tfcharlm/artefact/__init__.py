@@ -5,11 +5,7 @@
 model for small runtimes, and `export_html` a page for a browser. `export_model` takes any of the formats.
 """
 
-from tfcharlm.artefact.export import export_saved_model, exported_graph
-from tfcharlm.artefact.formats import FORMATS, export_model
-from tfcharlm.artefact.html_page import export_html
-from tfcharlm.artefact.inspection import Inspection, inspect_directory
-from tfcharlm.artefact.layout import (
+from tfcharlm.artefact.directories import (
     EXTRA,
     LEARNING_CURVE,
     LEARNING_CURVE_IMAGE,
@@ -18,8 +14,12 @@ from tfcharlm.artefact.layout import (
     latest_version,
     model_name,
     next_version,
-    weight_specs,
 )
+from tfcharlm.artefact.export import export_saved_model, exported_graph
+from tfcharlm.artefact.formats import FORMATS, export_model
+from tfcharlm.artefact.html_page import export_html
+from tfcharlm.artefact.inspection import Inspection, inspect_directory
+from tfcharlm.artefact.layout import weight_specs
 from tfcharlm.artefact.litert import export_litert
 from tfcharlm.artefact.model_card import model_card
 from tfcharlm.artefact.onnx_step import export_onnx

@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tfcharlm.artefact import config_schema, layout
+from tfcharlm.artefact import config_schema, directories, layout
 from tfcharlm.artefact.manifest import write_manifest
 from tfcharlm.artefact.model_card import model_card
 from tfcharlm.artefact.protocol import ExportableModel
@@ -91,9 +91,9 @@ def export_saved_model(
             stacklevel=3,
         )
     with new_directory(target) as directory:
-        files = {Path(layout.CONFIG).name: config, **(extra_files or {})}
+        files = {Path(directories.CONFIG).name: config, **(extra_files or {})}
         graph = _text_graph(model)
-        card = model_card(model, layout.model_name(target)) if card is None else card
+        card = model_card(model, directories.model_name(target)) if card is None else card
         with_default_settings(lambda: _write(model, graph, directory, files, card))
     return target
 
@@ -111,7 +111,7 @@ def exported_graph(model: ExportableModel, graph: TextGraph | None = None) -> Sa
     graph = graph or _text_graph(model)
     with tempfile.TemporaryDirectory() as directory:
         with_default_settings(lambda: tf.saved_model.save(*_saved(model, graph, directory)))
-        return SavedModel.FromString(Path(directory, layout.GRAPH).read_bytes())
+        return SavedModel.FromString(Path(directory, directories.GRAPH).read_bytes())
 
 
 def _text_graph(model):
@@ -123,12 +123,12 @@ def _text_graph(model):
 
 def _write(model, graph, directory, extra_files, card):
     tf.saved_model.save(*_saved(model, graph, str(directory)))
-    extra = directory / layout.EXTRA
+    extra = directory / directories.EXTRA
     extra.mkdir()
     for name, content in extra_files.items():
         (extra / name).write_bytes(content)
-    write_warmup_requests(directory / layout.WARMUP, model.vocabulary.decode([0]))
-    (directory / layout.CARD).write_text(card, encoding="utf-8")
+    write_warmup_requests(directory / directories.WARMUP, model.vocabulary.decode([0]))
+    (directory / directories.CARD).write_text(card, encoding="utf-8")
     write_manifest(directory)
 
 
@@ -176,4 +176,4 @@ def _why_not_loadable(model, config):
 def _next_version(path):
     if not path.name.isdecimal():
         return path.with_name(path.name + "-2")
-    return layout.next_version(path.parent)
+    return directories.next_version(path.parent)

@@ -9,10 +9,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tfcharlm.artefact import layout, tensor_bundle
+from tfcharlm.artefact import directories, layout, tensor_bundle
+from tfcharlm.artefact.directories import GRAPH
 from tfcharlm.artefact.graph_comparison import graph_difference
 from tfcharlm.artefact.graph_operations import DisallowedOperation, disallowed_operations
-from tfcharlm.artefact.layout import GRAPH
 from tfcharlm.artefact.manifest import File, check_manifest
 from tfcharlm.artefact.object_graph import checkpoint_objects
 from tfcharlm.artefact.reading import check_index, read_config
@@ -80,7 +80,7 @@ def inspect_directory(
     Raises:
         ValueError: there is no SavedModel, or its `saved_model.pb` cannot be read.
     """
-    directory = layout.latest_version(directory)
+    directory = directories.latest_version(directory)
     try:
         with open_files(directory) as files:
             return _inspect(directory, files, graph_of, custom_objects)
@@ -132,7 +132,7 @@ def _read_export(
         differences += _differences_of_files(files, sums)
         config = read_config(files, sums, custom_objects)
         variables = check_index(files, sums, config["model"])
-        objects = tensor_bundle.check_sums(files[layout.DATA].chunks(), variables)
+        objects = tensor_bundle.check_sums(files[directories.DATA].chunks(), variables)
     except (OSError, ValueError) as error:
         differences.append(str(error))
     return config, objects, differences
@@ -143,10 +143,10 @@ def _differences_of_files(files: OpenFiles, sums: Mapping[str, File]) -> Iterato
     for name in sorted(sums):
         if not layout.is_of_export(name):
             yield f"{name!r:.200} is not a file of an export"
-    if layout.FINGERPRINT in files:
-        content = files[layout.FINGERPRINT].read(MAX_FINGERPRINT)
+    if directories.FINGERPRINT in files:
+        content = files[directories.FINGERPRINT].read(MAX_FINGERPRINT)
         if not is_canonical(parse_message(FingerprintDef, content, MAX_FINGERPRINT), content):
-            yield f"{layout.FINGERPRINT} is not as TensorFlow writes it"
+            yield f"{directories.FINGERPRINT} is not as TensorFlow writes it"
 
 
 def _content_differences(graph: SavedModel, objects: bytes, expected: SavedModel) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tfcharlm.artefact.layout import MANIFEST
+from tfcharlm.artefact.directories import MANIFEST
 from tfcharlm.artefact.safe_files import OpenFiles, open_files
 from tfcharlm.artefact.strict_json import parse_json, write_json
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfcharlm.artefact import config_schema, layout, tensor_bundle
+from tfcharlm.artefact import config_schema, directories, layout, tensor_bundle
 from tfcharlm.artefact.manifest import File, check_manifest, read_listed
 from tfcharlm.artefact.safe_files import OpenFiles, open_files
 from tfcharlm.artefact.strict_json import parse_json, write_json
@@ -51,7 +51,7 @@ def read(
         parts = read_config(files, sums, custom_objects)["model"]
         # The weights must be there before memory is allocated for what the configuration asks for.
         variables = check_index(files, sums, parts)
-        data = read_listed(files, layout.DATA, sums, sums[layout.DATA].bytes)
+        data = read_listed(files, directories.DATA, sums, sums[directories.DATA].bytes)
     tensor_bundle.check_sums(data, variables)
     return parts, tensor_bundle.read_weights(data, variables, layout.weights(**parts))
 
@@ -82,7 +82,7 @@ def read_record(directory: Path | str, name: str) -> dict[str, Any]:
     >>> read_record(directory, TRAINING), read_record(directory, "other.json")
     ({'seed': 7}, {})
     """
-    file = f"{layout.EXTRA}/{name}"
+    file = f"{directories.EXTRA}/{name}"
     try:
         with open_files(directory) as files:
             sums, differences = check_manifest(files)
@@ -116,10 +116,10 @@ def read_config(
     Raises:
         ValueError: it is missing, is not strict JSON, or is not the configuration of an export.
     """
-    content = read_listed(files, layout.CONFIG, sums, config_schema.MAX_BYTES)
+    content = read_listed(files, directories.CONFIG, sums, config_schema.MAX_BYTES)
     value = parse_json(content)
     if write_json(value) != content:
-        raise ValueError(f"{layout.CONFIG} is not as an export writes it")
+        raise ValueError(f"{directories.CONFIG} is not as an export writes it")
     config = config_schema.parse(value, custom_objects)
     if config["model"]["vocabulary"].fingerprint != config["vocabulary_fingerprint"]:
         raise ValueError("its vocabulary does not have the fingerprint that was exported with it")
@@ -140,7 +140,7 @@ def check_index(files: OpenFiles, sums: Mapping[str, File], parts: dict[str, Any
     Raises:
         ValueError: the variables are not those that the configuration needs.
     """
-    index = read_listed(files, layout.INDEX, sums, MAX_TABLE)
-    if layout.DATA not in files:
-        raise ValueError(f"it has no {layout.DATA}")
-    return tensor_bundle.locate(index, sums[layout.DATA].bytes, list(layout.weights(**parts)))
+    index = read_listed(files, directories.INDEX, sums, MAX_TABLE)
+    if directories.DATA not in files:
+        raise ValueError(f"it has no {directories.DATA}")
+    return tensor_bundle.locate(index, sums[directories.DATA].bytes, list(layout.weights(**parts)))

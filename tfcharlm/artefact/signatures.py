@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tfcharlm.artefact.layout import GRAPH
+from tfcharlm.artefact.directories import GRAPH
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,38 @@
-"""The command line: `tfcharlm train`, `tune`, `sample`, `score`, `export`, `serve`, `inspect` and `plot`."""
+"""The command line: what can be typed after `tfcharlm`. What the commands do is in `tfcharlm/commands`.
+
+This room needs no TensorFlow, so that help and mistakes are answered at once.
+"""
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 
 import click
 
 from tfcharlm.checks import one_line
 from tfcharlm.cli import export, inspect, plot, sample, score, serve, train, tune
-from tfcharlm.kernels import show_config
+from tfcharlm.cli.errors import INPUT_ERRORS, UserError, as_typed, one_line_errors
+from tfcharlm.cli.output import IMAGES, PAGE, check_output
+from tfcharlm.cli.plot_options import SHOWN_IN_HEAT_MAP, SHOWN_IN_TEXT
+from tfcharlm.cli.running import run, start_with
+from tfcharlm.cli.shared import as_options, check_writable, printable
+
+__all__ = [
+    "IMAGES",
+    "INPUT_ERRORS",
+    "PAGE",
+    "SHOWN_IN_HEAT_MAP",
+    "SHOWN_IN_TEXT",
+    "UserError",
+    "as_options",
+    "as_typed",
+    "check_output",
+    "check_writable",
+    "commands",
+    "main",
+    "one_line_errors",
+    "printable",
+]
 
 
 @click.group(
@@ -29,7 +54,7 @@ def commands() -> None:
 
 
 def _show_config(context):
-    show_config()
+    run("configuration.show_config")
     context.exit()
 
 
@@ -46,13 +71,15 @@ for command in (
     commands.add_command(command)
 
 
-def main(began: float | None = None) -> None:
+def main(began: float | None = None, start: Callable[[], object] = lambda: None) -> None:
     """Runs the command line. An error is one line on standard error.
 
     Args:
         began: `time.monotonic()` at the start of the process. `train --minutes` counts from there. None (default)
             counts from now.
+        start: starts TensorFlow; it is called once, by a command that needs it. By default TensorFlow has started.
     """
+    start_with(start)
     for stream in (sys.stdout, sys.stderr):
         # The name of a file may not be valid in any encoding.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

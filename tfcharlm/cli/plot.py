@@ -1,30 +1,13 @@
-"""`tfcharlm plot`: pictures of how a model learned and of what its units, gates and gradients do."""
+"""`tfcharlm plot`: its commands and their options."""
 
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfcharlm import plots
-from tfcharlm.analysis import (
-    Activations,
-    UnitCorrelation,
-    correlate_units,
-    record_activations,
-    state_gradient_norms,
-)
-from tfcharlm.artefact import EXTRA, LEARNING_CURVE, latest_version
-from tfcharlm.cli.errors import one_line_errors
-from tfcharlm.cli.picture_files import IMAGES, PAGE, check_output, write_picture
-from tfcharlm.cli.plot_options import SHOWN_IN_HEAT_MAP, SHOWN_IN_TEXT, output_option, picks_units, reads_a_text
-from tfcharlm.cli.plot_surprise import surprise
-from tfcharlm.cli.plot_texts import load_reader, read_part
-
-CURVE = Path(EXTRA, LEARNING_CURVE)
-# How many units are printed for a feature. A correlation below CHANCE may be chance, as the best of hundreds of units;
-# such a unit is not shown.
-NAMED, CHANCE = 3, 0.1
+from tfcharlm.cli.output import IMAGES, PAGE, check_output
+from tfcharlm.cli.plot_options import output_option, picks_units, reads_a_text
+from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run, run_at_once
 
 
 @click.group(
@@ -40,9 +23,6 @@ def plot() -> None:
     pass
 
 
-plot.add_command(surprise)
-
-
 @plot.command(
     short_help="Draw the learning curve of a model.",
     help="""
@@ -52,12 +32,9 @@ plot.add_command(surprise)
 @click.argument("model", type=click.Path(path_type=Path))
 @output_option("curve.png", "File to write, .png or .svg.")
 def curve(model: Path, output: Path) -> None:
-    with one_line_errors():
+    with checks_before_start():
         check_output(output, IMAGES)
-        directory = latest_version(model)
-        if not (directory / CURVE).exists():
-            raise ValueError(f"{directory} has no {CURVE}; give a model that `tfcharlm train` or `tune` has written.")
-        write_picture(output, plots.learning_curve(directory / CURVE))
+    run_at_once("curve.curve", model=model, output=output)
 
 
 @plot.command(
@@ -74,37 +51,9 @@ def curve(model: Path, output: Path) -> None:
 @picks_units(multiple=True, help="A unit to show; may be given several times.  [default: those that track best]")
 @click.option("--kind", help="What to show of a unit: c, h, i, f, g or o.  [default: c of an LSTM, h of an RNN]")
 @output_option("units.html", "File to write: .html for colored text, .png or .svg for a heat map.")
-def units(
-    model: Path,
-    corpus: str | None,
-    errors: str,
-    text: str | None,
-    begin: int,
-    length: int,
-    layer: int,
-    unit: tuple[int, ...],
-    show: int | None,
-    kind: str | None,
-    output: Path,
-) -> None:
-    with one_line_errors():
-        check_output(output, (*IMAGES, PAGE))
-        recorded = _recorded(model, read_part(corpus, errors, text, begin, length).text)
-        kind = _checked_kind(recorded, layer, kind)
-        correlations = correlate_units(recorded, kinds=(kind,), layers=(layer,), count=NAMED)
-        best = {name: found[0] for name, found in correlations.items() if abs(found[0].score) >= CHANCE}
-        _check_units(recorded, layer, kind, unit)
-        chosen = [(layer, kind, number) for number in unit] if unit else best
-        if not chosen:
-            raise ValueError("no unit tracks anything in this text; give a longer text, or choose a unit with --unit.")
-        shown = recorded.part(0, _tokens_to_show(show, output))
-        if output.suffix == PAGE:
-            picture: Any = plots.colored_text(shown, chosen, title=f"Units of {model}")
-        else:
-            numbers = unit or dict.fromkeys(found.unit for found in best.values())
-            picture = plots.activation_heatmap(shown, layer, kind, list(numbers))
-        _describe(correlations)
-        write_picture(output, picture)
+def units(model: Path, corpus: str | None, output: Path, **options: Any) -> None:
+    _check(model, corpus, output, (*IMAGES, PAGE))
+    run("plot.units", model=model, corpus=corpus, output=output, **options)
 
 
 @plot.command(
@@ -115,34 +64,9 @@ def units(
 @reads_a_text(length=20_000)
 @picks_units(multiple=False, help="The unit to show.  [default: the one that tracks best]")
 @output_option("gates.png", "File to write: .png or .svg for heat maps, .html for colored text.")
-def gates(
-    model: Path,
-    corpus: str | None,
-    errors: str,
-    text: str | None,
-    begin: int,
-    length: int,
-    layer: int,
-    unit: int | None,
-    show: int | None,
-    output: Path,
-) -> None:
-    with one_line_errors():
-        check_output(output, (*IMAGES, PAGE))
-        recorded = _recorded(model, read_part(corpus, errors, text, begin, length).text)
-        kind = _checked_kind(recorded, layer, None)
-        _check_units(recorded, layer, kind, () if unit is None else (unit,))
-        if unit is None:
-            correlations = correlate_units(recorded, layers=(layer,), count=1)
-            unit = max((found[0] for found in correlations.values()), key=lambda found: abs(found.score)).unit
-        shown = recorded.part(0, _tokens_to_show(show, output))
-        if output.suffix == PAGE:
-            chosen = [(layer, kind, unit) for kind in ("i", "f", "g", "o", "c", "h")]
-            picture: Any = plots.colored_text(shown, chosen, title=f"Unit {unit} of {model}")
-        else:
-            picture = plots.gate_heatmap(shown, layer, unit)
-        click.echo(f"Unit {unit} of layer {layer}")
-        write_picture(output, picture)
+def gates(model: Path, corpus: str | None, output: Path, **options: Any) -> None:
+    _check(model, corpus, output, (*IMAGES, PAGE))
+    run("plot.gates", model=model, corpus=corpus, output=output, **options)
 
 
 @plot.command(
@@ -157,72 +81,45 @@ def gates(
 @reads_a_text(length=5_000)
 @click.option("--window", default=100, type=click.IntRange(min=2), help="Tokens in a window; the last is predicted.")
 @output_option("gradients.png", "File to write, .png or .svg.")
-def gradients(
-    models: tuple[Path, ...],
-    corpus: str | None,
-    errors: str,
-    text: str | None,
-    begin: int,
-    length: int,
-    window: int,
-    output: Path,
-) -> None:
-    with one_line_errors():
+def gradients(models: tuple[Path, ...], corpus: str | None, output: Path, **options: Any) -> None:
+    with checks_before_start() as needed:
         check_output(output, IMAGES)
-        read = read_part(corpus, errors, text, begin, length).text
         if len(set(models)) < len(models):
             raise ValueError("each model must be given once; received one of them twice.")
-        norms = {str(model): _norms(model, read, window) for model in models}
-        for name, layers in norms.items():
-            for layer, states in enumerate(layers):
-                for kind, values in states.items():
-                    click.echo(
-                        f"{name}: {kind} of layer {layer}: {values[-1]:.1e} at the prediction, "
-                        f"{values[0]:.1e} {len(values) - 1} steps before"
-                    )
-        write_picture(output, plots.gradient_norm_plot(norms))
+        if needed:
+            check_texts([corpus])
+            check_models(*models)
+    run("plot.gradients", models=models, corpus=corpus, output=output, **options)
 
 
-def _recorded(directory: Path, text: str) -> Activations:
-    return record_activations(*load_reader(directory, text))
+@plot.command(
+    short_help="Show which characters of a text surprise a model.",
+    help="""
+    Show how much each character of CORPUS surprises MODEL, in bits. CORPUS is given as for train (usually the path of a
+    UTF-8 file).
+
+    The page has the mean of every line beside it. A pointer on a character shows its bits. The text is read as if it
+    started a line. `tfcharlm score --by-line` prints the lines that are most surprising.
+    """,
+)
+@click.argument("model", type=click.Path(path_type=Path))
+@reads_a_text(length=20_000, as_argument=True)
+@click.option(
+    "--max-bits",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Bits of the strongest color; the same number makes pages comparable.  [default: a number that 99 of 100 "
+    "characters are below]",
+)
+@click.option("--adapt", is_flag=True, help="Let the model learn from the text while it reads it (dynamic evaluation).")
+@output_option("surprise.html", "File to write, .html.")
+def surprise(model: Path, corpus: str | None, output: Path, **options: Any) -> None:
+    _check(model, corpus, output, (PAGE,))
+    run("plot_surprise.surprise", model=model, corpus=corpus, output=output, **options)
 
 
-def _norms(directory: Path, text: str, window: int) -> Sequence[Mapping[str, Any]]:
-    model, text = load_reader(directory, text)
-    tokens = len(model.vocabulary.encode(text))
-    if window > tokens:
-        raise ValueError(f"--window must be at most the {tokens:,} tokens of the text; received {window}.")
-    return state_gradient_norms(model, text, window)
-
-
-def _checked_kind(recorded: Activations, layer: int, kind: str | None) -> str:
-    """The kind to show; by default the memory of the cell."""
-    if layer >= len(recorded.layers):
-        raise ValueError(f"--layer must be from 0 to {len(recorded.layers) - 1}; received {layer}.")
-    kinds = list(recorded.layers[layer])
-    if kind is None:
-        return "c" if "c" in kinds else kinds[0]
-    if kind not in kinds:
-        raise ValueError(f"--kind must be one of {', '.join(kinds)} in layer {layer}; received {kind!r}.")
-    return kind
-
-
-def _check_units(recorded: Activations, layer: int, kind: str, numbers: Iterable[int]) -> None:
-    count = recorded.layers[layer][kind].shape[1]
-    for number in numbers:
-        if number >= count:
-            raise ValueError(f"--unit must be from 0 to {count - 1}; received {number}.")
-
-
-def _tokens_to_show(show: int | None, output: Path) -> int:
-    if show is not None and output.suffix != PAGE and show > plots.MAX_TOKENS:
-        raise ValueError(
-            f"--show must be at most {plots.MAX_TOKENS} in a picture; received {show}. An .html file can show more."
-        )
-    return show or (SHOWN_IN_TEXT if output.suffix == PAGE else SHOWN_IN_HEAT_MAP)
-
-
-def _describe(correlations: Mapping[str, Sequence[UnitCorrelation]]) -> None:
-    for name, best in correlations.items():
-        named = ", ".join(f"{found.kind} {found.unit} ({found.score:+.2f})" for found in best if found.score)
-        click.echo(f"{name}: {named or 'does not occur in this text'}")
+def _check(model, corpus, output, endings):
+    with checks_before_start() as needed:
+        check_output(output, endings)
+        if needed:
+            check_texts([corpus])
+            check_models(model)

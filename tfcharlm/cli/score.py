@@ -1,21 +1,12 @@
-"""`tfcharlm score`: how well a model predicts texts, and which of their lines surprise it."""
+"""`tfcharlm score`: its options."""
 
-import json
-import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import rich.console
-import rich.text
 
-from tfcharlm.analysis import LineSurprise, record_surprise
-from tfcharlm.cli.errors import one_line_errors
-from tfcharlm.cli.shared import Text, errors_option, printable
-from tfcharlm.generation import DynamicEvaluation
-from tfcharlm.model import load_model
-from tfcharlm.text import UnknownTokenError, load_corpus
+from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run
+from tfcharlm.cli.shared import Text, errors_option
 
 
 @click.command(
@@ -50,83 +41,13 @@ from tfcharlm.text import UnknownTokenError, load_corpus
     help="Print a JSON object in a line for each text. With --by-line, it has all lines in the order of the text.",
 )
 @errors_option
-def score(
-    model: Path,
-    corpora: tuple[str, ...],
-    texts: tuple[str, ...],
-    by_line: bool,
-    show: int,
-    adapt: bool,
-    carry: bool,
-    as_json: bool,
-    errors: str,
-) -> None:
-    with one_line_errors():
-        if carry and not adapt:
-            raise ValueError("--carry is for a model that learns while it reads; type --adapt --carry.")
+def score(model: Path, corpora: tuple[str, ...], texts: tuple[str, ...], **options: Any) -> None:
+    with checks_before_start() as needed:
         if not corpora and not texts:
             raise ValueError("no text was given; type the path of a text file after MODEL, or --text 'To be'.")
-        given = [("corpus", click.format_filename(name), load_corpus(name, errors)) for name in corpora]
-        given += [("text", text, text) for text in texts]
-        language_model = load_model(model)
-        reader = DynamicEvaluation(language_model) if adapt else None
-        for kind, source, text in given:
-            name = source if kind == "corpus" else repr(source)
-            if reader is not None and not carry:
-                reader.reset()
-            learning = reader or False
-            try:
-                surprise = record_surprise(language_model, text, learning) if by_line else None
-                scores = language_model.score(text, learning) if surprise is None else surprise.scores
-            except UnknownTokenError as error:
-                raise ValueError(f"{name}: {error.what}; a model can score only what its corpus contains.") from error
-            lines = None if surprise is None else surprise.lines
-            if as_json:
-                click.echo(_json_line({kind: source, **scores}, lines))
-                continue
-            click.echo(
-                f"{name}: {scores['bits_per_character']:.4f} bits per character, perplexity "
-                f"{scores['perplexity']:.2f}, log-probability {scores['log_probability']:.2f} nats for "
-                f"{scores['tokens']:,} tokens"
-            )
-            if lines is not None:
-                _print_lines(lines, show or len(lines))
-
-
-def _json_line(scores: Mapping[str, Any], lines: Sequence[LineSurprise] | None) -> str:
-    """Strict JSON in ASCII, whatever the locale is. A number that is not finite is null."""
-
-    def finite(values):
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()
-        }
-
-    found = finite(scores)
-    if lines is not None:
-        found["lines"] = [
-            finite({"line": line.number, "bits_per_character": line.bits_per_character, "bits": line.bits,
-                    "characters": line.characters, "text": line.text})
-            for line in lines
-        ]  # fmt: skip
-    return json.dumps(found, allow_nan=False)
-
-
-def _print_lines(lines: Sequence[LineSurprise], count: int) -> None:
-    """A table of the lines that surprise the model most. On a terminal, a line that is too long ends in an ellipsis."""
-    console = rich.console.Console(markup=False, emoji=False, highlight=False)
-    worst = sorted(lines, key=lambda line: -line.bits_per_character)[:count]
-    width = max(len("Line"), *(len(f"{line.number:,}") for line in worst)) if worst else 0
-    rows = [(f"{'Line':>{width}}  ", "Bits/char  ", "Text", "bold", "bold")] if worst else []
-    rows += [
-        (f"{line.number:>{width},}  ", f"{line.bits_per_character:>9.2f}  ", printable(line.text), "dim", "")
-        for line in worst
-    ]
-    for number, bits, text, of_number, of_text in rows:
-        row = rich.text.Text.assemble((number, of_number), (bits, "bold"), (text, of_text))
-        if console.is_terminal:
-            console.print(row, no_wrap=True, overflow="ellipsis")
-        else:
-            console.print(row, soft_wrap=True)
-    if len(worst) < len(lines):
-        console.print(f"{len(worst):,} of {len(lines):,} lines; --show 0 shows all.", style="dim", soft_wrap=True)
+        if options["carry"] and not options["adapt"]:
+            raise ValueError("--carry is for a model that learns while it reads; type --adapt --carry.")
+        if needed:
+            check_texts(corpora)
+            check_models(model)
+    run("score.score", model=model, corpora=corpora, texts=texts, **options)

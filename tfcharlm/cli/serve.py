@@ -1,17 +1,16 @@
-"""`tfcharlm serve`: models over HTTP, for programs and for people."""
+"""`tfcharlm serve`: its options."""
 
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tfcharlm.analysis import follow_unit
-from tfcharlm.artefact import latest_version, model_name
-from tfcharlm.checks import Bounds, short_repr
-from tfcharlm.cli.errors import one_line_errors
-from tfcharlm.model import CharLM, load_model
-from tfcharlm.pages import server_page
+from tfcharlm.checks import Bounds
+from tfcharlm.cli.running import check_models, checks_before_start, run
 
 PORT, ROWS, QUEUE = (Bounds(low=low, high=high, whole=True) for low, high in ((0, 65535), (1, 1024), (0, 100_000)))
+NEEDED = ("fastapi", "prometheus_client", "uvicorn")
 
 
 @click.command(
@@ -41,47 +40,14 @@ PORT, ROWS, QUEUE = (Bounds(low=low, high=high, whole=True) for low, high in ((0
 )
 @click.option("--rows", type=int, default=64, help="Texts that a model writes at the same time.")
 @click.option("--queue", type=int, default=256, help="Texts that may wait for a model.")
-def serve(
-    models: tuple[Path, ...],
-    host: str,
-    port: int,
-    api_key: str | None,
-    origins: tuple[str, ...],
-    rows: int,
-    queue: int,
-) -> None:
-    with one_line_errors():
+def serve(models: tuple[Path, ...], port: int, rows: int, queue: int, **options: Any) -> None:
+    with checks_before_start() as needed:
         PORT.check("--port", port)
         ROWS.check("--rows", rows)
         QUEUE.check("--queue", queue)
-        try:
-            from tfcharlm import serving
-        except ImportError as error:
-            raise ValueError(
-                f'tfcharlm serve needs the package {error.name}; type pip install "tfcharlm[serve]".'
-            ) from error
-        serving.check_address(host, api_key)
-        with serving.listening_socket(host, port) as listening:
-            loaded = _loaded(models)
-            names, address = ", ".join(loaded), f"http://{_in_url(host)}:{listening.getsockname()[1]}"
-            page = server_page(names)
-            app = serving.create_app(loaded, api_key, origins, rows, queue, page, follow_unit)
-            click.echo(f"Compiling {names} ...", err=True)
-            serving.run(app, listening, lambda: click.echo(f"{names} at {address}; Ctrl-C ends the server.", err=True))
-
-
-def _loaded(models: tuple[Path, ...]) -> dict[str, CharLM]:
-    loaded: dict[str, CharLM] = {}
-    for model in models:
-        directory = latest_version(model)
-        name = model_name(directory)
-        if name in loaded:
-            raise ValueError(
-                f"models must have different names; received {short_repr(name)} twice. Rename a directory."
-            )
-        loaded[name] = load_model(directory)
-    return loaded
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+        for package in NEEDED:
+            if importlib.util.find_spec(package) is None:
+                raise ValueError(f'tfcharlm serve needs the package {package}; type pip install "tfcharlm[serve]".')
+        if needed:
+            check_models(*models)
+    run("serve.serve", models=models, port=port, rows=rows, queue=queue, **options)

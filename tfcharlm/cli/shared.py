@@ -10,10 +10,9 @@ from typing import Any
 
 import click
 
-from tfcharlm.artefact import check_no_pattern
+from tfcharlm.artefact.directories import check_no_pattern
 from tfcharlm.checks import Bounds
-from tfcharlm.training import OPTIONS, SUGGESTED, TUNABLE, TrainingConfig
-from tfcharlm.tuning import SEARCHED
+from tfcharlm.training.config import OPTIONS, SEARCHED, SUGGESTED, TUNABLE, TrainingConfig
 
 errors_option = click.option(
     "--errors",

@@ -1,8 +1,9 @@
 """Training runs: their configuration, a size suggested for the time they have, schedules and evaluations."""
 
+from tfcharlm.training.annealing import AnnealLearningRate
 from tfcharlm.training.build import build_model, build_optimizer, log_frequencies
 from tfcharlm.training.cluster import strategy_from_environment, workers_on_this_machine
-from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
+from tfcharlm.training.config import BUDGETS, CHOICES, OPTIONS, SEARCHED, SUGGESTED, TUNABLE, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation, averaged_weights
 from tfcharlm.training.fine_tuning import (
     architecture,
@@ -18,15 +19,17 @@ from tfcharlm.training.planning import Plan, tokens_per_step
 from tfcharlm.training.reserve import EndReserve
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
-from tfcharlm.training.schedule import SCHEDULES, AnnealLearningRate, Budget, learning_rate_at
-from tfcharlm.training.sizing import SUGGESTED, measured_speed, suggest_config
+from tfcharlm.training.schedule import SCHEDULES, Budget, learning_rate_at
+from tfcharlm.training.sizing import measured_speed, suggest_config
 from tfcharlm.training.timing import BUSY, CoreWaiting, StepTiming, time_steps
 
 __all__ = [
     "BUDGETS",
     "BUSY",
+    "CHOICES",
     "OPTIONS",
     "SCHEDULES",
+    "SEARCHED",
     "SUGGESTED",
     "TUNABLE",
     "AnnealLearningRate",

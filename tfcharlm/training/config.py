@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfcharlm.checks import FRACTION, Bounds
-from tfcharlm.layers import CELLS
+from tfcharlm.names import CELL_OPTIONS
 from tfcharlm.training.schedule import SCHEDULES
 
 BUDGETS = ("minutes", "epochs", "steps")
@@ -64,7 +64,7 @@ class TrainingConfig:
     epochs: int | None = _option(None, "epochs over the training text, instead of minutes", _COUNT, tunable=False)
     steps: int | None = _option(None, "updates of the weights, instead of minutes", _COUNT, tunable=False)
     level: str = _option("char", "what a token is", ["char", "byte", "word"], tunable=False)
-    cell: str = _option("lstm", "kind of recurrent cell", list(CELLS), search=list(CELLS))
+    cell: str = _option("lstm", "kind of recurrent cell", list(CELL_OPTIONS), search=list(CELL_OPTIONS))
     units: int = _option(256, "size of each recurrent layer", _COUNT, search=[64, 128, 256, 384, 512])
     layers: int = _option(1, "number of recurrent layers", _COUNT, search=[1, 2, 3])
     embedding_dim: int = _option(64, "length of a token's vector", _COUNT, search=[16, 32, 64, 128], of_model=True)
@@ -113,7 +113,7 @@ class TrainingConfig:
         for field in dataclasses.fields(self):
             if getattr(self, field.name) is not None:
                 object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
-        if self.cap_input_gate and "cap_input_gate" not in CELLS[self.cell].config_types:
+        if self.cap_input_gate and "cap_input_gate" not in CELL_OPTIONS[self.cell]:
             raise ValueError(
                 f"cap_input_gate needs a cell with an input gate, such as lstm; received cell={self.cell!r}."
             )
@@ -131,6 +131,26 @@ def _checked(field, value):
 
 OPTIONS = {field.name: field for field in dataclasses.fields(TrainingConfig)}
 TUNABLE = tuple(name for name, field in OPTIONS.items() if field.metadata["tunable"])
+# The values that a search tries; the defaults are among them. It also tries learning rates.
+CHOICES: dict[str, list] = {
+    name: OPTIONS[name].metadata["search"] for name in TUNABLE if OPTIONS[name].metadata["search"]
+}
+SEARCHED = (*CHOICES, "learning_rate")
+# What `suggest_config` chooses.
+SUGGESTED = (
+    "units",
+    "members",
+    "embedding_dim",
+    "dropout",
+    "input_dropout",
+    "weight_drop",
+    "weight_decay",
+    "batch_size",
+    "sequence_length",
+    "state_reset_probability",
+    "learning_rate",
+    "fit_temperature",
+)
 # The same text documents the class and the options of the command line.
 _ARGUMENTS = "".join(f"        {name}: {field.metadata['help']}.\n" for name, field in OPTIONS.items())
 # `python -OO` removes docstrings.

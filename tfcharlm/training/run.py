@@ -11,15 +11,15 @@ import tensorflow as tf
 from tfcharlm.checkpoint import Checkpoint
 from tfcharlm.model import CharLM
 from tfcharlm.text import TextSplit
+from tfcharlm.training.annealing import AnnealLearningRate
 from tfcharlm.training.build import build_model
-from tfcharlm.training.config import TrainingConfig
+from tfcharlm.training.config import SUGGESTED, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation, PeriodicEvaluation
 from tfcharlm.training.last_evaluation import last_evaluation
 from tfcharlm.training.planning import Plan, planned_run
 from tfcharlm.training.reserve import EndReserve
 from tfcharlm.training.result import INTERRUPTIONS, TrainingResult
-from tfcharlm.training.schedule import AnnealLearningRate, Budget
-from tfcharlm.training.sizing import SUGGESTED
+from tfcharlm.training.schedule import Budget
 
 # An evaluation reads this many chunks of the held-out text, which takes about a second.
 EVALUATION_CHUNKS = 24

@@ -33,22 +33,8 @@ EMBEDDING_DIM, EMBEDDING_DIM_OF_LARGE_ALPHABET = 64, 128
 # The learning rate of 256 units, and the highest one that was tried (docs/training-recipe.md).
 LEARNING_RATE, HIGHEST_RATE = 0.012, 0.02
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
-# The options of a configuration that `suggest_config` takes, and those that it chooses.
+# The options of a configuration that `suggest_config` takes. Those that it chooses are `SUGGESTED`.
 SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections", "members")
-SUGGESTED = (
-    "units",
-    "members",
-    "embedding_dim",
-    "dropout",
-    "input_dropout",
-    "weight_drop",
-    "weight_decay",
-    "batch_size",
-    "sequence_length",
-    "state_reset_probability",
-    "learning_rate",
-    "fit_temperature",
-)
 
 
 def suggest_config(

@@ -12,15 +12,10 @@ import keras_tuner
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.model import CharLM, NonFiniteError
 from tfcharlm.text import TextSplit, stream_dataset
-from tfcharlm.training import OPTIONS, TUNABLE, TrainingConfig, TrainingRun, build_model
+from tfcharlm.training import CHOICES, SEARCHED, TUNABLE, TrainingConfig, TrainingRun, build_model
 from tfcharlm.tuning.pruning import is_behind
 
-# The values that a search tries; the defaults of `TrainingConfig` are among them.
-CHOICES: dict[str, list] = {
-    name: OPTIONS[name].metadata["search"] for name in TUNABLE if OPTIONS[name].metadata["search"]
-}
 LEARNING_RATES = 1e-3, 3e-2
-SEARCHED = (*CHOICES, "learning_rate")
 # The other options are searched only if the user gives values for them.
 GIVEN = tuple(name for name in TUNABLE if name not in SEARCHED)
 # How many held-out tokens an evaluation reads, and in what shape. It is the same for all trials: losses on different

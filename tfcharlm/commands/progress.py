@@ -8,7 +8,7 @@ import rich.console
 import rich.progress
 import rich.text
 
-from tfcharlm.cli.shared import as_options
+from tfcharlm.cli import as_options
 from tfcharlm.training import BUSY, CoreWaiting, TrainingRun, tokens_per_step
 
 # The speed is a mean of this many seconds; metrics are read so often.

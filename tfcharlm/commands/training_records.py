@@ -13,7 +13,7 @@ import rich.console
 
 from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, LEARNING_CURVE_IMAGE, TRAINING, model_card, read_record
-from tfcharlm.cli.small_text import Baseline
+from tfcharlm.commands.small_text import Baseline
 from tfcharlm.training import Evaluation, TrainingResult, TrainingRun
 
 # Tokens of the sample in a model card.

@@ -1,6 +1,5 @@
-"""The files that `tfcharlm plot` writes: their endings, and that none is overwritten."""
+"""Writes the files of `tfcharlm plot`."""
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,7 @@ import click
 
 from tfcharlm import plots
 from tfcharlm.atomic_files import replace_file
-
-IMAGES, PAGE = (".png", ".svg"), ".html"
-
-
-def check_output(path: Path, endings: tuple[str, ...]) -> None:
-    """Raises a ValueError if no file with one of these endings can be written to this path."""
-    if path.suffix not in endings:
-        raise ValueError(f"--output must end in {' or '.join(endings)}; received {path}.")
-    if os.path.lexists(path):
-        raise ValueError(f"{path} exists already, and no file is overwritten; give another file with --output.")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"{path.parent} is not a directory; give another file with --output.")
+from tfcharlm.cli import check_output
 
 
 def write_picture(path: Path, picture: Any) -> None:

@@ -1,0 +1,16 @@
+"""The files that `tfcharlm plot` writes: their endings, and that none is overwritten."""
+
+import os
+from pathlib import Path
+
+IMAGES, PAGE = (".png", ".svg"), ".html"
+
+
+def check_output(path: Path, endings: tuple[str, ...]) -> None:
+    """Raises a ValueError if no file with one of these endings can be written to this path."""
+    if path.suffix not in endings:
+        raise ValueError(f"--output must end in {' or '.join(endings)}; received {path}.")
+    if os.path.lexists(path):
+        raise ValueError(f"{path} exists already, and no file is overwritten; give another file with --output.")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"{path.parent} is not a directory; give another file with --output.")

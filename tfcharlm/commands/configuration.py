@@ -1,0 +1,5 @@
+"""`tfcharlm --show-config`."""
+
+from tfcharlm.kernels import show_config
+
+__all__ = ["show_config"]
