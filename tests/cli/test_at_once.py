@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import tfcharlm
 import tfcharlm_command
 from tfcharlm import cli
 
@@ -17,6 +18,7 @@ HEAVY = ("tensorflow", "keras", "keras_tuner", "grpc", "rich", "scipy")
 SCRIPT = f"""
 import atexit, sys
 atexit.register(lambda: print("imported:", *[name for name in {HEAVY} if name in sys.modules]))
+import tfcharlm
 import tfcharlm_command
 sys.argv[0] = "tfcharlm"
 tfcharlm_command.main()
@@ -112,7 +114,9 @@ def test_after_the_checks_the_whole_package_is_imported(tmp_path):
     assert last.split()[1:] == ["tfcharlm.model"]
 
 
-def test_starting_leaves_an_imported_package_alone():
+def test_starting_leaves_an_imported_package_alone(monkeypatch):
+    """Of a program that calls `main` itself."""
+    monkeypatch.setattr(tfcharlm, "configure_threads", lambda: None)
     before = dict(sys.modules)
     tfcharlm_command.start()
     assert {name: module for name, module in sys.modules.items() if name in before} == before

@@ -1,5 +1,6 @@
 """A model becomes one directory: a SavedModel that any TensorFlow samples from, and the data to rebuild the model."""
 
+import logging
 import os
 import tempfile
 import warnings
@@ -20,6 +21,7 @@ from tfcharlm.atomic_files import new_directory
 from tfcharlm.checks import one_line
 from tfcharlm.generation import TextGraph, is_debugging, with_default_settings
 
+LOGGER = logging.getLogger(__name__)
 FORMAT = 1
 
 
@@ -95,6 +97,7 @@ def export_saved_model(
         graph = _text_graph(model)
         card = model_card(model, directories.model_name(target)) if card is None else card
         with_default_settings(lambda: _write(model, graph, directory, files, card))
+    LOGGER.info("the model is written to %s", target)
     return target
 
 

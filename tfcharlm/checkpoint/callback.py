@@ -1,6 +1,7 @@
 """The Keras callback that saves a run, and with which `fit` resumes it."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tfcharlm.checks import POSITIVE
 
 # A kill costs half a minute of work at most; a save takes less than a hundredth of that.
 SECONDS = 30
+LOGGER = logging.getLogger(__name__)
 
 # These change weights or epochs without the run knowing.
 NOT_BESIDE = keras.callbacks.BackupAndRestore, keras.callbacks.SwapEMAWeights
@@ -240,6 +242,7 @@ class Checkpoint(keras.callbacks.Callback):
         step = run.progress["step"]
         try:
             self.store.save(step, {"run_fingerprint": self._fingerprint, **run.tree()})
+            LOGGER.info("the checkpoint of step %d is written", step)
         except (OSError, ValueError) as error:
             self.notify(f"The checkpoint of step {step:,} is not written ({error}); the run continues without it.")
         self._saved, self._saved_at = dict(run.progress), self._replicas.clock()

@@ -3,6 +3,7 @@
 This room needs no TensorFlow, so that help and mistakes are answered at once.
 """
 
+import logging
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -48,9 +49,19 @@ __all__ = [
     callback=lambda context, option, value: value and _show_config(context),
     help="Show versions, the kernels that run and why, vector instructions and threads, then exit.",
 )
-def commands() -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Also print what the library logs, on standard error.")
+def commands(verbose: bool) -> None:
     # The help of a command is data: Python has no docstrings with -OO.
-    pass
+    if verbose:
+        log_to_standard_error()
+
+
+def log_to_standard_error() -> None:
+    """Prints what the library logs, from the level INFO up."""
+    logger, handler = logging.getLogger("tfcharlm"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _show_config(context):

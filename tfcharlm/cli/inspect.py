@@ -17,8 +17,9 @@ from tfcharlm.cli.running import check_models, checks_before_start, run
     """,
 )
 @click.argument("model", type=click.Path(path_type=Path))
-def inspect(model: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of text.")
+def inspect(model: Path, as_json: bool) -> None:
     with checks_before_start() as needed:
         if needed:
             check_models(model)
-    run("inspect.inspect", model=model)
+    run("inspect.inspect", model=model, as_json=as_json)

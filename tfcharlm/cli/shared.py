@@ -22,6 +22,19 @@ errors_option = click.option(
 )
 
 
+def output_options(command: Callable) -> Callable:
+    """Adds --json and --quiet to a command that takes long."""
+    command = click.option(
+        "--quiet", is_flag=True, help="Print nothing but errors; with --json, nothing but reports and errors."
+    )(command)
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print a JSON object in a line for each report, and no progress bar. What it is about is under report.",
+    )(command)
+
+
 def config_option(name: str, default: Any = None, help_suffix: str = "") -> Callable:
     """The option for a field of `TrainingConfig`. Its value is `default` if the user does not give it."""
     field, flag = OPTIONS[name], "--" + name.replace("_", "-")

@@ -6,9 +6,17 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from tfcharlm.cli.config_file import budgets_not_given, check_origin, config_file_option
 from tfcharlm.cli.corpus_options import corpus_options
 from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run
-from tfcharlm.cli.shared import Text, check_writable, config_option, config_options, errors_option
+from tfcharlm.cli.shared import (
+    Text,
+    check_writable,
+    config_option,
+    config_options,
+    errors_option,
+    output_options,
+)
 from tfcharlm.training.config import OPTIONS, TrainingConfig
 
 # Between two checkpoints, which take a moment each.
@@ -28,6 +36,7 @@ CHECKPOINT_SECONDS = 30.0
     """,
 )
 @corpus_options
+@config_file_option
 @config_option("minutes", help_suffix=" From start-up to the saved model. Size and regularization suit it.")
 @config_option("epochs")
 @config_option("steps")
@@ -51,17 +60,20 @@ CHECKPOINT_SECONDS = 30.0
     help="Seconds between checkpoints.",
 )
 @click.option("--license", type=Text(), help="License of the text, for the model card, such as cc0-1.0.")
+@output_options
 @errors_option
 @click.pass_context
 def train(
     context: click.Context, corpus: tuple[str, ...], name: str, output: Path, origin: str | None, **options: Any
 ) -> None:
+    options |= dict.fromkeys(budgets_not_given(context))
     with checks_before_start() as needed:
+        check_origin(context, origin)
         TrainingConfig(**{name: options[name] for name in OPTIONS if options[name] is not None})
         if needed:
             check_models(origin)
             check_texts(corpus)
             check_writable(output / name, name)
-    level_is_given = context.get_parameter_source("level") is ParameterSource.COMMANDLINE
+    level_is_given = context.get_parameter_source("level") is not ParameterSource.DEFAULT
     given = {"corpus": corpus, "name": name, "output": output, "origin": origin, **options}
     run("train.train", began=context.obj, level_is_given=level_is_given, **given)

@@ -7,7 +7,7 @@ import click
 
 from tfcharlm.checks import POSITIVE, POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.running import check_texts, checks_before_start, run
-from tfcharlm.cli.shared import check_writable, config_option, errors_option, searched_options
+from tfcharlm.cli.shared import check_writable, config_option, errors_option, output_options, searched_options
 from tfcharlm.training.config import TrainingConfig
 
 # The tuners that end by themselves, and the default number of trials of the others.
@@ -61,6 +61,7 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
 @config_option("level", default=TrainingConfig.level)
 @config_option("validation_fraction", default=TrainingConfig.validation_fraction)
 @config_option("seed", default=TrainingConfig.seed)
+@output_options
 @errors_option
 @searched_options
 def tune(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,6 +11,7 @@ from tfcharlm.artefact import Inspection
 from tfcharlm.checks import one_line
 from tfcharlm.cli import printable
 from tfcharlm.commands.errors import one_line_errors
+from tfcharlm.commands.messages import print_json
 from tfcharlm.model import inspect_model
 from tfcharlm.text import Vocabulary
 
@@ -17,13 +19,40 @@ from tfcharlm.text import Vocabulary
 MAX_LINES = 10
 
 
-def inspect(model: Path) -> None:
+def inspect(model: Path, as_json: bool = False) -> None:
     """Prints what a directory is; exits with the status that says whether it is an unchanged export."""
     with one_line_errors():
         inspection = inspect_model(model)
-    for line in _described(inspection):
-        click.echo(printable(line))
+    if as_json:
+        print_json(_facts(inspection))
+    else:
+        for line in _described(inspection):
+            click.echo(printable(line))
     sys.exit(int(not inspection.is_plain_export))
+
+
+def _facts(inspection: Inspection) -> dict[str, Any]:
+    """What a program reads of a report. Nothing is left out."""
+    vocabulary = inspection.vocabulary
+    tokens = None
+    if vocabulary is not None:
+        tokens = {"tokens": len(vocabulary), "level": vocabulary.level, "fingerprint": vocabulary.fingerprint}
+        tokens["other_characters"] = _other_characters(vocabulary)
+    return {
+        "report": "inspection",
+        "directory": str(inspection.directory),
+        "is_plain_export": inspection.is_plain_export,
+        "version": inspection.version,
+        "vocabulary": tokens,
+        "signatures": {
+            signature.name: {"inputs": list(map(list, signature.inputs)), "outputs": list(map(list, signature.outputs))}
+            for signature in inspection.signatures
+        },
+        "differences": list(inspection.differences),
+        "operations": inspection.operations,
+        "functions": inspection.functions,
+        "disallowed": [[found.operation, found.name, found.where] for found in inspection.disallowed],
+    }
 
 
 def _described(inspection: Inspection) -> Iterator[str]:

@@ -4,11 +4,11 @@ import collections
 import time
 from typing import Any, Self
 
-import rich.console
 import rich.progress
 import rich.text
 
 from tfcharlm.cli import as_options
+from tfcharlm.commands.messages import Messages
 from tfcharlm.training import BUSY, CoreWaiting, TrainingRun, tokens_per_step
 
 # The speed is a mean of this many seconds; metrics are read so often.
@@ -26,8 +26,8 @@ class RunProgress:
         run: the `TrainingRun`.
     """
 
-    def __init__(self, console: rich.console.Console, run: TrainingRun) -> None:
-        self.run = run
+    def __init__(self, console: Messages, run: TrainingRun) -> None:
+        self.run, self.console = run, console
         characters_per_token = run.split.train_characters / max(run.split.train.num_tokens, 1)
         self._characters = tokens_per_step(run.split, run.config) * characters_per_token
         self._steps: collections.deque[float] = collections.deque()
@@ -56,7 +56,7 @@ class RunProgress:
 
     def print(self, *objects: Any) -> None:
         """Prints above the bar."""
-        self.bar.console.print(*objects)
+        self.console.print(*objects)
 
     def on_step(self, fraction_done: float) -> None:
         """Shows that a step was made."""

@@ -1,6 +1,7 @@
 """`tfcharlm train`: a training run, its output, its files, and what happens on Ctrl-C."""
 
 import contextlib
+import dataclasses
 import functools
 import signal
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import rich.console
 import tensorflow as tf
 
 from tfcharlm.artefact import EXTRA, LEARNING_CURVE, export_saved_model, next_version
@@ -21,6 +21,7 @@ from tfcharlm.commands import small_text
 from tfcharlm.commands.cluster import join_cluster, one_interruption
 from tfcharlm.commands.corpus import corpus_name, corpus_record, read_corpus
 from tfcharlm.commands.errors import RUNTIME_ERRORS, one_line_errors
+from tfcharlm.commands.messages import Messages
 from tfcharlm.commands.progress import RunProgress, plan_line
 from tfcharlm.commands.run_directory import RunDirectory
 from tfcharlm.commands.starting_model import StartingModel, make_run
@@ -32,6 +33,10 @@ from tfcharlm.training import (
 )
 
 EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
+# What a program reads of a result.
+RESULT = (
+    "steps", "val_loss", "val_bits_per_character", "val_tokens", "temperature", "interrupted", "ended_early", "failure",
+)  # fmt: skip
 
 
 def train(
@@ -48,6 +53,8 @@ def train(
     resume: bool,
     checkpoint_seconds: float,
     license: str | None,
+    as_json: bool,
+    quiet: bool,
     **settings: Any,
 ) -> None:
     """Trains a model. The arguments are the options of the command.
@@ -65,7 +72,7 @@ def train(
             given = start.options(given, level_is_given)
         config = TrainingConfig(**given)
         strategy, chief = join_cluster()
-        console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=not chief)
+        console = Messages(as_json and chief, quiet or not chief)
         reading = {"lines": lines, "separator": separator, "join": join}
         options = {**reading, "errors": errors, "level": config.level, "known": start and start.model.vocabulary}
         options["validation_fraction"] = config.validation_fraction
@@ -89,6 +96,9 @@ def train(
             earlier = None if config.minutes is None else run_directory.settings_of_checkpoint(SUGGESTED)
             run = make_run(split, given, start, strategy, earlier, _since(began))
             config = run.config
+    facts = {"corpus": list(corpus), "tokens": split.train.num_tokens, "held_out_tokens": split.validation.num_tokens}
+    facts |= {"vocabulary": len(split.vocabulary), "parameters": run.model.count_params(), "options": vars(config)}
+    console.report("start", facts)
     console.print(
         f"{corpus_name(corpus)}: {split.description}",
         *(f"\n{note}" for note in split.notes),
@@ -173,10 +183,12 @@ def _since(began):
 def _print_evaluation(progress, evaluation, number, run, chief):
     progress.on_evaluation()
     training = "" if evaluation.loss is None else f"training {evaluation.bits_per_character:.3f}, "
-    progress.print(
+    progress.console.report(
+        "evaluation",
+        dataclasses.asdict(evaluation),
         f"{small_text.clock(evaluation.seconds)}  "
         f"{evaluation.tokens / 1e6:6.2f} M tokens  "
-        f"bits per character: {training}validation {evaluation.val_bits_per_character:.3f}"
+        f"bits per character: {training}validation {evaluation.val_bits_per_character:.3f}",
     )
     due = chief and number % EVALUATIONS_PER_SAMPLE == 0
     if due and progress.has_time_for_samples(number, EVALUATIONS_PER_SAMPLE):
@@ -184,7 +196,8 @@ def _print_evaluation(progress, evaluation, number, run, chief):
         begin = run.model.vocabulary.decode(run.split.validation.head(1)) if end is None else ""
         stop = None if end is None else [end]
         text = run.model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=number, stop=stop)
-        progress.print(textwrap.indent(text.strip(), "    | ", lambda line: True))
+        shown = textwrap.indent(text.strip(), "    | ", lambda line: True)
+        progress.console.report("sample", {"text": text, "seed": number, "temperature": 0.8}, shown)
 
 
 def _print_result(console, result, held_out, baseline, directory, began_from_model):
@@ -196,5 +209,7 @@ def _print_result(console, result, held_out, baseline, directory, began_from_mod
         )
     if baseline is not None and (line := small_text.warning(baseline, result, began_from_model)) is not None:
         console.print(line)
+    facts = {name: getattr(result, name) for name in RESULT} | {"model": str(directory)}
+    console.report("result", facts | {"kneser_ney": None if baseline is None else baseline._asdict()})
     console.print(f"Model: {directory}")
     console.print(f"Learning curve: {directory / EXTRA / LEARNING_CURVE}")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import rich.console
+from tfcharlm.commands.messages import Messages
 
 
 class TrialTable:
@@ -15,12 +15,13 @@ class TrialTable:
         names: names of the hyperparameters that have a column.
     """
 
-    def __init__(self, console: rich.console.Console, names: Sequence[str]) -> None:
+    def __init__(self, console: Messages, names: Sequence[str]) -> None:
         self.console, self.names, self.best = console, names, math.inf
         self._line = "{:>5}  {:>9}" + "".join(f"  {{:>{max(len(name), 8)}}}" for name in names)
 
     def print_header(self) -> None:
-        self.console.print(self._line.format("trial", "val_loss ", *self.names))
+        if not self.console.as_json:
+            self.console.print(self._line.format("trial", "val_loss ", *self.names))
 
     def print_trial(self, trial: Any) -> None:
         """Prints the line of a `keras_tuner.engine.trial.Trial`."""
@@ -30,4 +31,6 @@ class TrialTable:
             self.best = min(self.best, trial.score)
         values = (trial.hyperparameters.values.get(name, "") for name in self.names)
         shown = (f"{value:.4g}" if isinstance(value, float) else value for value in values)
-        self.console.print(self._line.format(trial.trial_id, loss, *shown))
+        facts = {"trial": trial.trial_id, "status": trial.status, "val_loss": trial.score}
+        facts["options"] = {name: trial.hyperparameters.values.get(name) for name in self.names}
+        self.console.report("trial", facts, self._line.format(trial.trial_id, loss, *shown))

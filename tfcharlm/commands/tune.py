@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import rich.console
 
 from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, TRAINING, export_saved_model, next_version
@@ -20,6 +19,7 @@ from tfcharlm.atomic_files import replace_file
 from tfcharlm.bookkeeping import DamagedFileError, read_file
 from tfcharlm.cli import UserError, as_options, check_writable
 from tfcharlm.commands.errors import RUNTIME_ERRORS, one_line_errors
+from tfcharlm.commands.messages import Messages
 from tfcharlm.commands.search_settings import SETTINGS, check_settings
 from tfcharlm.commands.trial_table import TrialTable
 from tfcharlm.kernels import available_cores, configure_threads
@@ -48,10 +48,12 @@ def tune(
     output: Path,
     resume: bool,
     errors: str,
+    as_json: bool,
+    quiet: bool,
     **settings: Any,
 ) -> None:
     """Searches, and exports the best model. The arguments are the options of the command."""
-    console = rich.console.Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console = Messages(as_json, quiet)
     directory = output / name / "search"
     with one_line_errors():
         role = role_from_environment()
@@ -105,7 +107,7 @@ def tune(
         raise UserError(_why_no_model(list(done.oracle.trials.values())))
 
 
-def _introduce(console: rich.console.Console, hypermodel: CharLMHyperModel, trials: int | None, workers: int) -> None:
+def _introduce(console: Messages, hypermodel: CharLMHyperModel, trials: int | None, workers: int) -> None:
     split, base = hypermodel.split, hypermodel.base
     each = f"{base.steps:,} updates" if base.minutes is None else f"{60 * base.minutes:g} seconds of training"
     at_a_time = f", {workers} at a time" if workers > 1 else ""
@@ -155,6 +157,7 @@ def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
     with contextlib.suppress(FileNotFoundError, DamagedFileError):
         records[LEARNING_CURVE] = read_file(TrialFiles(done.project_dir, trial.trial_id).curve)
     exported = export_saved_model(model, next_version(directory), records)
+    console.report("result", {"trial": trial.trial_id, **outcome, "model": str(exported), "options": vars(config)})
     console.print(
         f"\nThe best trial, {trial.trial_id}, on all of the held-out text: {measured['loss']:.4f} nats per token, "
         f"{measured['bits_per_character']:.4f} bits per character.\nModel: {exported}\nTrain it again with"

@@ -1,5 +1,6 @@
 """From an exported directory, whoever wrote it, to a model that can be trained further."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from tfcharlm.artefact import latest_version, read
 from tfcharlm.checks import about
 from tfcharlm.model.char_lm import CharLM
 from tfcharlm.model.given_weights import given_weights
+
+LOGGER = logging.getLogger(__name__)
 
 
 def load_model(directory: Path | str, custom_objects: Mapping[str, type] | None = None) -> CharLM:
@@ -64,6 +67,7 @@ def load_model(directory: Path | str, custom_objects: Mapping[str, type] | None 
         exported = [(array.shape, array.dtype.name) for array in arrays]
         if expected != exported:
             raise ValueError(f"the weights must be {expected} in this version of Keras; received {exported}")
+        LOGGER.info("the model is read from %s", directory)
         return model
     except (OSError, MemoryError, ValueError, tf.errors.OpError) as error:
         reason = str(error) or type(error).__name__

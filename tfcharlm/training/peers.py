@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import logging
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 from tfcharlm.checks import POSITIVE
 
+LOGGER = logging.getLogger(__name__)
 PEER_SECONDS = "TFCHARLM_PEER_SECONDS"
 # As long as Keras Tuner waits for a chief. The processes of a job may wait in a queue for different times.
 DEFAULT_SECONDS = 3600.0
@@ -28,7 +30,7 @@ class Patience:
     cannot be resolved.
 
     Args:
-        notify: called with the line that says what is missing; None (default) prints it to the standard error.
+        notify: called with the line that says what is missing; None (default) logs it as a warning.
         clock: a function that returns seconds and never goes back.
 
     Raises:
@@ -54,7 +56,7 @@ class Patience:
         given = os.environ.get(PEER_SECONDS)
         self.seconds = DEFAULT_SECONDS if given is None else _seconds(given)
         self.seconds_for_a_name = SECONDS_FOR_A_NAME if given is None else self.seconds
-        self._notify, self._clock = notify or _print_error, clock
+        self._notify, self._clock = notify or LOGGER.warning, clock
         self.reset()
 
     def reset(self) -> None:
@@ -136,7 +138,7 @@ def ends_on_sigterm() -> Iterator[None]:
 
     def end(number, frame):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _print_error("tfcharlm: terminated.")
+        LOGGER.warning("tfcharlm: terminated.")
         sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, end)
@@ -159,7 +161,3 @@ def _seconds(text):
     except ValueError:
         value = text
     return POSITIVE.check(PEER_SECONDS, value)
-
-
-def _print_error(line):
-    print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """The size of a run of minutes: suggested for the speed of the machine, tried, and suggested once more if need be."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from tfcharlm.training.timing import StepTiming, time_steps
 if TYPE_CHECKING:
     from tfcharlm.training.run import TrainingRun
 
+LOGGER = logging.getLogger(__name__)
 # In shorter runs a trial, and a second model, would cost more than a better size gains.
 SHORTEST_TRIED = 45
 # Neighboring sizes differ less: 7 and 20 tokens for each parameter gave the same loss (docs/training-recipe.md).
@@ -116,6 +118,7 @@ def planned_run(
     weights = matrix_weights(config, len(split.vocabulary))
     step_tokens = tokens_per_step(split, config)
     planned = speed * max(total - START_UP, 1) / 6 / weights
+    LOGGER.info("%.3g operations a second; a step takes %.4g s, the first one %.3g s", speed, timing.step, timing.first)
     left = _training_seconds(run, timing, total - elapsed, total)
     plan = Plan(timing, planned, left / timing.step * step_tokens)
     if 1 / TOLERANCE <= planned / plan.possible <= TOLERANCE:  # type: ignore[operator]

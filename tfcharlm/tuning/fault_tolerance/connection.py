@@ -1,8 +1,8 @@
 """A worker's connection to the chief: it names the worker, sends heartbeats, and retries while the chief is away."""
 
 import contextlib
+import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +19,7 @@ from tfcharlm.tuning.fault_tolerance.leases import claim, worker_of
 from tfcharlm.tuning.fault_tolerance.secret import VARIABLE, read_secret
 from tfcharlm.tuning.fault_tolerance.service import Client
 
+LOGGER = logging.getLogger(__name__)
 SECONDS_BETWEEN_HEARTBEATS, SECONDS_BETWEEN_REQUESTS = 5, 1
 # The time that a worker has to stop the training of a trial that it has lost.
 SECONDS_TO_STOP = 60
@@ -88,8 +89,7 @@ class Connection:
                 if over.wait(SECONDS_TO_STOP):
                     return
             # The training hangs, and this process can do nothing else any more.
-            print(f"tfcharlm: {worker_of(self.worker)} ends, because trial {trial_id} hangs.", file=sys.stderr)
-            sys.stderr.flush()
+            LOGGER.warning("tfcharlm: %s ends, because trial %s hangs.", worker_of(self.worker), trial_id)
             os._exit(1)
 
         threading.Thread(target=send_heartbeats, daemon=True).start()
