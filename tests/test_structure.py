@@ -60,7 +60,7 @@ MAY_IMPORT = {
         {"checks", "generation", "text"},
         {"anyio", "fastapi", "numpy", "prometheus_client", "pydantic", "starlette", "uvicorn"},
     ),
-    "cli": ({"artefact", "checks", "names", "text", "training"}, {"click"}),
+    "cli": ({"artefact", "bookkeeping", "checks", "names", "text", "training"}, {"click"}),
     "commands": (
         {
             "analysis",
@@ -155,7 +155,7 @@ def _handed_out(place, inside, target, name):
             return False
     if room == own:
         return True
-    if own == "cli" and room not in {"checks", "names"}:
+    if own == "cli" and room not in {"bookkeeping", "checks", "names"}:
         return target in WITHOUT_TENSORFLOW
     if place == "commands.curve" and target in WITHOUT_TENSORFLOW:
         return True

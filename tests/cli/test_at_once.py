@@ -18,7 +18,6 @@ HEAVY = ("tensorflow", "keras", "keras_tuner", "grpc", "rich", "scipy")
 SCRIPT = f"""
 import atexit, sys
 atexit.register(lambda: print("imported:", *[name for name in {HEAVY} if name in sys.modules]))
-import tfcharlm
 import tfcharlm_command
 sys.argv[0] = "tfcharlm"
 tfcharlm_command.main()

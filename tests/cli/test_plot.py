@@ -49,7 +49,13 @@ def test_plot_units_shows_those_that_track_best(saved, plot, tmp_path):
     recorded = record_activations(tfcharlm.load_model(saved), TEXT)
     tracks = correlate_units(recorded, layers=[0], count=3)
     named = {name: [f"c {track.unit} ({track.score:+.2f})" for track in found] for name, found in tracks.items()}
-    assert output == "".join(f"{name}: {', '.join(found)}\n" for name, found in named.items()) + "Written: units.html\n"
+    order = sorted(named, key=lambda name: -abs(tracks[name][0].score))
+    lines = [f"{name}: {', '.join(named[name])}" for name in order]
+    lines = [
+        line + ", which may be chance" * (abs(tracks[name][0].score) < 0.1)
+        for name, line in zip(order, lines, strict=True)
+    ]
+    assert output.splitlines() == [*lines, "Written: units.html"]
     page = (tmp_path / "units.html").read_text()
     best = {name: found[0] for name, found in tracks.items() if abs(found[0].score) >= 0.1}
     assert page == plots.colored_text(recorded, best, title=f"Units of {saved}")

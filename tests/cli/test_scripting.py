@@ -1,6 +1,7 @@
 """The command line for programs: JSON, --quiet, --verbose, and --config with what a run has recorded."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -89,6 +90,14 @@ def test_an_inspection_as_json(command, exported):
     assert found["vocabulary"]["tokens"] == len(tfcharlm.load_model(exported).vocabulary)
 
 
-def test_verbose_shows_what_the_library_logs(command, exported, caplog):
+@pytest.fixture
+def loggers():
+    logger = logging.getLogger("tfcharlm")
+    before = logger.level, logger.handlers[:]
+    yield
+    logger.level, logger.handlers[:] = before
+
+
+def test_verbose_shows_what_the_library_logs(command, exported, loggers):
     status, _, error = command("--verbose", "score", exported, "--text", "the cow")
     assert status == 0 and f"tfcharlm.model.loading: the model is read from {exported}" in error

@@ -147,7 +147,7 @@ def test_a_wrong_time_is_named(value, monkeypatch):
 @pytest.mark.parametrize(
     ("number", "kind"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)], ids=["SIGTERM", "SIGINT"]
 )
-def test_waiting_can_be_interrupted(number, kind, capsys):
+def test_waiting_can_be_interrupted(number, kind, caplog):
     before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
     own, other = free_ports(2)
     timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
@@ -160,7 +160,7 @@ def test_waiting_can_be_interrupted(number, kind, capsys):
         timer.cancel()
         signal.signal(signal.SIGINT, before[0])
     if number == signal.SIGTERM:
-        assert error.value.code == 143 and capsys.readouterr().err == "tfcharlm: terminated.\n"
+        assert error.value.code == 143 and caplog.messages == ["tfcharlm: terminated."]
     socket.create_server(("127.0.0.1", own)).close()  # nobody listens any more
 
 

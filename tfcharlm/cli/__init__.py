@@ -39,6 +39,19 @@ __all__ = [
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     help="Recurrent character language models: train one on a text file, then generate text in its style.",
+    epilog="""
+    \b
+    Examples:
+      tfcharlm train shakespeare --minutes 2 --name plays
+      tfcharlm sample saved_models/plays --prompt "ROMEO:"
+
+    \b
+    Exit status:
+      0    done
+      1    a run failed, and its best model is saved; or inspect found a difference
+      2    something was typed or given that cannot be used; nothing was lost
+      130  ended by Ctrl-C
+    """,
 )
 @click.version_option(version("tfcharlm"))
 @click.option(

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tfcharlm.cli.running import check_models, checks_before_start, run
-from tfcharlm.cli.shared import Text
+from tfcharlm.cli.shared import Text, examples
 from tfcharlm.names import EXPORT_FORMATS
 
 # The format by the ending of the file.
@@ -14,6 +14,10 @@ ENDINGS = {".html": "html", ".tflite": "litert", ".onnx": "onnx"}
 
 
 @click.command(
+    epilog=examples(
+        'tfcharlm export saved_models/plays plays.html --prompt "ROMEO:"',
+        "tfcharlm export saved_models/plays plays.onnx --int8",
+    ),
     short_help="Write a model for a browser or another runtime.",
     help="""
     Write MODEL, a directory saved_models/NAME or saved_models/NAME/VERSION, to FILE.

@@ -5,9 +5,14 @@ from pathlib import Path
 import click
 
 from tfcharlm.cli.running import check_models, checks_before_start, run
+from tfcharlm.cli.shared import examples
 
 
 @click.command(
+    epilog=examples(
+        "tfcharlm inspect saved_models/plays",
+        "tfcharlm inspect saved_models/plays/1 --json",
+    ),
     short_help="Describe a model without loading or running it.",
     help="""
     Describe MODEL without loading or running it: any SavedModel, or saved_models/NAME (its latest version).

@@ -8,6 +8,7 @@ import click
 from tfcharlm.cli.output import IMAGES, PAGE, check_output
 from tfcharlm.cli.plot_options import output_option, picks_units, reads_a_text
 from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run, run_at_once
+from tfcharlm.cli.shared import examples
 
 
 @click.group(
@@ -24,6 +25,9 @@ def plot() -> None:
 
 
 @plot.command(
+    epilog=examples(
+        "tfcharlm plot curve saved_models/plays",
+    ),
     short_help="Draw the learning curve of a model.",
     help="""
     Draw the learning curve of MODEL: a directory saved_models/NAME (its latest version) or one of its versions.
@@ -38,6 +42,10 @@ def curve(model: Path, output: Path) -> None:
 
 
 @plot.command(
+    epilog=examples(
+        "tfcharlm plot units saved_models/plays --corpus text.txt",
+        "tfcharlm plot units saved_models/plays --corpus text.txt --unit 7 --unit 19 --output units.png",
+    ),
     short_help="Show units over a text, and which of them track quotations.",
     help="""
     Show units of MODEL over a text, and print which units track quotations, lines and speakers.
@@ -57,6 +65,9 @@ def units(model: Path, corpus: str | None, output: Path, **options: Any) -> None
 
 
 @plot.command(
+    epilog=examples(
+        "tfcharlm plot gates saved_models/plays --corpus text.txt",
+    ),
     short_help="Show the gates and states of one unit over a text.",
     help="Show the gates and states of one unit of MODEL, an LSTM, over a text.",
 )
@@ -70,6 +81,9 @@ def gates(model: Path, corpus: str | None, output: Path, **options: Any) -> None
 
 
 @plot.command(
+    epilog=examples(
+        "tfcharlm plot gradients saved_models/plays saved_models/mine --corpus text.txt",
+    ),
     short_help="Show how far the gradients of models reach back.",
     help="""
     Show how far the gradients of MODELS reach back: their norms at every step before a prediction, in one picture.
@@ -93,6 +107,9 @@ def gradients(models: tuple[Path, ...], corpus: str | None, output: Path, **opti
 
 
 @plot.command(
+    epilog=examples(
+        "tfcharlm plot surprise saved_models/plays text.txt --adapt",
+    ),
     short_help="Show which characters of a text surprise a model.",
     help="""
     Show how much each character of CORPUS surprises MODEL, in bits. CORPUS is given as for train (usually the path of a

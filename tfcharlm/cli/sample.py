@@ -7,7 +7,7 @@ import click
 
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run
-from tfcharlm.cli.shared import Text, errors_option
+from tfcharlm.cli.shared import Text, errors_option, examples
 
 # Tokens of a sample by default, or of each of its lines with --lines.
 LENGTH = 400
@@ -15,6 +15,11 @@ LINES = Bounds(low=1, high=1_000_000, whole=True)
 
 
 @click.command(
+    epilog=examples(
+        'tfcharlm sample saved_models/plays --prompt "ROMEO:" --temperature 0.6 --seed 1',
+        "tfcharlm sample names --lines 10",
+        "tfcharlm sample saved_models/plays --prompt-file begin.txt --count 3 --json",
+    ),
     short_help="Generate text with a model.",
     help="""
     Generate text with MODEL: a directory saved_models/NAME (its latest version) or saved_models/NAME/VERSION.

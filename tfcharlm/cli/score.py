@@ -6,10 +6,15 @@ from typing import Any
 import click
 
 from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run
-from tfcharlm.cli.shared import Text, errors_option
+from tfcharlm.cli.shared import Text, errors_option, examples
 
 
 @click.command(
+    epilog=examples(
+        "tfcharlm score saved_models/plays text.txt",
+        "tfcharlm score saved_models/plays text.txt --by-line --adapt",
+        'tfcharlm score saved_models/plays --text "To be" --text "Tu be"',
+    ),
     short_help="Measure how well a model predicts texts.",
     help="""
     Measure how well MODEL predicts texts: CORPORA, given as for train (usually paths of UTF-8 files), or --text.

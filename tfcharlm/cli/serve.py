@@ -8,12 +8,16 @@ import click
 
 from tfcharlm.checks import Bounds
 from tfcharlm.cli.running import check_models, checks_before_start, run
+from tfcharlm.cli.shared import examples
 
 PORT, ROWS, QUEUE = (Bounds(low=low, high=high, whole=True) for low, high in ((0, 65535), (1, 1024), (0, 100_000)))
 NEEDED = ("fastapi", "prometheus_client", "uvicorn")
 
 
 @click.command(
+    epilog=examples(
+        "tfcharlm serve saved_models/plays saved_models/names --port 8000",
+    ),
     short_help="Serve models over HTTP.",
     help="""
     Serve MODELS over HTTP: directories saved_models/NAME or saved_models/NAME/VERSION. Their names are NAME.

@@ -59,6 +59,11 @@ def config_options(command: Callable) -> Callable:
     return command
 
 
+def examples(*lines: str) -> str:
+    """The end of a help text: commands, each in a line of its own."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 class Text(click.ParamType):
     """A text. Where the locale is not UTF-8, such as C, its bytes are still those that the user typed."""
 

@@ -15,6 +15,7 @@ from tfcharlm.cli.shared import (
     config_option,
     config_options,
     errors_option,
+    examples,
     output_options,
 )
 from tfcharlm.training.config import OPTIONS, TrainingConfig
@@ -24,6 +25,12 @@ CHECKPOINT_SECONDS = 30.0
 
 
 @click.command(
+    epilog=examples(
+        "tfcharlm train shakespeare --minutes 10 --name plays",
+        "tfcharlm train letters/ diary.txt --minutes 10 --name mine --from saved_models/shakespeare",
+        "tfcharlm train names.txt --lines --minutes 2 --name names",
+        "tfcharlm train --config saved_models/plays/1/assets.extra/training.json --name again",
+    ),
     short_help="Train a model on a text.",
     help="""
     Train a model on CORPUS, one or several of: shakespeare, names, tinyshakespeare, UTF-8 text files (also .gz, .bz2,

@@ -7,7 +7,7 @@ import click
 
 from tfcharlm.checks import POSITIVE, POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.running import check_texts, checks_before_start, run
-from tfcharlm.cli.shared import check_writable, config_option, errors_option, output_options, searched_options
+from tfcharlm.cli.shared import check_writable, config_option, errors_option, examples, output_options, searched_options
 from tfcharlm.training.config import TrainingConfig
 
 # The tuners that end by themselves, and the default number of trials of the others.
@@ -15,6 +15,10 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
 
 
 @click.command(
+    epilog=examples(
+        "tfcharlm tune shakespeare --minutes 1 --trials 20 --workers 2 --name tuned",
+        "tfcharlm tune names.txt --steps 500 --tuner grid --units 64,128 --cell lstm,gru --name tuned",
+    ),
     short_help="Search for the best options to train with, and keep the best model.",
     help="""
     Search for the best options to train on CORPUS, given as for train, and keep the best model.

@@ -156,6 +156,8 @@ def _tokens_to_show(show: int | None, output: Path) -> int:
 
 
 def _describe(correlations: Mapping[str, Sequence[UnitCorrelation]]) -> None:
-    for name, best in correlations.items():
+    """Prints what each feature is followed by; first the feature that a unit follows best."""
+    for name, best in sorted(correlations.items(), key=lambda item: -abs(item[1][0].score)):
         named = ", ".join(f"{found.kind} {found.unit} ({found.score:+.2f})" for found in best if found.score)
-        click.echo(f"{name}: {named or 'does not occur in this text'}")
+        chance = ", which may be chance" if named and abs(best[0].score) < CHANCE else ""
+        click.echo(f"{name}: {named or 'does not occur in this text'}{chance}")
