@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import json
 import re
 import shutil
 import signal
@@ -85,6 +86,41 @@ def test_clients_that_go_away_free_their_rows(server, client):
     while server.metric("tfcharlm_active_texts") or server.metric("tfcharlm_waiting_texts"):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+AHEAD = {"a line": b"\r\n", "a request": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "a lot": b"x" * 100_000}
+
+
+@pytest.mark.parametrize("close", [False, True])
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_clients_that_sent_more_and_go_away_free_their_rows(server, ahead, close):
+    """Bytes that follow a request do not hide that the client leaves, before it was sent anything."""
+    content = json.dumps({"prompt": ["a"] * 64, "n": 2, "max_tokens": 16_384}).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+    head += "Connection: close\r\n" * close + "Content-Type: application/json\r\n"
+    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
+        connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        while not server.metric("tfcharlm_active_texts"):
+            pass
+        connection.sendall(AHEAD[ahead])
+    # All texts would take half a minute.
+    deadline = time.monotonic() + 8
+    while server.metric("tfcharlm_active_texts") or server.metric("tfcharlm_waiting_texts"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not [line for line in server.lines if "rror" in line], server.lines
+
+
+def test_requests_that_are_sent_together_are_answered_in_turn(server, model):
+    head = f"Host: localhost\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+    sent = ""
+    for seed, close in ((1, ""), (2, ""), (3, "Connection: close\r\n")):
+        content = json.dumps({"prompt": "a", "max_tokens": 50, "seed": seed})
+        sent += f"POST /v1/completions HTTP/1.1\r\n{head}{close}Content-Length: {len(content)}\r\n\r\n{content}"
+    with socket.create_connection(server.address, timeout=PATIENCE) as connection, connection.makefile("rb") as answer:
+        connection.sendall(sent.encode())
+        texts = re.findall(r'"text":"((?:[^"\\]|\\.)*)"', answer.read().decode())
+    assert ["a" + text.replace("\\n", "\n") for text in texts] == model.generate("a", max_length=50, seed=1, samples=3)
 
 
 @pytest.mark.slow

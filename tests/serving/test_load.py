@@ -41,8 +41,11 @@ async def vanish(server, draw, texts):
     _, writer = await asyncio.open_connection(*server.address)
     writer.write(request({"prompt": ["a"] * draw.randrange(1, 9), "max_tokens": 16_000, "stream": draw.random() < 0.5}))
     await writer.drain()
-    await asyncio.sleep(draw.random())
-    writer.transport.abort()
+    await asyncio.sleep(draw.choice([0, draw.random()]))
+    # What follows a request does not hide that its client leaves.
+    writer.write(draw.choice([b"", b"\r\n", b"GET / HTTP/1.1\r\n"]))
+    await asyncio.sleep(draw.choice([0, 0.1]))
+    draw.choice([writer.transport.abort, writer.transport.close])()
 
 
 async def stall(server, draw, texts):

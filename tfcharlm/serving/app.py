@@ -1,6 +1,5 @@
 """The application: paths, and what each of them answers."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple
@@ -8,13 +7,14 @@ from typing import Any, NamedTuple
 import anyio.to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from tfcharlm.checks import short_repr
 from tfcharlm.serving import errors
 from tfcharlm.serving.access import Access
 from tfcharlm.serving.completions import Completion
+from tfcharlm.serving.disconnects import NO_STORE, EventStream, unless_gone
 from tfcharlm.serving.engine import Engine
 from tfcharlm.serving.errors import ServingError
 from tfcharlm.serving.limits import Limits
@@ -24,7 +24,6 @@ from tfcharlm.serving.schemas import MAX_CHARACTERS, ActivationBody, CompletionB
 
 # Scoring keeps a core busy, and other requests wait meanwhile.
 SCORING_THREADS = 1
-NO_STORE = {"Cache-Control": "no-store"}
 
 
 class ServedModel(NamedTuple):
@@ -140,17 +139,20 @@ def _add_routes(app: FastAPI, served: Mapping[str, ServedModel], metrics: Metric
         name, one = chosen(served, body.model)
         completion = Completion(body, name, one.engine, metrics)
         if body.stream:
-            return StreamingResponse(completion.events(), media_type="text/event-stream", headers=NO_STORE)
-        return JSONResponse(await _unless_gone(request, completion), headers=NO_STORE)
+            return EventStream(completion)
+        try:
+            return JSONResponse(await unless_gone(request, completion.response()), headers=NO_STORE)
+        finally:
+            completion.cancel()
 
     @app.post("/v1/score", responses=_responses())
-    async def score(body: ScoreBody) -> dict[str, Any]:
+    async def score(body: ScoreBody, request: Request) -> dict[str, Any]:
         name, one = chosen(served, body.model)
         texts = [body.input] if isinstance(body.input, str) else body.input
         if sum(map(len, texts)) > MAX_CHARACTERS:
             raise ServingError(400, f"all texts together must have at most {MAX_CHARACTERS:,} characters.", "input")
         try:
-            scores = await anyio.to_thread.run_sync(one.model.score, texts, limiter=scoring)
+            scores = await unless_gone(request, anyio.to_thread.run_sync(one.model.score, texts, limiter=scoring))
         except ValueError as error:
             raise ServingError(400, f"input: {error}", "input") from None
         columns = {key: values.tolist() for key, values in scores.items()}
@@ -172,11 +174,11 @@ def _add_activations(app: FastAPI, served: Mapping[str, ServedModel], activation
     limiter = anyio.CapacityLimiter(SCORING_THREADS)
 
     @app.post("/v1/activations", responses=_responses())
-    async def follow(body: ActivationBody) -> dict[str, Any]:
+    async def follow(body: ActivationBody, request: Request) -> dict[str, Any]:
         _, one = chosen(served, body.model)
         arguments = one.model, body.input, body.layer, body.kind, body.unit
         try:
-            return await anyio.to_thread.run_sync(activations, *arguments, limiter=limiter)
+            return await unless_gone(request, anyio.to_thread.run_sync(activations, *arguments, limiter=limiter))
         except ValueError as error:
             raise ServingError(400, str(error)) from None
 
@@ -201,22 +203,3 @@ def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         503: "The server is closing.",
     }
     return {status: {"description": texts[status]} for status in (400, 404, 408, 413, 415, *statuses)}
-
-
-async def _unless_gone(request: Request, completion: Completion) -> dict[str, Any]:
-    """The response of a completion; if the client goes away before, its rows are freed."""
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        completion.cancel()
-        response.cancel()
-
-    response = asyncio.ensure_future(completion.response())
-    watching = asyncio.ensure_future(gone())
-    try:
-        return await response
-    except asyncio.CancelledError:
-        raise ServingError(499, "the client has gone away.") from None
-    finally:
-        watching.cancel()

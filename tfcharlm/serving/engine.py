@@ -4,7 +4,7 @@ import collections
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -124,7 +124,15 @@ class Engine:
                 raise QueueFullError
             self._waiting.extend(rows)
             self._changed.notify_all()
-        return Ticket(rows)
+        return Ticket(rows, self._give_up)
+
+    def _give_up(self, rows: Sequence[Row]) -> None:
+        """Frees rows. Those in the queue leave it now; those that are being written leave after their block."""
+        with self._changed:
+            for row in rows:
+                row.cancelled = True
+            if not all(row.ended for row in rows):
+                self._waiting = collections.deque(row for row in self._waiting if not row.cancelled)
 
     def _run(self) -> None:
         while self._admit():
@@ -178,10 +186,9 @@ class Engine:
 class Ticket:
     """The texts of one client in an `Engine`."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
+    def __init__(self, rows: Sequence[Row], give_up: Callable[[Sequence[Row]], None]) -> None:
+        self._rows, self._give_up = rows, give_up
 
     def cancel(self) -> None:
         """Frees the rows, because nobody waits for their texts any more."""
-        for row in self._rows:
-            row.cancelled = True
+        self._give_up(self._rows)

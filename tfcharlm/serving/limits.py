@@ -15,6 +15,8 @@ from tfcharlm.serving.metrics import Metrics
 MAX_BODY = 2 << 20
 # Seconds to send the headers, to send the body, and to take a part of the response.
 HEADER_SECONDS, BODY_SECONDS, SEND_SECONDS = 20, 30, 60
+# Bytes that a client may send after a request, before the response has ended: that is a few requests.
+MAX_AHEAD = 64 << 10
 
 
 class Limits:
@@ -90,7 +92,11 @@ def _limited_receive(receive: Receive) -> Receive:
 
 
 class TimedProtocol(H11Protocol):
-    """Uvicorn's HTTP protocol, which closes a connection that does not send whole headers in time."""
+    """Uvicorn's HTTP protocol, which closes a connection that does not send whole headers in time.
+
+    It also reads on while a response is made. Uvicorn stops reading when bytes follow a request. Then it would not
+    notice that the client leaves, and texts would be written for nobody.
+    """
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -100,7 +106,24 @@ class TimedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._is_answering:
+            if len(self.conn.trailing_data[0]) > MAX_AHEAD:
+                self.transport.abort()
+            else:
+                self.flow.resume_reading()
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        # The bytes follow a request that announced to be the last one. A second response would break the first.
+        if self._is_answering:
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether there is a whole request, and not yet a whole response."""
+        return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
