@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import BinaryIO
 
 BEGAN = time.monotonic()
 # With 2,637 MiB `tfcharlm sample names` aborts on two cores, with 2,930 MiB it works.
@@ -100,7 +101,7 @@ def _quiet_standard_error() -> Iterator[None]:
     """
     sys.stderr.flush()
     original = os.dup(2)
-    with tempfile.TemporaryFile() as held_back:
+    with _file_without_a_name() as held_back:
         os.dup2(held_back.fileno(), 2)
         try:
             yield
@@ -111,6 +112,13 @@ def _quiet_standard_error() -> Iterator[None]:
         finally:
             os.dup2(original, 2)
             os.close(original)
+
+
+def _file_without_a_name() -> BinaryIO:
+    """A file in memory where the system has such files: every directory may be read-only, as in a container."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("tfcharlm"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """What is around a process: no docstrings, locales without UTF-8, no home, little memory, a clock that jumps."""
 
 import ast
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -143,6 +145,21 @@ def test_no_home_is_needed(tmp_path):
     assert (status, error) == (0, b"")
     status, output, error = run("plot", "curve", "saved_models/x", directory=tmp_path, **nowhere)
     assert (status, output, error) == (0, b"Written: curve.png\n", b"")
+
+
+# -- no directory to write to
+
+
+def test_no_directory_is_needed_to_hold_messages_back(monkeypatch, capfd):
+    """Keras needs one when it is imported. That is then the error, in one line."""
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", "/no/such/directory")
+        with tfcharlm_command._quiet_standard_error():
+            os.write(2, b"held back")
+        with pytest.raises(ImportError), tfcharlm_command._quiet_standard_error():
+            os.write(2, b"shown")
+            raise ImportError
+    assert capfd.readouterr().err == "shown"
 
 
 # -- little memory
