@@ -121,3 +121,9 @@ def test_signatures_of_the_page_are_those_of_an_export():
             assert named <= set(specs) and set(specs) - named <= {"state_1"}
             for one, kind in re.findall(r"`(\w+)` (\w+)", cell):
                 assert specs[one].dtype.name == kind, one
+
+
+def test_metrics_of_the_page_are_those_of_the_server(client):
+    named = {name.removesuffix("_bucket") for name in re.findall(r"\btfcharlm_[a-z]\w+", PAGE)}
+    known = set(re.findall(r"(?m)^# HELP (\w+)", client.get("/metrics").text))
+    assert len(named) == 6 and named <= known, named - known
