@@ -1,4 +1,4 @@
-"""The scripts in examples/slurm, with stubs for Slurm's programs and for `tfcharlm`."""
+"""The scripts in examples/slurm and examples/kubernetes, with stubs for Slurm's programs and for `tfcharlm`."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from tfcharlm.tuning import role_from_environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TRAIN, TUNE = EXAMPLES / "slurm" / "train.sbatch", EXAMPLES / "slurm" / "tune.sbatch"
+KUBERNETES = EXAMPLES / "kubernetes" / "train.yaml"
 HOSTS = ["red7", "red8", "blue1"]
 # A text with what a shell would split or expand.
 ARGUMENTS = ["two words.txt", "--steps", "9", "--name", "$HOME*"]
@@ -193,3 +194,58 @@ def test_the_secret_of_the_user_is_kept(array, monkeypatch):
     monkeypatch.setenv("TFCHARLM_SEARCH_SECRET", "one of mine")
     run(TUNE, "text.txt")
     assert environment_of(array, 0)["TFCHARLM_SEARCH_SECRET"] == "one of mine"
+
+
+@pytest.fixture
+def resources():
+    yaml = pytest.importorskip("yaml", reason="PyYAML reads the example (tfcharlm[dev])")
+    return {resource["kind"]: resource for resource in yaml.safe_load_all(KUBERNETES.read_text())}
+
+
+def test_the_resources_of_kubernetes_are_valid(resources):
+    validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate checks them (tfcharlm[dev])")
+    assert set(resources) == {"Service", "NetworkPolicy", "PersistentVolumeClaim", "Job"}
+    for resource in resources.values():
+        validator.validate(resource, validator.latest_version(), strict=True)
+    job = resources["Job"]["spec"]
+    del job["template"]["spec"]["containers"][0]["image"]
+    job["template"]["spec"]["containers"][0]["imagee"] = "tfcharlm"
+    with pytest.raises(validator.ValidationError):
+        validator.validate(resources["Job"], validator.latest_version(), strict=True)
+
+
+def test_the_resources_of_kubernetes_refer_to_each_other(resources):
+    job, service = resources["Job"], resources["Service"]
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    # A Job gives its pods the label job-name; the name of a pod is that of the Job and an index.
+    selector = {"job-name": job["metadata"]["name"]}
+    policy = resources["NetworkPolicy"]["spec"]
+    assert service["spec"]["selector"] == selector and service["spec"]["clusterIP"] == "None"
+    assert policy["podSelector"]["matchLabels"] == selector
+    assert policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"] == selector
+    assert pod["subdomain"] == service["metadata"]["name"] and job["spec"]["completionMode"] == "Indexed"
+    workers = {variable["name"]: variable["value"] for variable in container["env"]}["WORKERS"]
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == int(workers)
+    assert container["name"] == job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"]["containerName"]
+    assert (
+        pod["volumes"][0]["persistentVolumeClaim"]["claimName"]
+        == resources["PersistentVolumeClaim"]["metadata"]["name"]
+    )
+
+
+@pytest.mark.parametrize("index", [0, 7])
+def test_every_pod_has_its_own_address(index, resources, slurm, monkeypatch):
+    (container,) = resources["Job"]["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    variables |= {"JOB_COMPLETION_INDEX": str(index), "SLURM_PROCID": str(index)}
+    subprocess.run([*container["command"], *container["args"]], env=os.environ | variables, check=True)
+    config = environment_of(slurm, index)["TF_CONFIG"]
+    name, service = resources["Job"]["metadata"]["name"], resources["Service"]
+    addresses = [f"{name}-{i}.{service['metadata']['name']}:{service['spec']['ports'][0]['port']}" for i in range(8)]
+    assert json.loads(config) == {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    monkeypatch.setenv("TF_CONFIG", config)
+    assert workers_on_this_machine() == 1
+    volume = container["volumeMounts"][0]["mountPath"]
+    arguments = (slurm / f"arguments.{index}").read_text().split("\0")
+    assert arguments[0] == "train" and "--resume" in arguments and arguments[arguments.index("--output") + 1] == volume
