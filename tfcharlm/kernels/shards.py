@@ -6,6 +6,7 @@ runs the loop over its own rows. The results differ only in the order in which t
 
 import contextlib
 import contextvars
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfcharlm.checks import POSITIVE_INTEGER
+from tfcharlm.kernels.cpu_limit import cpu_limit
 
 # On two cores, even two shards of one row are not slower than one shard of two rows. On many cores, shards that small
 # would spend more time reading the weight matrix than multiplying with it.
@@ -139,7 +141,7 @@ def map_shards(function: Callable, *batches: Any) -> Any:
 
 
 def available_cores() -> int:
-    """The number of CPU cores that this process may run on.
+    """The number of CPU cores that this process may use: those it may run on, or fewer if a container has a limit.
 
     Example:
 
@@ -147,4 +149,6 @@ def available_cores() -> int:
     >>> available_cores() >= 1
     True
     """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cpu_limit()
+    return cores if limit >= cores else math.ceil(limit)
