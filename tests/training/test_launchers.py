@@ -191,9 +191,15 @@ def test_a_chief_that_comes_again_keeps_the_secret(array, monkeypatch):
 
 @needs_bash
 def test_the_secret_of_the_user_is_kept(array, monkeypatch):
-    monkeypatch.setenv("TFCHARLM_SEARCH_SECRET", "one of mine")
+    monkeypatch.setenv("TFCHARLM_SEARCH_SECRET", "one of 'mine' $HOME")
+    monkeypatch.setenv("STUB_STATUS", "1")
     run(TUNE, "text.txt")
-    assert environment_of(array, 0)["TFCHARLM_SEARCH_SECRET"] == "one of mine"
+    monkeypatch.delenv("TFCHARLM_SEARCH_SECRET")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    run(TUNE, "text.txt")
+    environment = environment_of(array, 0)
+    assert environment["KERASTUNER_TUNER_ID"] == "worker1"
+    assert environment["TFCHARLM_SEARCH_SECRET"] == "one of 'mine' $HOME"
 
 
 @pytest.fixture
