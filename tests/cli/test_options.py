@@ -4,6 +4,7 @@ import re
 
 import click
 import pytest
+import tensorflow as tf
 from helpers.command_line import parsed
 
 from tfcharlm import cli
@@ -12,6 +13,7 @@ from tfcharlm.cli import UserError
 from tfcharlm.cli.errors import FLAGS, WORDS
 from tfcharlm.cli.shared import as_options
 from tfcharlm.commands.errors import one_line_errors
+from tfcharlm.model import WorkerLostError
 from tfcharlm.training import BUDGETS, OPTIONS, SUGGESTED, TUNABLE, TrainingConfig
 from tfcharlm.tuning import SEARCHED
 
@@ -98,6 +100,24 @@ def test_errors_have_the_names_of_options():
         raise ValueError("batch_size must be 1,\n not units/steps; received batch_size=0, max_length=-1 and a cell.")
     expected = "--batch-size must be 1, not units/steps; received --batch-size 0, --length -1 and a cell."
     assert error.value.format_message() == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [WorkerLostError(), tf.errors.UnavailableError(None, None, "Socket closed"), ValueError("TF_CONFIG must be JSON")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_launcher_can_tell_a_lost_worker_from_a_wrong_option(error, command, monkeypatch):
+    """Also before training begins. Started again, the same command can succeed."""
+
+    def join_cluster():
+        raise error
+
+    monkeypatch.setattr("tfcharlm.commands.train.join_cluster", join_cluster)
+    status, output, message = command("train", "text.txt", "--steps", 5, "--name", "x")
+    wrong = isinstance(error, ValueError)
+    assert (status, output, message.count("\n")) == (2 if wrong else 1, "", 1)
+    assert message == f"tfcharlm: {error}\n" if wrong else "another worker does not answer" in message
 
 
 @pytest.mark.parametrize("name", ["train", "tune", "sample", "score", "inspect", "plot"])

@@ -115,7 +115,7 @@ def main(began: float | None = None, start: Callable[[], object] = lambda: None)
         message = error.format_message()
         # If the command of a group is missing, click makes the whole help the message.
         click.echo(message if message.startswith("Usage:") else one_line(f"tfcharlm: {message}"), err=True)
-        sys.exit(2)
+        sys.exit(getattr(error, "status", UserError.status))
     except (click.Abort, KeyboardInterrupt):
         click.echo("tfcharlm: interrupted.", err=True)
         sys.exit(130)

@@ -22,9 +22,9 @@ INPUT_ERRORS = (ValueError, OSError, ImportError)
 
 
 class UserError(click.ClickException):
-    """An error that the user can fix. It is one line on standard error, with exit status 2."""
+    """An error that the user can fix. It is one line on standard error, with an exit status."""
 
-    exit_code = 2
+    status = exit_code = 2
 
 
 @contextlib.contextmanager

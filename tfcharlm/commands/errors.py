@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcharlm import cli
 from tfcharlm.cli import UserError, as_typed
+from tfcharlm.model import WorkerLostError
 from tfcharlm.training import TrainingDivergedError
 
 SMALLER = "free some, raise its limit (ulimit -v), or choose a smaller model, batch or text."
@@ -16,14 +17,25 @@ RUNTIME_ERRORS = (TrainingDivergedError, MemoryError, tf.errors.OpError)
 INPUT_ERRORS = (*cli.INPUT_ERRORS, *RUNTIME_ERRORS)
 
 
+class LostWorkerError(UserError):
+    """Another worker was lost. Nothing is wrong with the command, which a launcher may start again: exit status 1."""
+
+    status = exit_code = 1
+
+
 @contextlib.contextmanager
 def one_line_errors(kinds: tuple[type[Exception], ...] = INPUT_ERRORS) -> Iterator[None]:
-    """Turns exceptions of these kinds into a `UserError` with their message in one line."""
+    """Turns exceptions of these kinds into a `UserError` with their message in one line.
+
+    That of a lost worker is a `LostWorkerError`.
+    """
     try:
         yield
     except BrokenPipeError:
         raise  # the reader, such as `head`, has closed the pipe; click then exits without a message
     except kinds as error:
+        if isinstance(error, (WorkerLostError, *WorkerLostError.CAUSES)):
+            raise LostWorkerError(str(WorkerLostError())) from error
         message = error.message.splitlines()[0] if isinstance(error, tf.errors.OpError) else str(error)
         message = " ".join(message.split())
         if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):

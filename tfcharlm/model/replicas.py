@@ -25,6 +25,15 @@ NOT_UNDER_A_STRATEGY = {"metrics": None, "weighted_metrics": None, "run_eagerly"
 class WorkerLostError(ConnectionError):
     """Another worker does not answer. A job of several workers cannot continue without one of them."""
 
+    # What TensorFlow raises when a worker is lost.
+    CAUSES = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another worker does not answer any more, so this one stops, too; the messages of the other one say why. "
+            "Start all workers again."
+        )
+
 
 class Replicas:
     """The replicas of the strategy in whose scope this object is made; a single one outside of every scope.
@@ -214,8 +223,5 @@ def _replica():
 def _one_line_for_a_lost_worker():
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
-        raise WorkerLostError(
-            "another worker does not answer any more, so this one stops, too; the messages of the other one say why. "
-            "Start all workers again."
-        ) from error
+    except WorkerLostError.CAUSES as error:
+        raise WorkerLostError from error
