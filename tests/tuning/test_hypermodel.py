@@ -1,5 +1,6 @@
 """CharLMHyperModel: the space, the budget of a trial, and the tuners of Keras Tuner as they are."""
 
+import dataclasses
 import types
 
 import keras
@@ -11,9 +12,10 @@ from helpers.trials import SMALL
 
 import tfcharlm
 from tfcharlm.text import stream_dataset
-from tfcharlm.training import TrainingConfig
+from tfcharlm.training import START_UP, TrainingConfig, suggested_options
 from tfcharlm.tuning import SEARCHED, CharLMHyperModel
 from tfcharlm.tuning.hypermodel import VALIDATION_SHAPE
+from tfcharlm.tuning.space import FACTORS
 
 TUNERS = {
     "random": lambda *given, **named: keras_tuner.RandomSearch(*given, max_trials=3, **named),
@@ -87,6 +89,25 @@ def test_the_space_holds_the_defaults_and_what_the_user_fixes():
     assert all(value is not None for value in values)
     small = CharLMHyperModel(TEXT, steps=5)
     assert max(small.choices["batch_size"]) * max(small.choices["sequence_length"]) < len(small.split.train_ids)
+
+
+def test_the_space_is_around_what_suits_the_text_and_the_time():
+    long, speed = TEXT * 200, 1e10
+    hypermodel = CharLMHyperModel(long, minutes=0.5, speed=speed, seed=3, layers=[2], dropout=[0.1, 0.3])
+    hp = keras_tuner.HyperParameters()
+    first = hypermodel.config(hp)
+    suggested = suggested_options(hypermodel.split, {"layers": 2}, 30 + START_UP, speed)
+    expected = TrainingConfig(minutes=0.5, seed=3, **suggested | {"layers": 2, "dropout": 0.1})
+    assert first == expected
+    searched = {p.name for p in hp.space if not isinstance(p, keras_tuner.engine.hyperparameters.Fixed)}
+    assert searched == {*FACTORS, "cell", "members", "learning_rate"} and len(hypermodel.choices["units"]) > 2
+    rate = next(p for p in hp.space if p.name == "learning_rate")
+    assert (rate.min_value, rate.max_value) == pytest.approx((first.learning_rate / 3, first.learning_rate * 3))
+    # Every value is one that a run takes.
+    for name, values in hypermodel.choices.items():
+        for value in values or ():
+            dataclasses.replace(first, **{name: value})
+    assert CharLMHyperModel(long, steps=9, speed=speed).config(keras_tuner.HyperParameters()) == TrainingConfig(steps=9)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
 @click.option(
     "--trials",
     type=int,
-    help="Number of models to train, the first one with the defaults.  [default: 20; for grid and hyperband all]",
+    help="Number of models to train, the first one with what train --minutes would choose.  [default: 20; for grid and "
+    "hyperband all]",
 )
 @click.option("--minutes", type=float, help="Time to train each model.")
 @click.option("--steps", type=int, help="Number of weight updates of each model, instead of --minutes.")

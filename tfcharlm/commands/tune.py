@@ -24,7 +24,7 @@ from tfcharlm.commands.search_settings import SETTINGS, check_settings
 from tfcharlm.commands.trial_table import TrialTable
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.text import load_corpus
-from tfcharlm.training import SUGGESTED, TUNABLE, TrainingConfig, TrainingRun
+from tfcharlm.training import SUGGESTED, TUNABLE, TrainingConfig, TrainingRun, measured_speed
 from tfcharlm.tuning import (
     CharLMHyperModel,
     TrialFiles,
@@ -62,9 +62,12 @@ def tune(
         text = load_corpus(corpus, errors)
         check_writable(output / name, name)
         given = {option: value for option, value in settings.items() if option in TUNABLE and value is not None}
+        # Workers on this machine share its cores.
+        speed = measured_speed() / (max(workers, 1) if role is None else 1)
         hypermodel = CharLMHyperModel(
             text,
             prune=settings["pruning"],
+            speed=speed,
             **{k: settings[k] for k in ("minutes", "steps", "level", "validation_fraction", "seed", "num_evaluations")},
             **given,
         )

@@ -15,12 +15,12 @@ from tfcharlm.training.fine_tuning import (
 )
 from tfcharlm.training.overfitting import is_overfitting
 from tfcharlm.training.peers import Patience, ends_on_sigterm, parse_address, resolution_error
-from tfcharlm.training.planning import Plan, tokens_per_step
+from tfcharlm.training.planning import Plan, suggested_options, tokens_per_step
 from tfcharlm.training.reserve import EndReserve
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.schedule import SCHEDULES, Budget, learning_rate_at
-from tfcharlm.training.sizing import measured_speed, suggest_config
+from tfcharlm.training.sizing import START_UP, measured_speed, suggest_config
 from tfcharlm.training.timing import BUSY, CoreWaiting, StepTiming, time_steps
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "OPTIONS",
     "SCHEDULES",
     "SEARCHED",
+    "START_UP",
     "SUGGESTED",
     "TUNABLE",
     "AnnealLearningRate",
@@ -60,6 +61,7 @@ __all__ = [
     "resolution_error",
     "strategy_from_environment",
     "suggest_config",
+    "suggested_options",
     "time_steps",
     "tokens_per_step",
     "unigram_loss",

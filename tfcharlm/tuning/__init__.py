@@ -1,10 +1,12 @@
 """Hyperparameter search with Keras Tuner: a space of character models, and searches that survive interruptions."""
 
+from tfcharlm.training import CHOICES, SEARCHED
 from tfcharlm.tuning.fault_tolerance import TrialFiles, make_oracle
-from tfcharlm.tuning.hypermodel import CHOICES, SEARCHED, CharLMHyperModel
+from tfcharlm.tuning.hypermodel import CharLMHyperModel
 from tfcharlm.tuning.leaderboard import as_csv, leaderboard
 from tfcharlm.tuning.role import role_from_environment
 from tfcharlm.tuning.search import search
+from tfcharlm.tuning.space import space_around
 
 __all__ = [
     "CHOICES",
@@ -16,4 +18,5 @@ __all__ = [
     "make_oracle",
     "role_from_environment",
     "search",
+    "space_around",
 ]

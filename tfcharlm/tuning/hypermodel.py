@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -12,12 +12,19 @@ import keras_tuner
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.model import CharLM, NonFiniteError
 from tfcharlm.text import TextSplit, stream_dataset
-from tfcharlm.training import CHOICES, SEARCHED, TUNABLE, TrainingConfig, TrainingRun, build_model
+from tfcharlm.training import (
+    CHOICES,
+    START_UP,
+    TUNABLE,
+    TrainingConfig,
+    TrainingRun,
+    build_model,
+    suggested_options,
+)
 from tfcharlm.tuning.pruning import is_behind
+from tfcharlm.tuning.space import space_around
 
 LEARNING_RATES = 1e-3, 3e-2
-# The other options are searched only if the user gives values for them.
-GIVEN = tuple(name for name in TUNABLE if name not in SEARCHED)
 # How many held-out tokens an evaluation reads, and in what shape. It is the same for all trials: losses on different
 # tokens could not be compared.
 VALIDATION_TOKENS = 2**16
@@ -46,6 +53,10 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         num_evaluations: number of evaluations in a trial, at equal fractions of its budget.
         prune: whether to end a trial early if it is behind the median of the others at the same evaluation. Hyperband
             prunes by itself and does not use this.
+        speed: floating-point operations per second that a trial may use, such as `tfcharlm.training.measured_speed()`.
+            With it and `minutes`, the first trial has the options that `suggest_config` chooses for the text and the
+            time, and the others have values near them (`space_around`). None (default) searches the same values for
+            every text, and the first trial has the defaults of `TrainingConfig`.
         **choices: values for any of `tfcharlm.training.TUNABLE`, which `TrainingConfig` explains. One value fixes an
             option; a list gives the values to choose from. Options that you do not pass are chosen from
             `tfcharlm.tuning.CHOICES`, and the learning rate log-uniformly from 0.001 to 0.03. Options without choices
@@ -81,6 +92,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         seed: int = 0,
         num_evaluations: int = 9,
         prune: bool = True,
+        speed: float | None = None,
         **choices: Any,
     ) -> None:
         super().__init__(name="CharLM")
@@ -98,14 +110,23 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         # One list of losses for each finished trial. A tuner that knows of more trials may replace it.
         self.curves: list[list[float]] = []
         self.split = TextSplit.from_text(text, level, validation_fraction)
+        self._space: dict[str, list] = CHOICES
+        self._rates: Sequence[float] = LEARNING_RATES
+        if speed is not None and minutes is not None:
+            listed = {name: value if isinstance(value, list) else [value] for name, value in choices.items()}
+            fixed = {name: values[0] for name, values in listed.items() if len(values) == 1}
+            suggested = suggested_options(self.split, fixed, 60 * minutes + START_UP, speed) | fixed
+            self.base = dataclasses.replace(self.base, **suggested)
+            self._space = space_around(suggested)
+            self._rates = self._space.pop("learning_rate")
         self.choices: dict[str, list | None] = self._checked(choices)
         start = self.split.validation_ids[:VALIDATION_TOKENS]
         self._evaluation_data = stream_dataset(start, **VALIDATION_SHAPE, drop_remainder=False)
 
     def _checked(self, given):
         """All choices as lists; None stands for the range of learning rates. Every value is valid for training."""
-        names = (*SEARCHED, *(name for name in GIVEN if name in given))
-        choices = {name: given.get(name, CHOICES.get(name)) for name in names}
+        names = (*self._space, "learning_rate", *(name for name in TUNABLE if name in given))
+        choices = {name: given.get(name, self._space.get(name)) for name in dict.fromkeys(names)}
         choices = {name: [v] if isinstance(v, (str, int, float)) else v for name, v in choices.items()}
         for name, values in choices.items():
             if values is not None and not values:
@@ -135,9 +156,9 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         return dataclasses.replace(self.base, **{name: self._choose(hp, name) for name in self.choices})
 
     def _choose(self, hp, name):
-        values, default = self.choices[name], getattr(TrainingConfig, name)
+        values, default = self.choices[name], getattr(self.base, name)
         if values is None:
-            return hp.Float(name, *LEARNING_RATES, sampling="log", default=default)
+            return hp.Float(name, *self._rates, sampling="log", default=default)
         if len(values) == 1:
             return hp.Fixed(name, values[0])
         chosen = hp.Choice(name, values, default=default if default in values else values[0])

@@ -1,0 +1,64 @@
+"""What a search tries: values around those that suit the text and the time, or fixed ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# For each option, factors of its suggested value, or what is added to it.
+FACTORS: dict[str, tuple[float, ...]] = {
+    "units": (0.5, 0.7, 1.4, 2.0),
+    "embedding_dim": (0.5, 2.0),
+    "dropout": (0.5, 2.0),
+    "weight_drop": (0.5, 1.5),
+    "weight_decay": (0.5, 2.0),
+    "batch_size": (0.5, 2.0),
+    "sequence_length": (0.5, 2.0),
+}
+# Dropout that is suggested as 0 is tried at these, too.
+FIRST_DROPOUT = (0.05, 0.1, 0.2)
+HIGHEST = {"dropout": 0.7, "weight_drop": 0.7, "weight_decay": 0.9}
+# Widths are multiples of this.
+WIDTH = 32
+# The learning rate is searched between a third and three times the suggested one.
+RATE_FACTOR = 3.0
+# Options of which few values exist. The suggested one comes first.
+OTHERS: dict[str, list] = {"cell": ["lstm", "gru"], "layers": [1, 2], "members": [1, 2, 3]}
+
+
+def space_around(suggested: Mapping[str, Any]) -> dict[str, list]:
+    """The values that a search tries around suggested ones.
+
+    Args:
+        suggested: options by name, such as `tfcharlm.training.suggested_options` returns them.
+
+    Returns:
+        A list of values for each option that is searched. The first one is the suggested value. The learning rate has
+        the ends of its range.
+
+    Example:
+
+    >>> from tfcharlm.tuning import space_around
+    >>> space = space_around({"units": 256, "weight_drop": 0.0, "batch_size": 64, "learning_rate": 0.012})
+    >>> space["units"], space["weight_drop"], space["batch_size"]
+    ([256, 128, 192, 352, 512], [0.0, 0.05, 0.1, 0.2], [64, 32, 128])
+    >>> [round(rate, 4) for rate in space["learning_rate"]]
+    [0.004, 0.036]
+    """
+    space: dict[str, list] = {}
+    for name, value in suggested.items():
+        if name in FACTORS:
+            space[name] = list(dict.fromkeys([value, *_others(name, value)]))
+    for name, values in OTHERS.items():
+        first = suggested.get(name, values[0])
+        space[name] = [first, *(value for value in values if value != first)]
+    rate = suggested["learning_rate"]
+    space["learning_rate"] = [rate / RATE_FACTOR, rate * RATE_FACTOR]
+    return space
+
+
+def _others(name, value):
+    if value == 0:
+        return FIRST_DROPOUT
+    if isinstance(value, int):
+        step = WIDTH if name == "units" else 1
+        return [max(step, step * round(value * factor / step)) for factor in FACTORS[name]]
+    return [round(min(value * factor, HIGHEST[name]), 3) for factor in FACTORS[name]]
