@@ -118,6 +118,7 @@ def test_the_products_are_made_of_their_source():
     assert wasmtime.wat2wasm((folder / "products.wat").read_text()) == (folder / "products.wasm").read_bytes()
 
 
+@pytest.mark.slow
 def test_commands_write_all_formats(command, rng, tmp_path):
     directory = make_model(rng, "lstm").export(tmp_path / "models" / "letters" / "1")
     for file, option in {"a.html": "--float16", "a.onnx": "--int8", "a.tflite": "--format=litert", "a/1": None}.items():

@@ -69,6 +69,7 @@ def test_a_run_on_any_source_resumes_bit_for_bit(command, animals, monkeypatch, 
     assert run("--name", "barn", "--resume")[1].startswith("The run is finished.") == (kind != "standard input")
 
 
+@pytest.mark.slow
 def test_a_source_that_has_changed_is_named(command, animals, monkeypatch, light_exports):
     def interrupt(*arguments):
         raise KeyboardInterrupt
@@ -83,6 +84,7 @@ def test_a_source_that_has_changed_is_named(command, animals, monkeypatch, light
     assert "texts/3.txt was 153 bytes (SHA-256 " in error and "and is 157 bytes (SHA-256 " in error
 
 
+@pytest.mark.slow
 def test_the_curve_of_lines_counts_what_was_read(animals):
     """Every epoch has every item with its end, however many tokens a batch has."""
     split = split_corpus("items.txt", lines=True)

@@ -64,6 +64,7 @@ def test_what_contradicts_the_model_is_one_line(command, barn, models, tmp_path,
     assert not (tmp_path / "saved_models").exists()
 
 
+@pytest.mark.slow
 def test_the_model_of_the_package_may_be_named_and_its_own_options_given(command, barn, light_exports):
     options = ["--units", 128, "--level", "char", "--steps", 1, *SMALL]
     status, output, _ = command("train", "barn.txt", "--from", "names", "--name", "new", *options)

@@ -257,6 +257,7 @@ def test_a_full_disk_is_one_line(exported, command, monkeypatch):
     assert (status, error) == (2, "tfcharlm: [Errno 28] No space left on device\n")
 
 
+@pytest.mark.slow
 def test_a_model_that_spells_takes_any_prompt(command, tmp_path):
     model = tfcharlm.CharLM(tfcharlm.text.Vocabulary.from_text("to be\n"), [tfcharlm.GRUCell(5)])
     exported = model.export(tmp_path / "m" / "1")

@@ -35,12 +35,14 @@ def test_a_run_as_json(trained, tmp_path):
     assert record["val_loss"] == result["val_loss"] and record["temperature"] == result["temperature"]
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing_but_errors(command, barn, light_exports):
     assert command("train", "barn.txt", *RUN, "--quiet") == (0, "", "")
     status, output, error = command("train", "barn.txt", *RUN, "--quiet", "--learning-rate", "-1")
     assert (status, output) == (2, "") and error.startswith("tfcharlm: --learning-rate must be")
 
 
+@pytest.mark.slow
 def test_quiet_json_has_no_messages(command, barn, light_exports):
     status, output, error = command("train", "barn.txt", *RUN, "--quiet", "--json")
     assert (status, error) == (0, "") and {found["report"] for found in objects(output)} == {

@@ -97,6 +97,7 @@ def test_the_same_seed_gives_the_same_text_everywhere(rng, model, directory, tmp
         assert from_saved_model_cli(directory, tmp_path, prompts, seeds, **sampling) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make_cell",
     [
@@ -118,6 +119,7 @@ CELLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "policy"),
     [

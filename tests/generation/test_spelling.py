@@ -69,6 +69,7 @@ def test_scores_count_only_what_can_follow(model, loaded, text):
     assert exported["bits_per_character"].numpy()[0] == pytest.approx(bits, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_long_texts_are_scored_alike_in_a_loop_and_in_sequences(model, rng):
     texts = ["".join(CHARACTERS[i] for i in rng.integers(len(CHARACTERS), size=n)) for n in (700, 1, 90)]
     in_loop = model.score(texts)["log_probability"]
@@ -99,6 +100,7 @@ def test_probabilities_of_all_texts_of_three_add_up_to_1(model):
     assert np.exp(likely.score(texts)["log_probability"]).sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 def test_what_is_written_is_text(model, loaded, temperature):
     prompts = ["", "a\u017c", "\U0001f600"]

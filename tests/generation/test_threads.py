@@ -70,6 +70,7 @@ def counted(monkeypatch, *methods):
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_xla", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_one_of_many_threads_compiles(monkeypatch, by_xla):
     monkeypatch.setattr(tfcharlm.CharLM, "supports_xla", by_xla)
@@ -156,6 +157,7 @@ def test_an_argument_that_does_not_fit_leaves_nothing_locked():
     assert len(results) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"), [("generate", (["ab"], 5, [3], 1.0, 0, 1.0)), ("score", (["ab"],)), ("step", None)]
 )

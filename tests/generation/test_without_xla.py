@@ -37,6 +37,7 @@ def without_xla():
     return model
 
 
+@pytest.mark.slow
 def test_the_texts_are_those_of_the_reference(without_xla):
     for prompt in PROMPTS:
         check_generate_is_the_sampling_of_the_reference(without_xla, prompt, 0.8)

@@ -32,10 +32,21 @@ def parsed(arguments):
 def shell_commands(text):
     """The lines in the `sh` blocks of a page of Markdown, as lists of words, without variables before the program."""
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [line for block in blocks for line in whole_lines(block.replace("\\\n", " "))]
     commands = [shlex.split(line.rstrip("& "), comments=True) for line in lines]
     commands = [command[next((i for i, word in enumerate(command) if "=" not in word), 0) :] for command in commands]
     return [command for command in commands if command]
+
+
+def whole_lines(block):
+    """The lines of a block; a text in quotation marks may go over several."""
+    whole = ""
+    for line in block.splitlines():
+        whole += line
+        if re.sub(r"'[^']*'|\"[^\"]*\"|#.*", "", whole).count("'") == 0:
+            yield whole
+            whole = ""
+    assert not whole, whole
 
 
 def interrupt_at_evaluation(monkeypatch, count):

@@ -10,12 +10,10 @@ from pathlib import Path
 
 # Worker 1 dies when it has saved this step or a later one.
 AFTER = 50
-EXAMPLE, KILLED, *ARGUMENTS = sys.argv[1:]
 
 
-def killed_once(train):
-    """The same function; worker 1 dies in it after some steps, unless the file KILLED exists."""
-    file = Path(KILLED)
+def killed_once(train, file):
+    """The same function; worker 1 dies in it after some steps, unless the file exists."""
 
     def train_or_die(config):
         import ray.train
@@ -36,8 +34,9 @@ def killed_once(train):
 
 
 if __name__ == "__main__":
-    example = runpy.run_path(EXAMPLE)
+    example_file, killed, *arguments = sys.argv[1:]
+    example = runpy.run_path(example_file)
     # The dictionary in which `main` looks up what it calls.
-    example["main"].__globals__["train"] = killed_once(example["train"])
-    sys.argv = [EXAMPLE, *ARGUMENTS]
+    example["main"].__globals__["train"] = killed_once(example["train"], Path(killed))
+    sys.argv = [example_file, *arguments]
     example["main"]()

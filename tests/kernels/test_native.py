@@ -214,6 +214,7 @@ def test_gradients_of_gradients_are_those_of_the_pure_kernels(rng, cell):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
+@pytest.mark.slow
 @needs_native
 def test_calls_leave_no_memory_behind(rng):
     """Kept blocks are used again; a first thousand calls fill what is kept."""

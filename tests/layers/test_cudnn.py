@@ -91,6 +91,7 @@ def test_when_cudnn_runs(monkeypatch, calls):
         assert cudnn.why_not_cudnn(lstm.cell.recurrence, "float32") == "TensorFlow has no GPU"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [pytest.param("lstm", marks=pytest.mark.slow), "gru"])
 def test_a_model_trains_through_it_and_its_export_has_none_of_it(rng, monkeypatch, calls, tmp_path, kind):
     def trained(setting):

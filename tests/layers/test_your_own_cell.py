@@ -94,6 +94,7 @@ def make_model(name):
     return tfcharlm.CharLM(tfcharlm.text.Vocabulary("abcdé \n"), [cell, CELLS[name]()], embedding_dim=3)
 
 
+@pytest.mark.slow
 @each("gru")
 def test_a_model_trains_writes_and_is_loaded_again(rng, name, tmp_path):
     keras.utils.set_random_seed(1)
@@ -124,6 +125,7 @@ loaded.fit(data, verbose=0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "more"),
     [

@@ -107,6 +107,7 @@ def test_dropout_that_cannot_be(arguments):
         make_model(**arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell", [keras.layers.SimpleRNNCell, pytest.param(keras.layers.GRUCell, marks=pytest.mark.slow)]
 )

@@ -202,6 +202,7 @@ def test_batches_from_the_disk_are_those_from_memory(in_tmp, rng, monkeypatch, o
             assert disk.train_token_counts.tolist() == memory.train_token_counts.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [None, 3])
 def test_blocks_of_many_lines_have_every_line_once_and_resume_anywhere(in_tmp, rng, monkeypatch, seed):
     monkeypatch.setattr(lines, "BLOCK", 64)

@@ -74,6 +74,7 @@ def test_minutes_end_early_with_the_best_weights_and_steps_do_not(slow_clock):
     assert result.steps == 24
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_resumed_ends_at_the_same_step(tmp_path):
     """Also if it is killed after it ended, before its model was saved."""
     config = TrainingConfig(steps=120, units=11, batch_size=3, sequence_length=8, cell="rnn", learning_rate=0.05)

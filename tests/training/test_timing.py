@@ -15,6 +15,7 @@ CONFIG = {"cell": "rnn", "units": 7, "embedding_dim": 5, "batch_size": 4, "seque
 CONFIG |= {"dropout": 0.25, "weight_drop": 0.25, "ema_momentum": 0.75, "state_reset_probability": 0.125}
 
 
+@pytest.mark.slow
 def test_a_model_whose_steps_were_timed_trains_as_any_other():
     """Weights, averages, moments, states of rows and the counter of dropout, bit for bit."""
     runs = [TrainingRun(SPLIT, TrainingConfig(steps=5, seed=3, **CONFIG)) for _ in range(2)]
