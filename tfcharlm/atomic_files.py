@@ -67,7 +67,8 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """
     with _partial(path) as partial:
         write(partial)
-        with partial.open("rb") as file:
+        # Windows flushes only what is open for writing.
+        with partial.open("r+b") as file:
             os.fsync(file.fileno())
         partial.replace(path)
 
