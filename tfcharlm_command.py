@@ -19,11 +19,16 @@ BEGAN = time.monotonic()
 # With 2,637 MiB `tfcharlm sample names` aborts on two cores, with 2,930 MiB it works.
 ADDRESS_SPACE = 2_816 << 20
 # The packages whose `__init__.py` needs TensorFlow, although some of their modules do not.
-PACKAGES = ("tfcharlm", "tfcharlm.artefact", "tfcharlm.text", "tfcharlm.training")
+PACKAGES = (
+    "tfcharlm",
+    *(f"tfcharlm.{room}" for room in ("artefact", "generation", "text", "training")),
+)
 
 
 def main() -> None:
     """Runs the command line, which starts TensorFlow when a command needs it."""
+    # Without a home that it can write to, matplotlib would say so at length, and then work.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         _import_without_tensorflow()
         from tfcharlm import cli
@@ -53,13 +58,11 @@ def start() -> None:
     # matrices are a tenth faster with it on AVX2, too (benchmarks/results/training_step.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     _check_address_space()
-    # Without a home that it can write to, matplotlib would say so at length, and then work.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if not hasattr(sys.modules.get("tfcharlm"), "__version__"):
         # What was imported without its package is imported again, with it.
         for name in [name for name in sys.modules if name.partition(".")[0] == "tfcharlm"]:
             del sys.modules[name]
-    with _says_what_takes_so_long(), _quiet_standard_error(), _no_matplotlib():
+    with _says_what_takes_so_long(), _quiet_standard_error():
         from tfcharlm import configure_threads
     configure_threads()
 
@@ -119,22 +122,6 @@ def _file_without_a_name() -> BinaryIO:
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("tfcharlm"), "w+b")
     return tempfile.TemporaryFile()
-
-
-@contextlib.contextmanager
-def _no_matplotlib() -> Iterator[None]:
-    """Hides matplotlib while Keras is imported, which would import it for galleries that nobody asked for.
-
-    That takes a third of a second. Whatever draws something later imports it as usual.
-    """
-    if "matplotlib" in sys.modules:
-        yield
-        return
-    sys.modules["matplotlib"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["matplotlib"]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from tfcharlm import names
 from tfcharlm.artefact import FORMATS
 from tfcharlm.checkpoint import SECONDS
 from tfcharlm.cli.train import CHECKPOINT_SECONDS
-from tfcharlm.generation import Sampling
 from tfcharlm.layers import CELLS
 
 
@@ -14,9 +13,8 @@ def test_cells_and_the_options_that_only_they_have():
         assert [option for option in ("cap_input_gate",) if option in CELLS[name].config_types] == list(options)
 
 
-def test_formats_and_arguments_of_samples():
+def test_formats():
     assert tuple(FORMATS) == names.EXPORT_FORMATS
-    assert Sampling._fields == names.SAMPLING
 
 
 def test_seconds_between_checkpoints():

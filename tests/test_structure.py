@@ -60,7 +60,10 @@ MAY_IMPORT = {
         {"checks", "generation", "text"},
         {"anyio", "fastapi", "numpy", "prometheus_client", "pydantic", "starlette", "uvicorn"},
     ),
-    "cli": ({"artefact", "bookkeeping", "checks", "names", "text", "training"}, {"click"}),
+    "cli": (
+        {"artefact", "bookkeeping", "checks", "generation", "names", "text", "training"},
+        {"click"},
+    ),
     "commands": (
         {
             "analysis",
@@ -103,7 +106,14 @@ ROOMS = [name for name in MAY_IMPORT if (PACKAGE / name).is_dir()]
 # It is a room of its own inside tuning, and only tuning imports it.
 INNER_ROOMS = ["tuning.fault_tolerance"]
 # Modules that need no TensorFlow, in rooms that do. The command line imports them by their own names.
-WITHOUT_TENSORFLOW = {"artefact.directories", "text.sources", "training.config"}
+WITHOUT_TENSORFLOW = {
+    "artefact.directories",
+    "generation.sampling_settings",
+    "text.corpora",
+    "text.sources",
+    "training.config",
+    "training.search_space",
+}
 FILES = {"__init__.py", "atomic_files.py", "bookkeeping.py", "checks.py", "keras_backend.py", "names.py", "py.typed"}
 
 

@@ -7,5 +7,3 @@ What they name is elsewhere; a test compares the two (tests/test_names.py).
 CELL_OPTIONS: dict[str, tuple[str, ...]] = {"lstm": ("cap_input_gate",), "gru": (), "rnn": ()}
 # What a model is exported as.
 EXPORT_FORMATS = ("tf_saved_model", "litert", "onnx", "html")
-# The arguments of a text that is drawn.
-SAMPLING = ("temperature", "top_k", "top_p")

@@ -61,8 +61,16 @@ def test_help(words, tmp_path):
         (["sample", "names", "--count", "0"], "--count must be a whole number from 1 up"),
         (["score", "names"], "no text was given"),
         (["score", "names", "nothing.txt"], "no file 'nothing.txt'"),
-        (["tune", "nothing.txt", "--name", "x"], "no file 'nothing.txt'"),
+        (["tune", "nothing.txt", "--name", "x", "--steps", "9"], "no file 'nothing.txt'"),
         (["tune", "barn.txt", "--name", "x", "--units", "a,b"], "type one value, or several separated by commas"),
+        (["tune", "barn.txt", "--name", "x"], "give either --minutes or --steps for a trial"),
+        (["tune", "barn.txt", "--name", "x", "--minutes", "1", "--cell", "ntm"], "cell must be one of lstm, gru"),
+        (["tune", "barn.txt", "--name", "x", "--minutes", "1", "--units", "-5"], "--units must be a whole number"),
+        (["tune", "barn.txt", "--name", "x", "--steps", "1", "--num-evaluations", "0"], "--num-evaluations must be"),
+        (["tune", ".", "--name", "x", "--steps", "9"], "is a directory"),
+        (["sample", "names", "--temperature", "-1"], "--temperature must be a number from 0 up"),
+        (["sample", "names", "--prompt", "a", "--prompt-file", "b"], "give either --prompt or --prompt-file"),
+        (["plot", "units", "names"], "give a text to read: either --corpus"),
         (["export", "names", "names.html", "--int8", "--float16"], "--int8 and --float16 exclude each other"),
         (["export", "nothing", "names.html"], "nothing is not a directory"),
         (["inspect", "nothing"], "nothing is not a directory"),
@@ -95,6 +103,14 @@ def test_completion_in_a_shell(tmp_path):
     environment = os.environ | {"_TFCHARLM_COMPLETE": "bash_complete", "COMP_WORDS": "tfcharlm t", "COMP_CWORD": "1"}
     status, output, _ = answered([], tmp_path, env=environment)
     assert status == 0 and [line.split(",")[1] for line in output.splitlines()] == ["train", "tune"]
+
+
+def test_importing_the_package_imports_no_more_than_it_needs():
+    """Keras itself imports rich."""
+    heavy = ("keras_tuner", "grpc", "matplotlib", "click", "fastapi", "onnx")
+    script = f"import sys, tfcharlm; print([name for name in {heavy} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
 
 
 def test_after_the_checks_the_whole_package_is_imported(tmp_path):

@@ -14,7 +14,7 @@ from tfcharlm.cli.errors import FLAGS, WORDS
 from tfcharlm.cli.shared import as_options
 from tfcharlm.commands.errors import one_line_errors
 from tfcharlm.model import WorkerLostError
-from tfcharlm.training import BUDGETS, OPTIONS, SUGGESTED, TUNABLE, TrainingConfig
+from tfcharlm.training import BUDGETS, OPTIONS, SEARCHED_AROUND, SUGGESTED, TUNABLE, TrainingConfig
 from tfcharlm.tuning import SEARCHED
 
 
@@ -53,7 +53,8 @@ def test_every_option_of_a_model_is_one_of_tune(name):
     default = getattr(TrainingConfig, name)
     text = str(default).lower()
     assert TUNE[name].opts == ["--" + name.replace("_", "-")]
-    assert TUNE[name].help.endswith(f"[default: {'searched' if name in SEARCHED else text}]")
+    around, fixed = ("searched" if name in names else text for names in (SEARCHED_AROUND, SEARCHED))
+    assert TUNE[name].help.endswith(f"[default: {f'{around} with --minutes, else ' * (around != fixed)}{fixed}]")
     context = parsed(["tune", "text.txt", "--name", "x", TUNE[name].opts[0], f"{text},{text}"])
     assert context.params[name] == [default, default]
     assert all(type(value) is type(default) for value in context.params[name])

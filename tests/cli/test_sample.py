@@ -148,7 +148,8 @@ def test_sample_gives_a_script_all_that_makes_the_text_again(exported, model, sa
     for row, line in enumerate(lines):
         expected = model.generate("the", 60, 0.8, 5, seed=first + row).removeprefix("the")
         settings = {"seed": first + row, "temperature": 0.8, "top_k": 5, "top_p": 1.0}
-        assert line == {"prompt": "the", "text": expected, "tokens": 60, "finish_reason": "length"} | settings
+        found = {"report": "sample", "prompt": "the", "text": expected}
+        assert line == found | {"tokens": 60, "finish_reason": "length"} | settings
     again = sample(exported, *arguments, "--seed", first)[1]
     assert again == output and sample(exported, *arguments)[1] != output
 

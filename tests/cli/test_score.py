@@ -79,8 +79,8 @@ def test_json_is_one_object_for_each_text(score, model, tmp_path):
     assert (status, error) == (0, "") and output.isascii()
     found = [json.loads(line) for line in output.splitlines()]
     assert found == [
-        {"corpus": "é.txt", **model.score(BARN[:500])},
-        {"text": "the old owl", **model.score("the old owl")},
+        {"report": "score", "corpus": "é.txt", **model.score(BARN[:500])},
+        {"report": "score", "text": "the old owl", **model.score("the old owl")},
     ]
 
 

@@ -8,6 +8,7 @@ import pytest
 from helpers.command_line import SMALL
 
 import tfcharlm
+from tfcharlm import cli
 
 RUN = ["--steps", "60", "--name", "barn", *SMALL]
 
@@ -71,8 +72,16 @@ def test_the_record_of_a_run_gives_the_same_run(command, trained, light_exports,
         (None, "there is no file run.json"),
         ("[]", "run.json must hold a JSON object; received a list"),
         ('{"corpus": "barn.txt", "steps": 9, "unit": 5}', "run.json: 'unit' is not an option of train; remove it."),
-        ('{"corpus": "barn.txt", "steps": 9, "units": "many"}', "'many' is not a valid integer"),
+        ('{"corpus": "barn.txt", "steps": 9, "units": "many"}', "--units must be a whole number from 1"),
         ('{"corpus": "barn.txt", "steps": 9, "units": -3}', "--units must be "),
+        ('{"corpus": "barn.txt", "steps": 9, "units": [128]}', "--units must be a whole number"),
+        ('{"corpus": "barn.txt", "steps": 9, "units": 256.9}', "--units must be a whole number"),
+        ('{"corpus": "barn.txt", "steps": 9, "seed": true}', "--seed must be a whole number"),
+        ('{"corpus": "barn.txt", "minutes": {}}', "--minutes must be a number"),
+        ('{"corpus": "barn.txt", "steps": 9, "units": Infinity}', "--units must be a whole number"),
+        ('{"corpus": "barn.txt", "steps": 9, "lines": 1}', "'lines' must be true or false; received 1"),
+        ('{"corpus": "barn.txt", "steps": 9, "separator": 5}', "'separator' must be a text; received 5"),
+        ('{"corpus": [7], "steps": 9}', "'corpus' must be names or paths; received [7]"),
         ('{"steps": 9}', "Missing argument 'CORPUS...'"),
         ('{"corpus": "barn.txt", "steps": 9, "from": {"model": "plays/1"}}', "began from plays/1; give the directory"),
     ],
@@ -82,6 +91,27 @@ def test_a_record_that_does_not_fit_is_one_line(command, barn, tmp_path, content
         (tmp_path / "run.json").write_text(content)
     status, output, error = command("train", "--config", "run.json", "--name", "x")
     assert (status, output) == (2, "") and message in error and error.count("\n") == 1
+
+
+def test_options_of_a_record_are_those_that_were_typed(tmp_path, monkeypatch):
+    """Also a separator with a backslash, and options that an older record lacks."""
+    monkeypatch.chdir(tmp_path)
+    given = []
+    monkeypatch.setattr("tfcharlm.cli.train.run", lambda function, **arguments: given.append(arguments))
+    record = {"corpus": ["a.txt", "b.txt"], "lines": True, "separator": "\\n\n", "minutes": 2.0, "units": 64}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    parser = cli.commands.commands["train"]
+    parser.main(["--config", "run.json", "--name", "x", "--no-lines"], standalone_mode=False)
+    [found] = given
+    assert (found["corpus"], found["separator"], found["lines"]) == (("a.txt", "b.txt"), "\\n\n", False)
+    assert (found["minutes"], found["units"], found["members"], found["fit_temperature"]) == (2.0, 64, 1, False)
+
+
+def test_a_run_that_is_finished_is_a_report(command, trained):
+    status, output, error = command("train", "barn.txt", *RUN, "--resume", "--json")
+    [found] = objects(output)
+    assert (status, error, found["report"]) == (0, "", "result") and found["model"].endswith("barn/1")
+    assert command("train", "barn.txt", *RUN, "--resume", "--quiet") == (0, "", "")
 
 
 def test_an_inspection_as_json(command, exported):

@@ -1,6 +1,7 @@
 """CharLMHyperModel: the space, the budget of a trial, and the tuners of Keras Tuner as they are."""
 
 import dataclasses
+import itertools
 import types
 
 import keras
@@ -13,9 +14,9 @@ from helpers.trials import SMALL
 import tfcharlm
 from tfcharlm.text import stream_dataset
 from tfcharlm.training import START_UP, TrainingConfig, suggested_options
+from tfcharlm.training.search_space import FACTORS
 from tfcharlm.tuning import SEARCHED, CharLMHyperModel
 from tfcharlm.tuning.hypermodel import VALIDATION_SHAPE
-from tfcharlm.tuning.space import FACTORS
 
 TUNERS = {
     "random": lambda *given, **named: keras_tuner.RandomSearch(*given, max_trials=3, **named),
@@ -101,12 +102,23 @@ def test_the_space_is_around_what_suits_the_text_and_the_time():
     assert first == expected
     searched = {p.name for p in hp.space if not isinstance(p, keras_tuner.engine.hyperparameters.Fixed)}
     assert searched == {*FACTORS, "cell", "members", "learning_rate"} and len(hypermodel.choices["units"]) > 2
+    assert suggested.keys() <= {p.name for p in hp.space}, "another process may measure another speed"
     rate = next(p for p in hp.space if p.name == "learning_rate")
     assert (rate.min_value, rate.max_value) == pytest.approx((first.learning_rate / 3, first.learning_rate * 3))
     # Every value is one that a run takes.
     for name, values in hypermodel.choices.items():
         for value in values or ():
             dataclasses.replace(first, **{name: value})
+    # A text that is too short for other shapes keeps the suggested one.
+    short = CharLMHyperModel(TEXT[:220], minutes=0.5, speed=speed)
+    hp = keras_tuner.HyperParameters()
+    suggested = suggested_options(short.split, {}, 30 + START_UP, speed)
+    assert short.config(hp) == TrainingConfig(minutes=0.5, **suggested)
+    for rows, length in itertools.product(short.choices["batch_size"], short.choices["sequence_length"]):
+        assert rows * length < len(short.split.train_ids)
+    for wrong in ({"cell": "ntm"}, {"members": 0}, {"units": -5}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be "):
+            CharLMHyperModel(long, minutes=0.5, speed=speed, **wrong)
     assert CharLMHyperModel(long, steps=9, speed=speed).config(keras_tuner.HyperParameters()) == TrainingConfig(steps=9)
 
 

@@ -48,9 +48,9 @@ __all__ = [
     \b
     Exit status:
       0    done
-      1    a run failed, and its best model is saved; or inspect found a difference
-      2    something was typed or given that cannot be used; nothing was lost
-      130  ended by Ctrl-C
+      1    a run or another worker failed; or inspect found a difference
+      2    something was given that cannot be used, or there is no result
+      130  ended by Ctrl-C; 143 by SIGTERM
     """,
 )
 @click.version_option(version("tfcharlm"))

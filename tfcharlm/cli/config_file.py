@@ -2,16 +2,29 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from tfcharlm.bookkeeping import read_object
-from tfcharlm.cli.errors import UserError
-from tfcharlm.training.config import BUDGETS
+from tfcharlm.cli.corpus_options import ESCAPES
+from tfcharlm.cli.errors import UserError, one_line_errors
+from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 
 BEGAN_FROM = "tfcharlm.began_from"
+ESCAPED = {character: typed for typed, character in ESCAPES.items()}
 
+# The options that are not fields of a configuration: their types in JSON, and what they are called.
+TEXT, SWITCH = (str, "a text"), (bool, "true or false")
+KINDS: dict[str, tuple[Any, str]] = {
+    "corpus": ((str, list), "a name or a path, or a list of them"),
+    "lines": SWITCH,
+    "join": SWITCH,
+    "separator": TEXT,
+    "errors": TEXT,
+    "license": TEXT,
+}
 # What a run has found out, and what other options say; none of it is an option.
 OUTCOME = (
     "val_loss",
@@ -63,11 +76,28 @@ def _read(context: click.Context, parameter: click.Parameter, path: Path | None)
     origin = found.pop("from", None)
     if origin is not None:
         context.meta[BEGAN_FROM] = origin.get("model") if isinstance(origin, dict) else origin
-    known = {parameter.name for parameter in context.command.params}
     options = {name: value for name, value in found.items() if name not in OUTCOME and value is not None}
-    for name in options:
-        if name not in known:
-            raise UserError(f"{path}: {name!r:.80} is not an option of train; remove it.")
+    with one_line_errors():
+        _check(options, path)
     if isinstance(options.get("corpus"), str):
         options["corpus"] = [options["corpus"]]
-    context.default_map = options
+    if "separator" in options:
+        # As it would be typed.
+        options["separator"] = "".join(ESCAPED.get(character, character) for character in options["separator"])
+    # A record of an earlier version lacks options that did not exist, and --minutes must not choose them.
+    defaults = {name: getattr(TrainingConfig, name) for name in TUNABLE}
+    context.default_map = {**defaults, **options}
+
+
+def _check(options: dict[str, Any], path: Path) -> None:
+    config = {name: value for name, value in options.items() if name in OPTIONS}
+    TrainingConfig(**(config if any(name in config for name in BUDGETS) else config | {"steps": 1}))
+    for name in options.keys() - config.keys():
+        if name not in KINDS:
+            raise ValueError(f"{path}: {name!r:.80} is not an option of train; remove it.")
+        kinds, expected = KINDS[name]
+        if not isinstance(options[name], kinds):
+            raise ValueError(f"{path}: {name!r} must be {expected}; received {options[name]!r:.80}.")
+    corpus = options.get("corpus", [])
+    if isinstance(corpus, list) and not all(isinstance(part, str) for part in corpus):
+        raise ValueError(f"{path}: 'corpus' must be names or paths; received {corpus!r:.80}.")

@@ -21,7 +21,7 @@ class Separator(click.ParamType):
 
 def corpus_options(command: Callable) -> Callable:
     """Adds the argument CORPUS and the options that say how it is read."""
-    command = click.option("--join", is_flag=True, help="Read several texts as one long text.")(command)
+    command = click.option("--join/--no-join", default=False, help="Read several texts as one long text.")(command)
     command = click.option(
         "--separator",
         default="\n",
@@ -30,6 +30,8 @@ def corpus_options(command: Callable) -> Callable:
         show_default=False,
     )(command)
     command = click.option(
-        "--lines", is_flag=True, help="Every line is an item of its own, such as a name; a sample is one item."
+        "--lines/--no-lines",
+        default=False,
+        help="Every line is an item, such as a name; a sample is one item.",
     )(command)
     return click.argument("corpus", nargs=-1, required=True)(command)

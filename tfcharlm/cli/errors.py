@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from tfcharlm.names import SAMPLING
+from tfcharlm.generation.sampling_settings import Sampling
 from tfcharlm.training.config import OPTIONS
 
 # Options whose names are also words of error messages, as in "a cell with an input gate". They are replaced only in
@@ -15,7 +15,7 @@ WORDS = ("cell", "level")
 # The Python name of an argument, and its option on the command line.
 FLAGS: dict[str, str] = {
     name: "--" + name.replace("_", "-")
-    for name in (*OPTIONS, *SAMPLING, "errors", "num_evaluations", "trials")
+    for name in (*OPTIONS, *Sampling._fields, "errors", "num_evaluations", "trials")
     if name not in WORDS
 } | {"max_length": "--length"}
 INPUT_ERRORS = (ValueError, OSError, ImportError)

@@ -7,7 +7,7 @@ import click
 
 from tfcharlm.cli.output import IMAGES, PAGE, check_output
 from tfcharlm.cli.plot_options import output_option, picks_units, reads_a_text
-from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run, run_at_once
+from tfcharlm.cli.running import check_models, check_text, checks_before_start, run, run_at_once
 from tfcharlm.cli.shared import examples
 
 
@@ -60,7 +60,7 @@ def curve(model: Path, output: Path) -> None:
 @click.option("--kind", help="What to show of a unit: c, h, i, f, g or o.  [default: c of an LSTM, h of an RNN]")
 @output_option("units.html", "File to write: .html for colored text, .png or .svg for a heat map.")
 def units(model: Path, corpus: str | None, output: Path, **options: Any) -> None:
-    _check(model, corpus, output, (*IMAGES, PAGE))
+    _check([model], corpus, options["text"], output, (*IMAGES, PAGE))
     run("plot.units", model=model, corpus=corpus, output=output, **options)
 
 
@@ -76,7 +76,7 @@ def units(model: Path, corpus: str | None, output: Path, **options: Any) -> None
 @picks_units(multiple=False, help="The unit to show.  [default: the one that tracks best]")
 @output_option("gates.png", "File to write: .png or .svg for heat maps, .html for colored text.")
 def gates(model: Path, corpus: str | None, output: Path, **options: Any) -> None:
-    _check(model, corpus, output, (*IMAGES, PAGE))
+    _check([model], corpus, options["text"], output, (*IMAGES, PAGE))
     run("plot.gates", model=model, corpus=corpus, output=output, **options)
 
 
@@ -96,13 +96,10 @@ def gates(model: Path, corpus: str | None, output: Path, **options: Any) -> None
 @click.option("--window", default=100, type=click.IntRange(min=2), help="Tokens in a window; the last is predicted.")
 @output_option("gradients.png", "File to write, .png or .svg.")
 def gradients(models: tuple[Path, ...], corpus: str | None, output: Path, **options: Any) -> None:
-    with checks_before_start() as needed:
-        check_output(output, IMAGES)
+    with checks_before_start():
         if len(set(models)) < len(models):
             raise ValueError("each model must be given once; received one of them twice.")
-        if needed:
-            check_texts([corpus])
-            check_models(*models)
+    _check(models, corpus, options["text"], output, IMAGES)
     run("plot.gradients", models=models, corpus=corpus, output=output, **options)
 
 
@@ -130,13 +127,15 @@ def gradients(models: tuple[Path, ...], corpus: str | None, output: Path, **opti
 @click.option("--adapt", is_flag=True, help="Let the model learn from the text while it reads it (dynamic evaluation).")
 @output_option("surprise.html", "File to write, .html.")
 def surprise(model: Path, corpus: str | None, output: Path, **options: Any) -> None:
-    _check(model, corpus, output, (PAGE,))
+    _check([model], corpus, options["text"], output, (PAGE,), "CORPUS, such as text.txt")
     run("plot_surprise.surprise", model=model, corpus=corpus, output=output, **options)
 
 
-def _check(model, corpus, output, endings):
+def _check(models, corpus, text, output, endings, how="--corpus, such as --corpus text.txt"):
     with checks_before_start() as needed:
         check_output(output, endings)
+        if (corpus is None) == (text is None):
+            raise ValueError(f"give a text to read: either {how}, or --text 'To be'.")
         if needed:
-            check_texts([corpus])
-            check_models(model)
+            check_text(corpus)
+            check_models(*models)

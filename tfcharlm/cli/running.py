@@ -1,7 +1,9 @@
 """From what was typed to what is done. This room needs no TensorFlow; what is done, in `tfcharlm.commands`, does."""
 
 import contextlib
+import glob
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from tfcharlm.artefact.directories import latest_version
 from tfcharlm.cli.errors import one_line_errors
+from tfcharlm.text.corpora import CORPORA, load_corpus
 from tfcharlm.text.sources import STANDARD_INPUT, find_sources
 
 # Starts TensorFlow in a process of the command line (`tfcharlm_command.start`).
@@ -51,8 +54,15 @@ def check_models(*directories: Path | str | None) -> None:
             latest_version(directory)
 
 
-def check_texts(names: Sequence[str | None]) -> None:
+def check_text(name: str | None) -> None:
+    """Raises an error if this is neither a corpus nor a file."""
+    if name is not None and name not in CORPORA and not os.path.isfile(name):  # noqa: PTH113, see find_sources
+        load_corpus(name)
+
+
+def check_corpus(names: Sequence[str | None]) -> None:
     """Raises an error if one of these is neither a corpus nor a file. Directories and patterns are searched later."""
     for name in names:
-        if name is not None and name != STANDARD_INPUT and not Path(name).is_dir():
+        searched = name is not None and (os.path.isdir(name) or glob.has_magic(name))  # noqa: PTH112, see find_sources
+        if name is not None and name != STANDARD_INPUT and not searched:
             find_sources([name])

@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
-from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run
+from tfcharlm.cli.running import check_models, check_text, checks_before_start, run
 from tfcharlm.cli.shared import Text, errors_option, examples
+from tfcharlm.generation.sampling_settings import Sampling
 
 # Tokens of a sample by default, or of each of its lines with --lines.
 LENGTH = 400
@@ -83,7 +84,10 @@ def sample(model: Path, stops: tuple[str, ...], lines: int | None, count: int, *
             LINES.check("--lines", lines)
         if "" in stops:
             raise ValueError("--stop must have at least one character; received an empty text.")
+        if options["prompt"] is not None and options["prompt_file"] is not None:
+            raise ValueError("give either --prompt or --prompt-file; received both.")
+        Sampling(options["temperature"], options["top_k"], options["top_p"]).checked()
         if needed:
-            check_texts([options["novelty"]])
+            check_text(options["novelty"])
             check_models(model)
     run("sample.sample", model=model, stops=stops, lines=lines, count=count, default_length=LENGTH, **options)

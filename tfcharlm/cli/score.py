@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run
+from tfcharlm.cli.running import check_models, check_text, checks_before_start, run
 from tfcharlm.cli.shared import Text, errors_option, examples
 
 
@@ -53,6 +53,7 @@ def score(model: Path, corpora: tuple[str, ...], texts: tuple[str, ...], **optio
         if options["carry"] and not options["adapt"]:
             raise ValueError("--carry is for a model that learns while it reads; type --adapt --carry.")
         if needed:
-            check_texts(corpora)
+            for name in corpora:
+                check_text(name)
             check_models(model)
     run("score.score", model=model, corpora=corpora, texts=texts, **options)

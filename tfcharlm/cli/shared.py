@@ -13,6 +13,7 @@ import click
 from tfcharlm.artefact.directories import check_no_pattern
 from tfcharlm.checks import Bounds
 from tfcharlm.training.config import OPTIONS, SEARCHED, SUGGESTED, TUNABLE, TrainingConfig
+from tfcharlm.training.search_space import SEARCHED_AROUND
 
 errors_option = click.option(
     "--errors",
@@ -99,9 +100,12 @@ class Values(click.ParamType):
 
 def searched_options(command: Callable) -> Callable:
     """Adds the options that fix or narrow what a search chooses."""
-    for name in reversed((*SEARCHED, *(name for name in TUNABLE if name not in SEARCHED))):
+    first = dict.fromkeys((*SEARCHED, *SEARCHED_AROUND))
+    for name in reversed((*first, *(name for name in TUNABLE if name not in first))):
         default = str(getattr(TrainingConfig, name)).lower()
+        with_minutes = "searched" if name in SEARCHED_AROUND else default
         otherwise = "searched" if name in SEARCHED else default
+        otherwise = otherwise if with_minutes == otherwise else f"{with_minutes} with --minutes, else {otherwise}"
         text = OPTIONS[name].metadata["help"]
         text = f"{text[0].upper()}{text[1:]}.  [default: {otherwise}]"
         command = click.option(f"--{name.replace('_', '-')}", type=Values(name), help=text)(command)

@@ -8,7 +8,7 @@ from click.core import ParameterSource
 
 from tfcharlm.cli.config_file import budgets_not_given, check_origin, config_file_option
 from tfcharlm.cli.corpus_options import corpus_options
-from tfcharlm.cli.running import check_models, check_texts, checks_before_start, run
+from tfcharlm.cli.running import check_corpus, check_models, checks_before_start, run
 from tfcharlm.cli.shared import (
     Text,
     check_writable,
@@ -79,7 +79,7 @@ def train(
         TrainingConfig(**{name: options[name] for name in OPTIONS if options[name] is not None})
         if needed:
             check_models(origin)
-            check_texts(corpus)
+            check_corpus(corpus)
             check_writable(output / name, name)
     level_is_given = context.get_parameter_source("level") is not ParameterSource.DEFAULT
     given = {"corpus": corpus, "name": name, "output": output, "origin": origin, **options}

@@ -1,14 +1,15 @@
 """`tfcharlm tune`: its options."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tfcharlm.checks import POSITIVE, POSITIVE_INTEGER, Bounds
-from tfcharlm.cli.running import check_texts, checks_before_start, run
+from tfcharlm.cli.running import check_text, checks_before_start, run
 from tfcharlm.cli.shared import check_writable, config_option, errors_option, examples, output_options, searched_options
-from tfcharlm.training.config import TrainingConfig
+from tfcharlm.training.config import OPTIONS, TUNABLE, TrainingConfig
 
 # The tuners that end by themselves, and the default number of trials of the others.
 FINITE, TRIALS = ("hyperband", "grid"), 20
@@ -43,7 +44,7 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
 @click.option(
     "--trials",
     type=int,
-    help="Number of models to train, the first one with what train --minutes would choose.  [default: 20; for grid and "
+    help="Number of models to train, the first one with what train would choose.  [default: 20; for grid and "
     "hyperband all]",
 )
 @click.option("--minutes", type=float, help="Time to train each model.")
@@ -84,9 +85,24 @@ def tune(
             POSITIVE_INTEGER.check("--trials", trials)
         Bounds(low=0, whole=True).check("--workers", workers)
         POSITIVE.check("--stall-seconds", stall_seconds)
+        POSITIVE_INTEGER.check("--num-evaluations", options["num_evaluations"])
+        _check_values(options)
         if needed:
-            check_texts([corpus])
+            check_text(corpus)
             check_writable(output / name, name)
     trials = TRIALS if trials is None and tuner not in FINITE else trials
     given = {"corpus": corpus, "tuner": tuner, "trials": trials, "workers": workers, "stall_seconds": stall_seconds}
     run("tune.tune", **given, name=name, output=output, **options)
+
+
+def _check_values(options):
+    """Raises a ValueError for a value that no trial may have."""
+    budgets = [name for name in ("minutes", "steps") if options[name] is not None]
+    if len(budgets) != 1:
+        received = ", ".join(f"{name}={options[name]}" for name in budgets) or "neither"
+        raise ValueError(f"give either minutes or steps for a trial, such as minutes=1; received {received}.")
+    fixed = {name: options[name] for name in OPTIONS if name in options and name not in TUNABLE}
+    base = TrainingConfig(**fixed)
+    for name in TUNABLE:
+        for value in options[name] or ():
+            dataclasses.replace(base, **{name: value})

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfcharlm import cli
 from tfcharlm.cli import UserError, as_typed
 from tfcharlm.model import WorkerLostError
-from tfcharlm.training import TrainingDivergedError
+from tfcharlm.training import MissingWorkerError, TrainingDivergedError
 
 SMALLER = "free some, raise its limit (ulimit -v), or choose a smaller model, batch or text."
 # The errors that can occur in a run that started well; and those that can occur where input is checked.
@@ -21,6 +21,15 @@ class LostWorkerError(UserError):
     """Another worker was lost. Nothing is wrong with the command, which a launcher may start again: exit status 1."""
 
     status = exit_code = 1
+
+
+def not_started(failure: str | None) -> UserError:
+    """The error of a run that ended before its first step: by a failure, or else by Ctrl-C."""
+    if failure:
+        return LostWorkerError(f"{failure} Nothing was written.")
+    error = UserError("interrupted before the first step; nothing was written.")
+    error.status = 130
+    return error
 
 
 @contextlib.contextmanager
@@ -36,6 +45,8 @@ def one_line_errors(kinds: tuple[type[Exception], ...] = INPUT_ERRORS) -> Iterat
     except kinds as error:
         if isinstance(error, (WorkerLostError, *WorkerLostError.CAUSES)):
             raise LostWorkerError(str(WorkerLostError())) from error
+        if isinstance(error, MissingWorkerError):
+            raise LostWorkerError(str(error)) from error
         message = error.message.splitlines()[0] if isinstance(error, tf.errors.OpError) else str(error)
         message = " ".join(message.split())
         if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):

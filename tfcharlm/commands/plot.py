@@ -103,8 +103,6 @@ def gradients(
     with one_line_errors():
         check_output(output, IMAGES)
         read = read_part(corpus, errors, text, begin, length).text
-        if len(set(models)) < len(models):
-            raise ValueError("each model must be given once; received one of them twice.")
         norms = {str(model): _norms(model, read, window) for model in models}
         for name, layers in norms.items():
             for layer, states in enumerate(layers):

@@ -26,7 +26,7 @@ def surprise(
     """Colors a text by how much each character surprises a model."""
     with one_line_errors():
         check_output(output, (PAGE,))
-        part = read_part(corpus, errors, text, begin, length, how="CORPUS, such as text.txt")
+        part = read_part(corpus, errors, text, begin, length)
         found = record_surprise(*load_reader(model, part.text), adapt)
         mean = f"{found.scores['bits_per_character']:.4f} bits per character, {len(part.text):,} characters."
         source = "" if corpus is None else f" over {click.format_filename(corpus)}"

@@ -32,25 +32,21 @@ def read_part(
     text: str | None,
     begin: int,
     length: int,
-    how: str = "--corpus, such as --corpus text.txt",
 ) -> TextPart:
     """The part of a text that options choose.
 
     Args:
-        corpus: a corpus, given as for train; None for none.
+        corpus: the name of a corpus, or a path; None if there is a text.
         errors: what to do with its bytes that are not UTF-8: "strict" or "replace".
-        text: the text itself; None for none.
+        text: the text itself; None if there is a corpus.
         begin: how many characters to skip.
         length: how many characters to read at most.
-        how: how the user gives a corpus.
 
     Raises:
         OSError: the corpus cannot be read.
-        ValueError: neither a corpus nor a text is given, or both are, or the text ends before `begin`.
+        ValueError: the text is empty, or ends before `begin`.
     """
-    if (corpus is None) == (text is None):
-        raise ValueError(f"give a text to read: either {how}, or --text 'To be'.")
-    whole = text if corpus is None else load_corpus(corpus, errors)
+    whole = (text or "") if corpus is None else load_corpus(corpus, errors)
     if not whole:
         raise ValueError("--text must have at least one character; received an empty one.")
     if begin >= len(whole):

@@ -10,7 +10,7 @@ def read_prompt(prompt: str | None, file: str | None, errors: str) -> str:
     """The text to continue.
 
     Args:
-        prompt: what was typed; None for nothing.
+        prompt: what was typed; None for nothing. There is no file then.
         file: path of a file in UTF-8, "-" for standard input; None for neither.
         errors: what to do with bytes that are not UTF-8: "strict" or "replace".
 
@@ -20,12 +20,10 @@ def read_prompt(prompt: str | None, file: str | None, errors: str) -> str:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: there are both, or it is not UTF-8.
+        ValueError: it is not UTF-8.
     """
     if file is None:
         return prompt or ""
-    if prompt is not None:
-        raise ValueError("give either --prompt or --prompt-file; received both.")
     return _standard_input(errors) if file == "-" else "".join(read_chunks(file, errors))
 
 

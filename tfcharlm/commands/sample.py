@@ -119,5 +119,6 @@ def _json_line(text: _Sample, model: CharLM, prompt: str, length: int, seed: int
     ended = text.finish_reason
     tokens = length if ended == "length" else len(model.vocabulary.encode(written, errors="ignore"))
     return json.dumps(
-        {"prompt": prompt, "text": written, "tokens": tokens, "finish_reason": ended, "seed": seed} | sampling._asdict()
+        {"report": "sample", "prompt": prompt, "text": written, "tokens": tokens, "finish_reason": ended, "seed": seed}
+        | sampling._asdict()
     )

@@ -1,7 +1,5 @@
 """`tfcharlm score`: how well a model predicts texts, and which of their lines surprise it."""
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import rich.text
 from tfcharlm.analysis import LineSurprise, record_surprise
 from tfcharlm.cli import printable
 from tfcharlm.commands.errors import one_line_errors
+from tfcharlm.commands.messages import print_json
 from tfcharlm.generation import DynamicEvaluation
 from tfcharlm.model import load_model
 from tfcharlm.text import UnknownTokenError, load_corpus
@@ -47,7 +46,7 @@ def score(
                 raise ValueError(f"{name}: {error.what}; a model can score only what its corpus contains.") from error
             lines = None if surprise is None else surprise.lines
             if as_json:
-                click.echo(_json_line({kind: source, **scores}, lines))
+                print_json(_report({kind: source, **scores}, lines))
                 continue
             click.echo(
                 f"{name}: {scores['bits_per_character']:.4f} bits per character, perplexity "
@@ -58,23 +57,16 @@ def score(
                 _print_lines(lines, show or len(lines))
 
 
-def _json_line(scores: Mapping[str, Any], lines: Sequence[LineSurprise] | None) -> str:
-    """Strict JSON in ASCII, whatever the locale is. A number that is not finite is null."""
-
-    def finite(values):
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()
-        }
-
-    found = finite(scores)
+def _report(scores: Mapping[str, Any], lines: Sequence[LineSurprise] | None) -> dict[str, Any]:
+    """What a program reads of the scores of a text."""
+    found: dict[str, Any] = {"report": "score", **scores}
     if lines is not None:
         found["lines"] = [
-            finite({"line": line.number, "bits_per_character": line.bits_per_character, "bits": line.bits,
-                    "characters": line.characters, "text": line.text})
+            {"line": line.number, "bits_per_character": line.bits_per_character, "bits": line.bits,
+             "characters": line.characters, "text": line.text}
             for line in lines
         ]  # fmt: skip
-    return json.dumps(found, allow_nan=False)
+    return found
 
 
 def _print_lines(lines: Sequence[LineSurprise], count: int) -> None:

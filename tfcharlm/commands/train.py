@@ -11,22 +11,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import click
 import tensorflow as tf
 
 from tfcharlm.artefact import EXTRA, LEARNING_CURVE, export_saved_model, next_version
 from tfcharlm.checkpoint import Checkpoint, CheckpointError
-from tfcharlm.cli import UserError, as_options, check_writable
+from tfcharlm.cli import as_options, check_writable
 from tfcharlm.commands import small_text
 from tfcharlm.commands.cluster import join_cluster, one_interruption
 from tfcharlm.commands.corpus import corpus_name, corpus_record, read_corpus
-from tfcharlm.commands.errors import RUNTIME_ERRORS, one_line_errors
+from tfcharlm.commands.errors import RUNTIME_ERRORS, not_started, one_line_errors
 from tfcharlm.commands.messages import Messages
 from tfcharlm.commands.progress import RunProgress, plan_line
 from tfcharlm.commands.run_directory import RunDirectory
 from tfcharlm.commands.starting_model import StartingModel, make_run
 from tfcharlm.commands.training_records import training_card, training_records
-from tfcharlm.model import Guard, Replicas
+from tfcharlm.model import Guard, Replicas, WorkerLostError
 from tfcharlm.training import (
     SUGGESTED,
     TrainingConfig,
@@ -88,7 +87,7 @@ def train(
             check_writable(output / name, name)
             model = run_directory.open(resume)
             if model is not None:
-                click.echo(f"The run is finished. Model: {model}")
+                console.report("result", {"model": model}, f"The run is finished. Model: {model}")
                 return
         checkpoint = Checkpoint(run_directory.directory, checkpoint_seconds)
         with run_directory.discarded_on_error() if chief else contextlib.nullcontext():
@@ -120,7 +119,7 @@ def train(
     if run.plan.timing is not None:
         progress.say_if_busy(run.plan.timing.waiting)
     with run_directory if chief else contextlib.nullcontext(), one_interruption(run.model.replicas), progress:
-        with one_line_errors((*RUNTIME_ERRORS, CheckpointError)):
+        with one_line_errors((*RUNTIME_ERRORS, CheckpointError, WorkerLostError)):
             checkpoint.notify = notify = progress.print
             result = run.train(
                 elapsed=_since(began),
@@ -136,10 +135,10 @@ def train(
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not chief:
             sys.exit(1 if result.failure else 130 if result.interrupted else 0)
+        if result.interrupted and not result.steps:
+            raise not_started(result.failure)
         if result.failure:
             console.print(f"{result.failure[0].upper()}{result.failure[1:]} Saving the best model so far.")
-        if result.interrupted and not result.steps:
-            raise UserError("interrupted before the first step; nothing was written.")
         if result.interrupted and not result.failure:
             console.print("Interrupted; saving the best model so far.")
         if result.interrupted and run_directory.steps():

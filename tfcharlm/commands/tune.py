@@ -63,7 +63,8 @@ def tune(
         check_writable(output / name, name)
         given = {option: value for option, value in settings.items() if option in TUNABLE and value is not None}
         # Workers on this machine share its cores.
-        speed = measured_speed() / (max(workers, 1) if role is None else 1)
+        share = max(workers, 1) if role is None else 1
+        speed = None if settings["minutes"] is None else measured_speed() / share
         hypermodel = CharLMHyperModel(
             text,
             prune=settings["pruning"],
@@ -155,7 +156,7 @@ def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
     if not math.isfinite(measured["loss"]):
         raise UserError("every trial diverged, so there is no model to keep; give a lower --learning-rate.")
     outcome = {"val_loss": measured["loss"], "val_bits_per_character": measured["bits_per_character"]}
-    training = {"corpus": str(corpus), **vars(config), **outcome, "trial": trial.trial_id}
+    training = {"corpus": str(corpus), "errors": errors, **vars(config), **outcome, "trial": trial.trial_id}
     records = {TRAINING: json.dumps(training, indent=1).encode()}
     with contextlib.suppress(FileNotFoundError, DamagedFileError):
         records[LEARNING_CURVE] = read_file(TrialFiles(done.project_dir, trial.trial_id).curve)

@@ -10,7 +10,7 @@ from tfcharlm.generation.mixin import GenerationMixin
 from tfcharlm.generation.protocol import AdaptableModel, LanguageModel
 from tfcharlm.generation.row_blocks import ROW_BLOCK, RowBlock, RowBlocks
 from tfcharlm.generation.sampling import SPECS as SAMPLING_SPECS
-from tfcharlm.generation.sampling import Sampling
+from tfcharlm.generation.sampling_settings import Sampling
 from tfcharlm.generation.stops import StopSearch
 from tfcharlm.generation.streaming import TextStreamer
 

@@ -9,7 +9,7 @@ from tfcharlm.checks import short_repr
 from tfcharlm.generation.arguments import checked_callback, checked_text, checked_texts, row_seeds
 from tfcharlm.generation.dynamic_evaluation import DynamicEvaluation
 from tfcharlm.generation.limits import ROWS
-from tfcharlm.generation.sampling import Sampling
+from tfcharlm.generation.sampling_settings import Sampling
 from tfcharlm.generation.scores import summary
 from tfcharlm.generation.streaming import generate
 

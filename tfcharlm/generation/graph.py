@@ -6,7 +6,8 @@ from tfcharlm.generation import limits
 from tfcharlm.generation.compiled_once import CompiledOnce
 from tfcharlm.generation.loop import DECODE_BLOCK, TokenLoop
 from tfcharlm.generation.protocol import LanguageModel
-from tfcharlm.generation.sampling import SPECS, Sampling
+from tfcharlm.generation.sampling import SPECS
+from tfcharlm.generation.sampling_settings import Sampling
 from tfcharlm.generation.scorer import Scorer
 from tfcharlm.generation.spelling_steps import SpellingSteps
 from tfcharlm.kernels import same_shards

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfcharlm.checks import Bounds
-from tfcharlm.generation.sampling import BOUNDS, MEANINGS, Sampling
+from tfcharlm.generation.sampling_settings import BOUNDS, MEANINGS, Sampling
 
 # Rows of one call. Fewer if the logits and states of a row are long.
 MAX_ROWS = 1024

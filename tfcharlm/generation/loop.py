@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfcharlm.generation.debugging import is_debugging
 from tfcharlm.generation.noise import uniform
-from tfcharlm.generation.sampling import Sampling, sample
+from tfcharlm.generation.sampling import sample
+from tfcharlm.generation.sampling_settings import Sampling
 
 # Tokens that one call of the compiled loop can read or write. The loop is compiled once for every number of rows in a
 # tile, and not for every length. With larger blocks, a short text would waste more of the noise made for its block.

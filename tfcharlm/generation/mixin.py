@@ -10,7 +10,7 @@ from tfcharlm.generation.beams import beam_search
 from tfcharlm.generation.dynamic_evaluation import DynamicEvaluation
 from tfcharlm.generation.graph_owner import GraphOwner
 from tfcharlm.generation.limits import ROWS
-from tfcharlm.generation.sampling import Sampling
+from tfcharlm.generation.sampling_settings import Sampling
 from tfcharlm.generation.scores import next_token_probabilities, score, token_log_probabilities
 from tfcharlm.generation.streaming import generate, stream
 

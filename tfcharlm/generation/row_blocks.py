@@ -9,7 +9,8 @@ import tensorflow as tf
 from tfcharlm.generation.compiled_once import CompiledOnce
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.noise import uniform_at
-from tfcharlm.generation.sampling import Sampling, draw_rows
+from tfcharlm.generation.sampling import draw_rows
+from tfcharlm.generation.sampling_settings import Sampling
 
 # Tokens of one call, at most; and how many of the most likely tokens it can report.
 ROW_BLOCK, MOST_LIKELY = 64, 5

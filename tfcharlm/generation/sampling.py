@@ -1,13 +1,11 @@
 """From logits to the next id: temperature, top-k, top-p (`sample`), as pure tensor functions of logits and noise."""
 
 import math
-from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from tfcharlm.checks import Bounds, plain_number, short_repr
 from tfcharlm.generation.debugging import is_debugging
+from tfcharlm.generation.sampling_settings import BOUNDS, Sampling
 
 
 def truncate_logits(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf.Tensor:
@@ -44,60 +42,9 @@ def truncate_logits(logits: tf.Tensor, top_k: tf.Tensor, top_p: tf.Tensor) -> tf
     return tf.where(logits >= threshold, logits, excluded)
 
 
-class Sampling(NamedTuple):
-    """How the next token is drawn: numbers in Python, scalar tensors in a graph.
-
-    A new sampling rule needs a field here, its bounds in `BOUNDS`, their explanation in `MEANINGS`, and its effect in
-    `sample`.
-
-    Args:
-        temperature: float32. 0 takes the most likely token every time. 1 (default) samples from the distribution of the
-            model.
-        top_k: int32; draws among the k most likely tokens. 0 (default) is off.
-        top_p: float32; draws among the most likely tokens that together have this probability. 1 (default) is off.
-
-    Example:
-
-    >>> from tfcharlm.generation import Sampling
-    >>> Sampling(temperature=0.5).checked()
-    Sampling(temperature=0.5, top_k=0, top_p=1.0)
-    """
-
-    temperature: float | tf.Tensor = 1.0
-    top_k: int | tf.Tensor = 0
-    top_p: float | tf.Tensor = 1.0
-
-    def checked(self) -> "Sampling":
-        """The same as plain numbers. A ValueError names the first one that is out of bounds."""
-        numbers: dict[str, Any] = {}
-        for name, value in self._asdict().items():
-            bounds = BOUNDS[name]
-            # The graph computes in float32, where 1e-50 is 0 and 1e39 is infinite.
-            number = value if bounds.whole or plain_number(value) is None else _float32(value)
-            if number not in bounds:
-                raise ValueError(f"{name} must be {bounds}{MEANINGS[name]}; received {short_repr(value)}.")
-            numbers[name] = plain_number(value)
-        return Sampling(**numbers)
-
-    def tensors(self) -> "Sampling":
-        """The same as scalar tensors."""
-        specs: tuple = SPECS
-        return Sampling(*(tf.constant(value, spec.dtype) for value, spec in zip(self, specs, strict=True)))
-
-
-BOUNDS = Sampling(Bounds(low=0), Bounds(low=0, high=2**31 - 1, whole=True), Bounds(above=0, high=1))._asdict()
-MEANINGS = Sampling(" (0: always the most likely token)", " (0: off)", " (1: off)")._asdict()
 SPECS = Sampling(
     *(tf.TensorSpec([], tf.int32 if bounds.whole else tf.float32, name) for name, bounds in BOUNDS.items())
 )
-
-
-def _float32(value):
-    with np.errstate(over="ignore"):
-        try:
-            return float(np.float32(plain_number(value)))
-        except OverflowError:
-            return math.inf
 
 
 def sample(logits: tf.Tensor, uniforms: tf.Tensor, sampling: Sampling) -> tf.Tensor:

@@ -12,7 +12,7 @@ from tfcharlm.generation.arguments import checked_callback, checked_prompt, chec
 from tfcharlm.generation.graph import TextGraph
 from tfcharlm.generation.limits import LENGTH, ROWS
 from tfcharlm.generation.loop import DECODE_BLOCK
-from tfcharlm.generation.sampling import Sampling
+from tfcharlm.generation.sampling_settings import Sampling
 from tfcharlm.generation.stops import StopSearch
 from tfcharlm.text import DIGITS, Vocabulary, digits_of_unfinished
 

@@ -14,12 +14,13 @@ from tfcharlm.training.fine_tuning import (
     with_architecture,
 )
 from tfcharlm.training.overfitting import is_overfitting
-from tfcharlm.training.peers import Patience, ends_on_sigterm, parse_address, resolution_error
+from tfcharlm.training.peers import MissingWorkerError, Patience, ends_on_sigterm, parse_address, resolution_error
 from tfcharlm.training.planning import Plan, suggested_options, tokens_per_step
 from tfcharlm.training.reserve import EndReserve
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.schedule import SCHEDULES, Budget, learning_rate_at
+from tfcharlm.training.search_space import SEARCHED_AROUND, space_around
 from tfcharlm.training.sizing import START_UP, measured_speed, suggest_config
 from tfcharlm.training.timing import BUSY, CoreWaiting, StepTiming, time_steps
 
@@ -30,6 +31,7 @@ __all__ = [
     "OPTIONS",
     "SCHEDULES",
     "SEARCHED",
+    "SEARCHED_AROUND",
     "START_UP",
     "SUGGESTED",
     "TUNABLE",
@@ -38,6 +40,7 @@ __all__ = [
     "CoreWaiting",
     "EndReserve",
     "Evaluation",
+    "MissingWorkerError",
     "Patience",
     "PeriodicEvaluation",
     "Plan",
@@ -59,6 +62,7 @@ __all__ = [
     "measured_speed",
     "parse_address",
     "resolution_error",
+    "space_around",
     "strategy_from_environment",
     "suggest_config",
     "suggested_options",

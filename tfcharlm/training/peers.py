@@ -23,6 +23,10 @@ SECONDS_BEFORE_NOTICE = 10
 SECONDS_FOR_A_NAME = 30
 
 
+class MissingWorkerError(TimeoutError):
+    """Another process did not come in the time that it had."""
+
+
 class Patience:
     """How long a process waits for others: it says so after 10 s, and gives up after `TFCHARLM_PEER_SECONDS`.
 
@@ -47,7 +51,7 @@ class Patience:
     >>> patience.check("worker 1 does not answer")
     >>> patience.check("worker 1 does not answer")
     Traceback (most recent call last):
-    TimeoutError: worker 1 does not answer; gave up after 3600 s. Start it, or set TFCHARLM_PEER_SECONDS to wait longer.
+    tfcharlm...MissingWorkerError: worker 1 does not answer; gave up after 3600 s. Start it, or set ... to wait longer.
     """
 
     def __init__(
@@ -86,7 +90,8 @@ class Patience:
             limit = self.seconds_for_a_name
         if now - self._since >= limit:
             advice = "Correct the name" if unresolved else "Start it"
-            raise TimeoutError(f"{missing}; gave up after {limit:g} s. {advice}, or set {PEER_SECONDS} to wait longer.")
+            more = f"{advice}, or set {PEER_SECONDS} to wait longer."
+            raise MissingWorkerError(f"{missing}; gave up after {limit:g} s. {more}")
         if now - self._since >= SECONDS_BEFORE_NOTICE and not self._noticed:
             self._noticed = True
             limit = self.seconds_for_a_name if unresolved else self.seconds

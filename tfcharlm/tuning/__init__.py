@@ -6,7 +6,6 @@ from tfcharlm.tuning.hypermodel import CharLMHyperModel
 from tfcharlm.tuning.leaderboard import as_csv, leaderboard
 from tfcharlm.tuning.role import role_from_environment
 from tfcharlm.tuning.search import search
-from tfcharlm.tuning.space import space_around
 
 __all__ = [
     "CHOICES",
@@ -18,5 +17,4 @@ __all__ = [
     "make_oracle",
     "role_from_environment",
     "search",
-    "space_around",
 ]

@@ -19,10 +19,10 @@ from tfcharlm.training import (
     TrainingConfig,
     TrainingRun,
     build_model,
+    space_around,
     suggested_options,
 )
 from tfcharlm.tuning.pruning import is_behind
-from tfcharlm.tuning.space import space_around
 
 LEARNING_RATES = 1e-3, 3e-2
 # How many held-out tokens an evaluation reads, and in what shape. It is the same for all trials: losses on different
@@ -115,10 +115,14 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         if speed is not None and minutes is not None:
             listed = {name: value if isinstance(value, list) else [value] for name, value in choices.items()}
             fixed = {name: values[0] for name, values in listed.items() if len(values) == 1}
+            dataclasses.replace(self.base, **fixed)
             suggested = suggested_options(self.split, fixed, 60 * minutes + START_UP, speed) | fixed
             self.base = dataclasses.replace(self.base, **suggested)
             self._space = space_around(suggested)
             self._rates = self._space.pop("learning_rate")
+            # What is not searched is recorded with a trial, too: another process may measure another speed.
+            others = suggested.keys() - self._space.keys() - {"learning_rate"}
+            self._space |= {name: [suggested[name]] for name in sorted(others)}
         self.choices: dict[str, list | None] = self._checked(choices)
         start = self.split.validation_ids[:VALIDATION_TOKENS]
         self._evaluation_data = stream_dataset(start, **VALIDATION_SHAPE, drop_remainder=False)
@@ -140,6 +144,13 @@ class CharLMHyperModel(keras_tuner.HyperModel):
     def _fitting(self, batch_sizes, lengths, given):
         """Drops those of our own choices for which the text has no full batch; what the user chose must fit."""
         targets = len(self.split.train_ids) - 1
+        if self._space is not CHOICES:
+            # The suggested pair stays.
+            if "batch_size" not in given:
+                length = self.base.sequence_length if "sequence_length" not in given else max(lengths)
+                batch_sizes = [rows for rows in batch_sizes if rows * length <= targets] or batch_sizes[:1]
+            if "sequence_length" not in given:
+                lengths = [length for length in lengths if length * max(batch_sizes) <= targets] or lengths[:1]
         if "sequence_length" not in given:
             lengths = [length for length in lengths if length * min(batch_sizes) <= targets] or lengths[:1]
         if "batch_size" not in given:

@@ -22,6 +22,8 @@ WIDTH = 32
 RATE_FACTOR = 3.0
 # Options of which few values exist. The suggested one comes first.
 OTHERS: dict[str, list] = {"cell": ["lstm", "gru"], "layers": [1, 2], "members": [1, 2, 3]}
+# The options that are searched around what suits the text and the time.
+SEARCHED_AROUND = (*FACTORS, *OTHERS, "learning_rate")
 
 
 def space_around(suggested: Mapping[str, Any]) -> dict[str, list]:
@@ -36,7 +38,7 @@ def space_around(suggested: Mapping[str, Any]) -> dict[str, list]:
 
     Example:
 
-    >>> from tfcharlm.tuning import space_around
+    >>> from tfcharlm.training import space_around
     >>> space = space_around({"units": 256, "weight_drop": 0.0, "batch_size": 64, "learning_rate": 0.012})
     >>> space["units"], space["weight_drop"], space["batch_size"]
     ([256, 128, 192, 352, 512], [0.0, 0.05, 0.1, 0.2], [64, 32, 128])
