@@ -17,6 +17,7 @@ from tfcharlm.training.config import OPTIONS, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation
 from tfcharlm.training.planning import suggested_config
 from tfcharlm.training.run import TrainingRun
+from tfcharlm.training.sizing import careful_rate
 
 # The peak of the learning rate, as a fraction of that of a new model of the same size: the minimum of the parabola
 # through the losses with 0.1, 0.3 and 1 (docs/training-recipe.md).
@@ -206,7 +207,8 @@ def fine_tuning_run(
     run.began_from = {"model": name, "weights_sha256": weights_sha256(start)}
     run.start = _evaluation(run)
     if "learning_rate" not in given and not earlier and run.start.val_loss < unigram_loss(split):
-        run.config = dataclasses.replace(config, learning_rate=round(config.learning_rate * RATE, 4))
+        rate = config.learning_rate if given.get("minutes") is None else careful_rate(config.units)
+        run.config = dataclasses.replace(config, learning_rate=round(rate * RATE, 4))
     return run
 
 

@@ -30,8 +30,10 @@ WEIGHT_DECAY, DECAY_PER_DOUBLING, MOST_DECAY = 0.1, 0.06, 0.3
 LARGE_ALPHABET, DECAY_OF_LARGE_ALPHABET = 512, 0.5
 # Numbers of the vector of a token.
 EMBEDDING_DIM, EMBEDDING_DIM_OF_LARGE_ALPHABET = 64, 128
-# The learning rate of 256 units, and the highest one that was tried (docs/training-recipe.md).
-LEARNING_RATE, HIGHEST_RATE = 0.012, 0.02
+# The learning rate of 256 units, and the highest one (docs/training-recipe.md).
+LEARNING_RATE, HIGHEST_RATE = 0.024, 0.03
+# Small texts, large alphabets and words were tried at half of it only.
+CAREFUL_RATE, HIGHEST_CAREFUL_RATE = 0.012, 0.02
 SEQUENCE_LENGTH, ROWS, WIDTHS = 64, (4, 64), range(32, 4097, 32)
 # The options of a configuration that `suggest_config` takes. Those that it chooses are `SUGGESTED`.
 SHAPE = ("units", "cell", "layers", "embedding_dim", "skip_connections", "members")
@@ -113,6 +115,7 @@ def suggest_config(
     weight_drop = round(min(doublings / 10, 0.5), 2)
     most_decay = DECAY_OF_LARGE_ALPHABET if is_large else MOST_DECAY + (WEIGHT_DECAY - MOST_DECAY) * smallness
     weight_decay = min(WEIGHT_DECAY + DECAY_PER_DOUBLING * (2 if is_large else 1) * doublings, most_decay)
+    is_careful = smallness > 0 or is_large or is_words
     fewest, most = ROWS
     # With many rows, an epoch over a short text would have only a few updates.
     rows = min(most, max(fewest, 2 ** int(math.log2(1 + tokens / SEQUENCE_LENGTH / 32))))
@@ -127,9 +130,18 @@ def suggest_config(
         "batch_size": rows,
         "sequence_length": max(1, min(SEQUENCE_LENGTH, (tokens - 1) // rows)),
         "state_reset_probability": 0.01,
-        "learning_rate": round(min(LEARNING_RATE * math.sqrt(256 / units), HIGHEST_RATE), 4),
+        "learning_rate": careful_rate(units) if is_careful else _rate(units, LEARNING_RATE, HIGHEST_RATE),
         "fit_temperature": True,
     }
+
+
+def careful_rate(units: int) -> float:
+    """The learning rate of small texts, large alphabets and words; and twice what a trained model begins with."""
+    return _rate(units, CAREFUL_RATE, HIGHEST_CAREFUL_RATE)
+
+
+def _rate(units, of_256_units, highest):
+    return round(min(of_256_units * math.sqrt(256 / units), highest), 4)
 
 
 def measured_speed(seconds: float = 0.5) -> float:
