@@ -75,7 +75,7 @@ def test_systemd_takes_the_unit(tmp_path):
 
 def test_commands_of_the_page_are_those_of_the_server():
     commands = re.findall(r"(?m)^tfcharlm serve (?:.*\\\n)*.*$", PAGE)
-    commands += re.findall(r"`(tfcharlm /models/.*?)`", PAGE)
+    commands += re.findall(r"`docker run \.\.\. (tfcharlm /models/.*?)`", PAGE)
     assert len(commands) >= 2
     for command in commands:
         served(shlex.split(command.replace("tfcharlm /models", "tfcharlm serve /models").replace("\\\n", " ")))
