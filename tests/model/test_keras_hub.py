@@ -1,7 +1,8 @@
 """`keras.saving.load_model("hf://...")`: what Keras uploads to a hub, and what it loads, without a network.
 
-Keras calls the package `huggingface_hub` for the transport alone. Here another one stands in for it: a repository is a
-directory. As on the hub, it has no empty directories, and there are files that Keras did not write.
+Keras uses the package `huggingface_hub` to send and fetch files, and for nothing else. These tests replace that package
+by one whose repositories are directories. As on the hub, they have no empty directories, and have files that Keras did
+not write.
 """
 
 import os

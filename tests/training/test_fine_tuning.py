@@ -126,14 +126,17 @@ def test_the_learning_rate_is_low_for_a_model_that_knows_the_text(start):
     assert given.config.learning_rate == 0.01
 
 
-def test_minutes_choose_what_suits_the_size_of_the_model(start, monkeypatch):
+@pytest.mark.parametrize("copies", [1, -(-100_000 // len(TEXT))], ids=["small text", "larger text"])
+def test_minutes_choose_what_suits_the_size_of_the_model(start, monkeypatch, copies):
+    """The learning rate is half of the careful one, whatever a new model of the text would have."""
     monkeypatch.setattr(planning, "measured_speed", lambda: 1e8)
-    split = split_for(start, TEXT)
-    shape = {"units": 9, "cell": "rnn", "layers": 1, "embedding_dim": 5, "skip_connections": False}
+    split = split_for(start, TEXT * copies)
+    shape = {"units": 9, "cell": "rnn", "layers": 1, "embedding_dim": 5, "skip_connections": False, "members": 1}
     expected = suggest_config(60, 1e8, len(split.train_ids), len(split.vocabulary), split.train_characters, **shape)
     training = fine_tuning_run(split, {"minutes": 1}, start)
-    rate = round(0.5 * expected["learning_rate"], 4)
-    assert training.suggested == expected | {"learning_rate": rate} and expected["weight_drop"] > 0
+    assert expected["learning_rate"] == (0.02 if copies == 1 else 0.03)
+    rate = 0.01
+    assert training.suggested == expected | {"learning_rate": rate} and (expected["weight_drop"] > 0) == (copies == 1)
     again = fine_tuning_run(split, {"minutes": 1}, start, earlier=training.suggested | {"batch_size": 2})
     assert again.config.learning_rate == rate and again.config.batch_size == 2
 
