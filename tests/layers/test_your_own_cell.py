@@ -33,6 +33,19 @@ def each(*quick):
 each_example = pytest.mark.parametrize("name", EXAMPLES)
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_no_product_is_transposed_alone(name):
+    """XLA would make a product with transposed operands of it, up to thirty times as slow. Those of a step have them."""
+    cell = CELLS[name]()
+    cell.build((None, INPUT))
+    x, states = tf.zeros((2, INPUT)), cell.get_initial_state(2)
+    graph = tf.function(lambda: cell(x, states)).get_concrete_function().graph
+    for operation in graph.get_operations():
+        if operation.type == "Transpose":
+            product = operation.inputs[0].op
+            assert product.type != "MatMul" or product.get_attr("transpose_a"), operation.name
+
+
 @each("minimal_gated_unit", "projected_lstm")
 @pytest.mark.parametrize(
     ("mask", "backwards", "count"),

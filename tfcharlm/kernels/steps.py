@@ -44,10 +44,18 @@ def run_step(
         values = recurrence.values(z, old, parameters, axis=-1)
         new = [values[name] for name in recurrence.state_names]
     else:
-        z, columns = (tuple(map(tf.transpose, tensors)) for tensors in (z, old))
-        values = recurrence.values(z, columns, as_columns(parameters))
+        columns = [tf.transpose(state) for state in old]
+        values = recurrence.values(_as_columns(z), columns, as_columns(parameters))
         new = [tf.transpose(values[name]) for name in recurrence.state_names]
     return [tf.cast(after, before.dtype) for after, before in zip(new, states, strict=True)]
+
+
+def _as_columns(z):
+    if len(z) == 1:
+        return (tf.transpose(z[0]),)
+    # Together. XLA makes a product with transposed operands of a product that is transposed alone, and that takes up to
+    # thirty times as long.
+    return tf.split(tf.transpose(tf.concat(z, axis=-1)), [part.shape[-1] for part in z], axis=0)
 
 
 def _pre_activations(recurrence, weights, x, h):
