@@ -1,82 +1,157 @@
-"""The gain of a search: its best configuration and the defaults, trained in turn with new seeds.
+"""What a search gains: the four tuners, beside what `train` chooses and beside one run that takes all the time.
 
-    tfcharlm tune shakespeare --tuner bayesian --minutes 0.75 --trials 20 --name tuned
-    python benchmarks/search.py saved_models/tuned
+    python benchmarks/search.py --minutes 0.5 --trials 12 neko.txt names.txt python     # about 70 minutes a text
 
-Both are evaluated on the second half of the held-out text, which is read neither by a search nor when a run chooses its
-best weights. Each run is a process of its own.
+For each text there are four searches: of so many trials, or with Hyperband of all its rounds, which take about as long
+as eight trials. Then the best options of each and those that `train`
+chooses are trained anew with three seeds, in the time of a trial, and `train` gets the time of the whole search once
+for each seed. A tenth of the text is scored, which no search and no run is given. Each run is a process of the command.
+Runs that are in benchmarks/results/search.json already are not repeated. The page goes to benchmarks/results/search.md,
+with a picture of the best loss so far against the time.
 """
 
 import argparse
-import dataclasses
 import json
-import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 from alternating import environment
+from texts import bits, start_of, text_of
 
+RESULTS = Path(__file__).parent / "results" / "search.json"
+TUNERS = ("random", "bayesian", "hyperband", "grid")
 SEEDS = (1, 2, 3)
+TFCHARLM = [sys.executable, "-c", "from tfcharlm_command import main; main()"]
 
 
-def train(settings, seed):
-    """`(loss, updates)`: the loss in nats per token on the second half of the held-out text, and how many updates."""
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    from tfcharlm import configure_threads
-    from tfcharlm.text import TextSplit, load_corpus, stream_dataset
-    from tfcharlm.training import TrainingConfig, TrainingRun
-
-    configure_threads()
-    names = {field.name for field in dataclasses.fields(TrainingConfig)}
-    config = TrainingConfig(**{name: value for name, value in settings.items() if name in names} | {"seed": seed})
-    split = TextSplit.from_text(load_corpus(settings["corpus"]), config.level, config.validation_fraction)
-    run = TrainingRun(split, config)
-    half = len(split.validation_ids) // 2
-    if int(run.evaluation_data.cardinality()) * config.batch_size * config.sequence_length > half:
-        raise SystemExit(
-            "the best weights would be chosen on the text that they are evaluated on; take smaller batches."
-        )
-    result = run.train()
-    rest = split.validation_ids[half:]
-    measured = result.model.evaluate(stream_dataset(rest, 64, 64, drop_remainder=False), verbose=0, return_dict=True)
-    return measured["loss"], result.steps
-
-
-def in_a_process(settings, seed):
-    command = [sys.executable, __file__, "--train", json.dumps(settings), str(seed)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return json.loads(output.splitlines()[-1])
+def searched(path, tuner, minutes, trials, folder):
+    """The seconds and the loss of each trial as it ends, and the record of the best one."""
+    options = ["--minutes", str(minutes), "--name", tuner, "--output", str(folder)]
+    # Most of Hyperband's trials are short.
+    options += [] if tuner == "hyperband" else ["--trials", str(trials)]
+    command = [*TFCHARLM, "tune", str(path), "--tuner", tuner, *options, "--json"]
+    began, trials, best = time.monotonic(), [], None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            report = json.loads(line)
+            if report["report"] == "trial":
+                trials.append([time.monotonic() - began, report["val_loss"]])
+            elif report["report"] == "result":
+                best = report["trial"]
+    record = folder / tuner / "1" / "assets.extra" / "training.json"
+    return {
+        "seconds": time.monotonic() - began,
+        "trials": trials,
+        "best": best,
+        "options": json.loads(record.read_text("utf-8")),
+    }
 
 
-def main(model):
-    best = json.loads(Path(model, "1", "assets.extra", "training.json").read_text())
-    kept = ("corpus", "minutes", "steps", "level", "validation_fraction")
-    candidates = {"defaults": {name: best[name] for name in kept}, f"trial {best['trial']}": best}
-    print(environment())
-    print("\n| seed | " + " | ".join(candidates) + " |\n|---|" + "---|" * len(candidates))
-    losses = {name: [] for name in candidates}
-    for seed in SEEDS:
-        cells = []
-        for name, settings in candidates.items():
-            loss, steps = in_a_process(settings, seed)
-            losses[name].append(loss)
-            cells.append(f"{loss:.4f} ({steps} updates)")
-        print(f"| {seed} | " + " | ".join(cells) + " |", flush=True)
-    print("| mean | " + " | ".join(f"{statistics.mean(values):.4f}" for values in losses.values()) + " |")
+def trained(arguments, seed, held_out, path):
+    """The bits per character of the text that a new run is not given."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*TFCHARLM, "train", *arguments, "--seed", str(seed), "--name", "model", "--output", folder]
+        subprocess.run(command, check=True, capture_output=True)
+        return bits(Path(folder) / "model", held_out, path)
+
+
+def measure(name, size, minutes, trials, results, save):
+    """Adds what is not yet in the results of a text."""
+    text = start_of(text_of(name), size)
+    split = text.rindex("\n", 0, len(text) * 9 // 10) + 1
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        path, config = folder / "text.txt", folder / "config.json"
+        path.write_text(text[:split], encoding="utf-8")
+        searches, runs = results.setdefault("searches", {}), results.setdefault("runs", {})
+        for tuner in TUNERS:
+            if tuner not in searches:
+                searches[tuner] = searched(path, tuner, minutes, trials, folder)
+                save()
+        whole = statistics.median(search["seconds"] for search in searches.values()) / 60
+        for seed in SEEDS:
+            for candidate in ("train", *TUNERS, "longer"):
+                if f"{candidate} {seed}" in runs:
+                    continue
+                if candidate in TUNERS:
+                    config.write_text(json.dumps(searches[candidate]["options"] | {"corpus": str(path)}))
+                    arguments = ["--config", str(config)]
+                else:
+                    arguments = [str(path), "--minutes", str(whole if candidate == "longer" else minutes)]
+                runs[f"{candidate} {seed}"] = trained(arguments, seed, text[split:], folder / "held_out.txt")
+                save()
+
+
+def page(results):
+    """The results of all texts as Markdown."""
+    yield f"{environment()}\n"
+    yield "Bits per character of a tenth of each text that no search was given; means of seeds 1, 2 and 3.\n"
+    for key, found in results.items():
+        name, size, minutes, trials = key.split("|")
+        yield f"### {name}, {int(size):,} bytes: {trials} trials of {minutes} minutes\n"
+        yield "| | bits per character | each seed | minutes of the search | best trial | units | learning rate |"
+        yield "|---|---|---|---|---|---|---|"
+        for candidate in ("train", *TUNERS, "longer"):
+            losses = [found["runs"][f"{candidate} {seed}"] for seed in SEEDS if f"{candidate} {seed}" in found["runs"]]
+            if not losses:
+                continue
+            search, facts = found["searches"].get(candidate), " | | | "
+            if search:
+                options = search["options"]
+                facts = (
+                    f" {search['seconds'] / 60:.1f} | {search['best']} of {len(search['trials'])} "
+                    f"| {options['units']} | {options['learning_rate']:.4f}"
+                )
+            each = ", ".join(f"{loss:.3f}" for loss in losses)
+            yield f"| {candidate} | {statistics.mean(losses):.3f} | {each} |{facts} |"
+        yield ""
+
+
+def plot(results, path):
+    """The best `val_loss` so far against the minutes of each search."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(results), figsize=(4.5 * len(results), 3.6), squeeze=False)
+    for axes, (key, found) in zip(panels[0], results.items(), strict=True):
+        for tuner, search in found["searches"].items():
+            best, minutes, losses = float("inf"), [], []
+            for seconds, loss in search["trials"]:
+                best = min(best, float("inf") if loss is None else loss)
+                minutes.append(seconds / 60)
+                losses.append(best)
+            axes.step(minutes, losses, where="post", marker=".", label=tuner)
+        axes.set(title=key.split("|")[0], xlabel="minutes", ylabel="best val_loss so far, nats per token")
+        axes.grid(alpha=0.3)
+    panels[0][0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("texts", nargs="+", help="names of corpora, python, or files")
+    parser.add_argument("--size", type=int, default=0, help="bytes of each text; 0 for all")
+    parser.add_argument("--minutes", type=float, default=0.5, help="time of a trial")
+    parser.add_argument("--trials", type=int, default=12)
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+
+    def save():
+        RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        RESULTS.with_suffix(".md").write_text("\n".join(page(results)), encoding="utf-8")
+        plot(results, RESULTS.with_suffix(".png"))
+
+    for name in options.texts:
+        key = f"{Path(name).stem}|{options.size}|{options.minutes:g}|{options.trials}"
+        measure(name, options.size, options.minutes, options.trials, results.setdefault(key, {}), save)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Train the best configuration of a search and the defaults again.")
-    parser.add_argument(
-        "model", nargs="?", help="the directory of a model from tfcharlm tune, such as saved_models/tuned"
-    )
-    parser.add_argument("--train", nargs=2, help=argparse.SUPPRESS)  # a process of this script: settings and a seed
-    arguments = parser.parse_args()
-    if arguments.train:
-        print(json.dumps(train(json.loads(arguments.train[0]), int(arguments.train[1]))))
-    elif not arguments.model or not Path(arguments.model, "1", "assets.extra", "training.json").is_file():
-        parser.error("type the directory of a model from tfcharlm tune, such as saved_models/tuned.")
-    else:
-        main(arguments.model)
+    main()

@@ -96,7 +96,8 @@ def test_tune_writes_what_it_promises_and_resumes(tune, monkeypatch, tmp_path):
     assert TrainingConfig(**typed | {"learning_rate": 1}) == TrainingConfig(
         **{k: v for k, v in training.items() if k in OPTIONS} | {"learning_rate": 1}
     )
-    assert typed["learning_rate"] == pytest.approx(training["learning_rate"], rel=1e-5), "it is typed with six digits"
+    rate = typed.get("learning_rate", TrainingConfig.learning_rate)
+    assert rate == pytest.approx(training["learning_rate"], rel=1e-5), "it is typed with six digits"
 
 
 REFUSED = {

@@ -44,6 +44,17 @@ def test_random_values_do_not_depend_on_who_asks(tmp_path):
     assert values_of(one) == values_of(five)
 
 
+@pytest.mark.parametrize("kind", ["random", "hyperband"])
+def test_draws_are_near_the_defaults(tmp_path, kind):
+    # As many as Hyperband draws before it repeats the best of them.
+    first, *others = values_of(play(begin(tmp_path / "search", kind, trials=9), workers=["tuner0"]))
+    names = {"cell": "lstm", "rate": 0.5, "units": 2}
+    assert names.items() <= first.items(), "the defaults"
+    # Draws from the whole space would have a third of them.
+    assert 0.45 < np.mean([values[name] == first[name] for values in others for name in names]) < 0.9
+    assert len({tuple(values[name] for name in names) for values in [first, *others]}) > 5
+
+
 def test_an_exhausted_space_ends_the_search(tmp_path):
     oracle = make_oracle("random", tmp_path / "search", trials=50)
     oracle._set_project_dir(str(tmp_path), "search")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,23 @@ from tfcharlm.tuning.fault_tolerance.oracle import FaultTolerantOracle
 MAX_REPETITIONS = 200
 # The least number of random trials before the Gaussian process chooses.
 MIN_RANDOM = 3
+# How often a draw keeps the default of a hyperparameter. The defaults are what suits the text, as far as is known. If
+# all of them were drawn anew, one of the values would nearly always be a bad one.
+KEPT = 0.5
+
+
+class DrawsNearDefaults(FaultTolerantOracle):
+    """Mixin: random combinations are those of `new_draw`. Keras Tuner's own need a counter that may be lost."""
+
+    def _random_values(self) -> dict[str, Any] | None:
+        return new_draw(self).get("values")
 
 
 class RandomOracle(FaultTolerantOracle, keras_tuner.Oracle):
-    """The defaults first, then values drawn independently. The n-th draw is a function of `(seed, n)` alone.
+    """The defaults first, then draws near them. The n-th draw is a function of `(seed, n)` alone.
 
-    Keras Tuner's own oracle draws from the same distribution, but with a counter that only its state file knows.
+    Each hyperparameter keeps its default in half of the draws. Otherwise it has the distribution of Keras Tuner's own
+    oracle.
 
     Reference: Bergstra & Bengio (2012), Random search for hyper-parameter optimization.
     """
@@ -55,7 +67,7 @@ class GridOracle(FaultTolerantOracle, keras_tuner.Oracle):
             yield active_values(space, combination.__getitem__)
 
 
-class FaultTolerantHyperband(FaultTolerantOracle, HyperbandOracle):
+class FaultTolerantHyperband(DrawsNearDefaults, HyperbandOracle):
     """Keras Tuner's Hyperband: many short trials; the best third of them continue with three times the epochs.
 
     Reference: Li et al. (2018), Hyperband: a novel bandit-based approach to hyperparameter optimization.
@@ -70,16 +82,13 @@ class FaultTolerantHyperband(FaultTolerantOracle, HyperbandOracle):
         try:
             for trial in failed:
                 trial.status, trial.score = TrialStatus.COMPLETED, math.inf
-            drawn = super().populate_space(trial_id)
-            if not self.trials:
-                drawn["values"] |= defaults(self)
-            return drawn
+            return super().populate_space(trial_id)
         finally:
             for trial in failed:
                 trial.status, trial.score = TrialStatus.FAILED, None
 
 
-class FaultTolerantBayesian(FaultTolerantOracle, BayesianOptimizationOracle):
+class FaultTolerantBayesian(DrawsNearDefaults, BayesianOptimizationOracle):
     """Keras Tuner's Bayesian optimization: it tries where a Gaussian process has the lowest lower confidence bound.
 
     If that is a combination that was tried before, which would teach nothing new, a random combination is tried.
@@ -157,14 +166,16 @@ KINDS: dict[str, type[FaultTolerantOracle]] = {
 
 
 def new_draw(oracle: FaultTolerantOracle) -> dict[str, Any]:
-    """The defaults first, then the first random combination that is new: the n-th is a function of `(seed, n)`."""
+    """The defaults first, then the first draw near them that is new: the n-th is a function of `(seed, n)`."""
     if not oracle.trials:
         return {"status": TrialStatus.RUNNING, "values": defaults(oracle)}
     known, space = tried(oracle), oracle.hyperparameters.space
     for draw in range(len(known) + MAX_REPETITIONS):
 
         def sample(index: int, seed: str = f"{oracle.seed} {draw}") -> Any:
-            return space[index].random_sample(f"{seed} {space[index].name}")
+            hp = space[index]
+            is_kept = random.Random(f"{seed} {hp.name} kept").random() < KEPT
+            return hp.default if is_kept else hp.random_sample(f"{seed} {hp.name}")
 
         values = active_values(space, sample)
         if key(values) not in known:
@@ -184,7 +195,8 @@ def tried(oracle: FaultTolerantOracle) -> set[Hashable]:
 
 
 def key(values: Mapping[str, Any]) -> Hashable:
-    return frozenset(values.items())
+    """A combination of values, without the entries that Hyperband adds for itself."""
+    return frozenset((name, value) for name, value in values.items() if not name.startswith("tuner/"))
 
 
 def active_values(space: list, value_of: Callable[[int], Any]) -> dict[str, Any]:
