@@ -11,8 +11,10 @@ from helpers.command_line import BARN
 
 import tfcharlm
 from tfcharlm.commands import train as train_command
+from tfcharlm.layers import CELLS
 from tfcharlm.text import DIGITS
-from tfcharlm.training import weights_sha256
+from tfcharlm.training import architecture, weights_sha256
+from tfcharlm.training.config import ARCHITECTURE
 
 SMALL = ["--batch-size", "4", "--sequence-length", "16"]
 
@@ -44,6 +46,26 @@ def test_a_run_begins_from_a_model_and_its_export_says_so(command, barn, models,
     assert command("plot", "curve", extra.parents[1], "--output", "again.png")[0] == 0
     weights = light_exports(extra.parent)
     assert weights[0].shape == (len(model.vocabulary) + 2 + len(DIGITS), 8)
+
+
+def test_a_record_of_a_new_model_leaves_the_architecture_to_the_model(command, barn, models, light_exports, tmp_path):
+    record = {"corpus": "barn.txt", "steps": 3, "batch_size": 4, "sequence_length": 16, "clip_norm": 0.75}
+    (tmp_path / "run.json").write_text(json.dumps(record | {"units": 7, "level": "word", "layers": 3, "cell": "gru"}))
+    given = ["--config", "run.json", "--from", "models/barn", "--name", "new"]
+    status, _, error = command("train", *given)
+    assert (status, error) == (0, "")
+    found = json.loads((tmp_path / "saved_models" / "new" / "1" / "assets.extra" / "training.json").read_text())
+    assert (found["units"], found["level"], found["layers"], found["cell"]) == (16, "char", 1, "lstm")
+    assert found["clip_norm"] == 0.75
+    # What is typed counts.
+    status, _, error = command("train", *given[:-1], "other", "--units", 7)
+    assert status == 2 and "--units 7 contradicts the model to begin from, which has --units 16" in error
+
+
+def test_the_architecture_has_names_that_the_record_leaves_out():
+    for cell in CELLS.values():
+        vocabulary = tfcharlm.text.Vocabulary("abc")
+        assert architecture(tfcharlm.CharLM(vocabulary, [cell(3)])).keys() <= set(ARCHITECTURE)
 
 
 BAD = {

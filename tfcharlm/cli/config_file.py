@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from tfcharlm.bookkeeping import read_object
 from tfcharlm.cli.corpus_options import ESCAPES
 from tfcharlm.cli.errors import UserError, one_line_errors
-from tfcharlm.training.config import BUDGETS, OPTIONS, TUNABLE, TrainingConfig
+from tfcharlm.training.config import ARCHITECTURE, BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 
 BEGAN_FROM = "tfcharlm.began_from"
 ESCAPED = {character: typed for typed, character in ESCAPES.items()}
@@ -50,10 +50,17 @@ def config_file_option(command: Callable) -> Callable:
     )(command)
 
 
-def budgets_not_given(context: click.Context) -> list[str]:
-    """The budgets of the file that do not count, because the user has typed another one."""
+def not_counted(context: click.Context, origin: str | None) -> list[str]:
+    """The options of the file that do not count.
+
+    They are the budgets, if the user has typed another one; and with `--from` what the model has already, if the run of
+    the file began from random weights.
+    """
     typed = [name for name in BUDGETS if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    return [name for name in BUDGETS if name not in typed] if typed else []
+    options = [name for name in BUDGETS if name not in typed] if typed else []
+    if origin is not None and context.meta.get(BEGAN_FROM) is None:
+        options += [name for name in ARCHITECTURE if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP]
+    return options
 
 
 def check_origin(context: click.Context, origin: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tfcharlm.cli.config_file import budgets_not_given, check_origin, config_file_option
+from tfcharlm.cli.config_file import check_origin, config_file_option, not_counted
 from tfcharlm.cli.corpus_options import corpus_options
 from tfcharlm.cli.running import check_corpus, check_models, checks_before_start, run
 from tfcharlm.cli.shared import (
@@ -73,7 +73,8 @@ CHECKPOINT_SECONDS = 30.0
 def train(
     context: click.Context, corpus: tuple[str, ...], name: str, output: Path, origin: str | None, **options: Any
 ) -> None:
-    options |= dict.fromkeys(budgets_not_given(context))
+    unused = not_counted(context, origin)
+    options |= {name: TrainingConfig.level if name == "level" else None for name in unused}
     with checks_before_start() as needed:
         check_origin(context, origin)
         TrainingConfig(**{name: options[name] for name in OPTIONS if options[name] is not None})
@@ -81,6 +82,6 @@ def train(
             check_models(origin)
             check_corpus(corpus)
             check_writable(output / name, name)
-    level_is_given = context.get_parameter_source("level") is not ParameterSource.DEFAULT
+    level_is_given = context.get_parameter_source("level") is not ParameterSource.DEFAULT and "level" not in unused
     given = {"corpus": corpus, "name": name, "output": output, "origin": origin, **options}
     run("train.train", began=context.obj, level_is_given=level_is_given, **given)

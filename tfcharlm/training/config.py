@@ -136,6 +136,11 @@ CHOICES: dict[str, list] = {
     name: OPTIONS[name].metadata["search"] for name in TUNABLE if OPTIONS[name].metadata["search"]
 }
 SEARCHED = (*CHOICES, "learning_rate")
+# What a trained model has already.
+ARCHITECTURE = (
+    *("level", "cell", "units", "layers", "members", "embedding_dim", "skip_connections"),
+    *sorted({name for names in CELL_OPTIONS.values() for name in names if name in OPTIONS}),
+)
 # What `suggest_config` chooses.
 SUGGESTED = (
     "units",
