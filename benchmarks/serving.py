@@ -8,6 +8,7 @@ benchmarks/results/serving.md.
 
 import argparse
 import asyncio
+import itertools
 import json
 import re
 import statistics
@@ -21,7 +22,6 @@ from alternating import environment
 import tfcharlm
 
 RESULTS = Path(__file__).parent / "results" / "serving.md"
-LENGTH = 400
 
 
 class Server:
@@ -34,11 +34,11 @@ class Server:
         self.host, self.port = re.search(r"http://([\d.]+):(\d+)", line).groups()
 
 
-async def read_stream(server, seed):
+async def read_stream(server, seed, length):
     """One client: the seconds to its first piece, and the number of tokens."""
     began = time.perf_counter()
     reader, writer = await asyncio.open_connection(server.host, server.port)
-    body = {"prompt": "", "max_tokens": LENGTH, "seed": seed, "stream": True, "stream_options": {"include_usage": True}}
+    body = {"prompt": "", "max_tokens": length, "seed": seed, "stream": True, "stream_options": {"include_usage": True}}
     content = json.dumps(body).encode()
     headers = {"Host": "localhost", "Content-Type": "application/json", "Connection": "close"}
     headers["Content-Length"] = str(len(content))
@@ -53,11 +53,11 @@ async def read_stream(server, seed):
     return first, int(re.findall(rb'"completion_tokens": (\d+)', rest)[-1])
 
 
-async def read_streams(server, clients, texts):
+async def read_streams(server, clients, texts, length):
     """`(tokens per second, seconds to the first pieces)` of clients of which each asks for some texts in turn."""
 
     async def client(number):
-        return [await read_stream(server, 1000 * number + text) for text in range(texts)]
+        return [await read_stream(server, 1000 * number + text, length) for text in range(texts)]
 
     began = time.perf_counter()
     results = [one for many in await asyncio.gather(*map(client, range(clients))) for one in many]
@@ -65,48 +65,47 @@ async def read_streams(server, clients, texts):
     return sum(tokens for _, tokens in results) / seconds, [first for first, _ in results]
 
 
-def write_batch(model, clients, texts):
+def write_batch(model, clients, texts, length):
     """Tokens per second of `generate` with one batch."""
     began = time.perf_counter()
     for text in range(texts):
-        model.generate([""] * clients, max_length=LENGTH, seed=1000 * text)
-    return clients * texts * LENGTH / (time.perf_counter() - began)
+        model.generate([""] * clients, max_length=length, seed=1000 * text)
+    return clients * texts * length / (time.perf_counter() - began)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="saved_models/shakespeare")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--texts", type=int, default=4, help="texts of each client in a round")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[400, 2000], help="tokens of a text")
+    parser.add_argument(
+        "--tokens", type=int, default=2000, help="tokens of each client in a round, in one text or more"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     model = tfcharlm.load_model(options.model)
     model.warm_up(max(options.clients))
     server = Server(options.model)
     lines = [
-        "| clients | batch of generate, tokens / s | server, tokens / s | share | first piece, seconds: median, 95% |"
+        "| clients | length | batch of generate, tokens / s | server, tokens / s | share "
+        "| first piece, seconds: median, 95% |"
     ]
-    lines += ["|---|---|---|---|---|"]
-    for clients in options.clients:
+    lines += ["|---|---|---|---|---|---|"]
+    for clients, length in itertools.product(options.clients, options.lengths):
+        sizes = clients, max(1, options.tokens // length), length
         rounds = [
-            (write_batch(model, clients, options.texts), *asyncio.run(read_streams(server, clients, options.texts)))
-            for _ in range(options.rounds + 1)
+            (write_batch(model, *sizes), *asyncio.run(read_streams(server, *sizes))) for _ in range(options.rounds + 1)
         ][1:]
         batch, speed = (statistics.median(one[i] for one in rounds) for i in (0, 1))
         share = statistics.median(one[1] / one[0] for one in rounds)
         first = sorted(seconds for one in rounds for seconds in one[2])
         lines.append(
-            f"| {clients} | {batch:,.0f} | {speed:,.0f} | {share:.0%} | {statistics.median(first):.3f}, "
+            f"| {clients} | {length:,} | {batch:,.0f} | {speed:,.0f} | {share:.0%} | {statistics.median(first):.3f}, "
             f"{first[int(0.95 * len(first))]:.3f} |"
         )
         print(lines[-1], flush=True)
     server.process.terminate()
-    head = [
-        f"{environment()}; `{' '.join(['python', *sys.argv])}`",
-        "",
-        f"Texts of {LENGTH} tokens, {options.model}.",
-        "",
-    ]
+    head = [f"{environment()}; `{' '.join(['python', *sys.argv])}`", "", f"Texts of {options.model}.", ""]
     RESULTS.write_text("\n".join([*head, *lines, ""]))
 
 

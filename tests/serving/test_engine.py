@@ -9,6 +9,7 @@ from helpers.serving import LETTERS
 
 from tfcharlm.generation import Sampling
 from tfcharlm.serving import Engine, QueueFullError, TextRequest
+from tfcharlm.serving.engine import TOKENS_OF_PIECES, _best_length
 
 PATIENCE = 60
 
@@ -26,19 +27,19 @@ def collect(pieces, count):
     return texts, scores, reasons
 
 
-def random_request(rng, number, pieces):
-    """A request and the arguments with which `generate` writes the same."""
+def random_request(rng, number, pieces, is_plain):
+    """A request and the arguments with which `generate` writes the same. A plain one needs no truncation, no scores."""
     prompt = "".join(rng.choice(list(LETTERS), rng.integers(0, 150 if rng.random() < 0.2 else 12)))
     arguments = {
         "max_length": int(rng.integers(0, 90)),
         "seed": int(rng.integers(-(2**62), 2**62)),
         "temperature": float(rng.choice([0, 0.5, 1, 1.7])),
-        "top_k": int(rng.choice([0, 0, 3])),
-        "top_p": float(rng.choice([1, 1, 0.6])),
+        "top_k": 0 if is_plain else int(rng.choice([0, 0, 3])),
+        "top_p": 1.0 if is_plain else float(rng.choice([1, 1, 0.6])),
         "stop": [".", "a,"] if rng.random() < 0.3 else None,
     }
     sampling = Sampling(*(arguments[name] for name in Sampling._fields)).checked()
-    stops, likely = tuple(arguments["stop"] or ()), None if rng.random() < 0.6 else int(rng.integers(6))
+    stops, likely = tuple(arguments["stop"] or ()), None if is_plain or rng.random() < 0.6 else int(rng.integers(6))
     request = TextRequest(
         prompt, arguments["max_length"], arguments["seed"], sampling, stops, likely, bool(rng.integers(2)),
         lambda piece: pieces.put((number, piece)),
@@ -64,7 +65,8 @@ def test_texts_in_random_company_are_those_written_alone(rng, served_model, engi
     """Prompts of unequal lengths, with all settings, that arrive while others are written."""
     pieces, made = queue.SimpleQueue(), []
     for number in range(count):
-        made.append(random_request(rng, number, pieces))
+        # Both loops write: first many plain ones, so that all rows are, then one of the others now and then.
+        made.append(random_request(rng, number, pieces, is_plain=number < count / 2 or rng.random() < 0.9))
         while engine.num_waiting > 900:
             threading.Event().wait(0.01)
         engine.submit([made[-1][0]])
@@ -87,6 +89,20 @@ def test_texts_in_random_company_are_those_written_alone(rng, served_model, engi
         )
         assert [score.offset for score in scores[number]] == list(range(begin, len(alone)))
         assert all(len(score.likely) == request.likely for score in scores[number])
+
+
+def test_a_block_makes_the_most_of_its_time(rng):
+    for _ in range(50):
+        left, most = rng.integers(1, 300, size=rng.integers(1, 30)).tolist(), int(rng.integers(1, 129))
+        chosen = _best_length(left, most)
+
+        def tokens_in_time(length, left=left):
+            return np.minimum(left, length).sum() / (length + TOKENS_OF_PIECES)
+
+        assert 1 <= chosen <= most
+        assert tokens_in_time(chosen) == pytest.approx(max(map(tokens_in_time, range(1, most + 1))))
+    assert _best_length([100] * 64, 128) == 100, "all end together"
+    assert _best_length([1] + [200] * 63, 128) == 128, "one that ends does not stop the others"
 
 
 def test_likely_tokens_are_the_most_probable_ones(served_model, engine):

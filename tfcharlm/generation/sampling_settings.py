@@ -46,6 +46,11 @@ class Sampling(NamedTuple):
             numbers[name] = plain_number(value)
         return Sampling(**numbers)
 
+    @property
+    def truncates(self) -> bool:
+        """Whether any token is excluded, for numbers in Python."""
+        return self.top_k > 0 or self.top_p < 1
+
     def tensors(self) -> "Sampling":
         """The same as scalar tensors."""
         import tensorflow as tf

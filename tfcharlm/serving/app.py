@@ -1,5 +1,6 @@
 """The application: paths, and what each of them answers."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from tfcharlm.serving.disconnects import NO_STORE, EventStream, unless_gone
 from tfcharlm.serving.engine import Engine
 from tfcharlm.serving.errors import ServingError
 from tfcharlm.serving.limits import Limits
+from tfcharlm.serving.mailbox import Mailbox
 from tfcharlm.serving.metrics import Metrics
 from tfcharlm.serving.requests import unix_time
 from tfcharlm.serving.schemas import MAX_CHARACTERS, ActivationBody, CompletionBody, ScoreBody
@@ -87,6 +89,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.mailbox = Mailbox(asyncio.get_running_loop())
         for one in served.values():
             await anyio.to_thread.run_sync(one.engine.start)
         yield
@@ -137,7 +140,7 @@ def _add_routes(app: FastAPI, served: Mapping[str, ServedModel], metrics: Metric
     @app.post("/v1/completions", responses=_responses(429, 503))
     async def complete(body: CompletionBody, request: Request) -> Response:
         name, one = chosen(served, body.model)
-        completion = Completion(body, name, one.engine, metrics)
+        completion = Completion(body, name, one.engine, metrics, app.state.mailbox)
         if body.stream:
             return EventStream(completion)
         try:

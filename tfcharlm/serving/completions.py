@@ -10,6 +10,7 @@ from typing import Any
 from tfcharlm.generation import Sampling
 from tfcharlm.serving.engine import Engine, QueueFullError, Ticket
 from tfcharlm.serving.errors import ServingError
+from tfcharlm.serving.mailbox import Mailbox
 from tfcharlm.serving.metrics import Metrics
 from tfcharlm.serving.requests import Piece, TextRequest, TokenScore, unix_time
 from tfcharlm.serving.schemas import MAX_CHARACTERS, CompletionBody
@@ -28,15 +29,16 @@ class Completion:
         name: the name of the model.
         engine: the `Engine` of the model.
         metrics: the `Metrics` of the server.
+        mailbox: the `Mailbox` of the event loop.
 
     Raises:
         ServingError: the body asks for something that the model cannot do, or too many texts are waiting.
     """
 
-    def __init__(self, body: CompletionBody, name: str, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, body: CompletionBody, name: str, engine: Engine, metrics: Metrics, mailbox: Mailbox) -> None:
         self.id, self.created = f"cmpl-{secrets.token_hex(12)}", unix_time()
         self._body, self._name, self._engine, self._metrics = body, name, engine, metrics
-        self._loop = asyncio.get_running_loop()
+        self._mailbox = mailbox
         self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
         self._began, self._has_begun = time.perf_counter(), False
         requests = self._requests()
@@ -141,9 +143,7 @@ class Completion:
 
     def _deliver(self, index):
         def deliver(piece: Piece) -> None:
-            # The loop is closed if the server was stopped meanwhile.
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._pieces.put_nowait, (index, piece))
+            self._mailbox.put(self._pieces, (index, piece))
 
         return deliver
 

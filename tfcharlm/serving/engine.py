@@ -13,9 +13,11 @@ from tfcharlm.generation import ROW_BLOCK, RowBlocks, TextGraph
 from tfcharlm.serving.requests import TextRequest
 from tfcharlm.serving.rows import Row
 
-# Tokens between two pieces of text, at least, unless a text ends before. A block may have more tokens as long as it
-# takes no more than these seconds: every piece costs the server and the client some time.
-TOKENS_PER_BLOCK, SECONDS_PER_BLOCK = 16, 0.08
+# Seconds of a block, about, so that text comes often enough; its length follows from how fast the last one was.
+SECONDS_PER_BLOCK = 0.15
+# Tokens of the first block. And in how much time a block costs, beside its tokens: the pieces of text that are made of
+# it take as long as so many tokens of a full batch (an AMD EPYC with AVX-512, 2026-11-30).
+FIRST_TOKENS, TOKENS_OF_PIECES = 16, 12
 LOGGER = logging.getLogger("tfcharlm.serving")
 
 
@@ -26,7 +28,7 @@ class QueueFullError(Exception):
 class Engine:
     """Writes texts with one model, at most `rows` at the same time; others wait in a queue.
 
-    Between two blocks of 16 to 64 tokens, rows that have ended leave, and texts that wait join. So each text is what
+    Between two blocks of at most 128 tokens, rows that have ended leave, and texts that wait join. So each text is what
     `CharLM.generate` gives for its prompt and seed, whoever else is served.
 
     Args:
@@ -58,7 +60,7 @@ class Engine:
         self._active: list[Row] = []
         self._changed = threading.Condition()
         self._closing = False
-        self._at_once = TOKENS_PER_BLOCK
+        self._at_once = FIRST_TOKENS
         self._thread = threading.Thread(target=self._run, name="tfcharlm-engine", daemon=True)
         self.tokens_written = 0
 
@@ -163,10 +165,11 @@ class Engine:
     def _advance(self, rows: list[Row]) -> None:
         given = [row.given for row in rows]
         left = [row.tokens_left for row in rows]
-        # The next text that ends makes room for another one. Rows that only read have nothing to show before the end of
-        # their prompts.
-        count = min(max(min(left), TOKENS_PER_BLOCK), self._at_once, max(left))
-        count = max(count, min(map(len, given)), 1)
+        # Rows that only read have nothing to show before the end of their prompts.
+        # When most rows have just come, others are about to come; and a first piece should come soon.
+        new = sum(not row.written for row in rows)
+        most = min(self._at_once, FIRST_TOKENS) if 2 * new > len(rows) else self._at_once
+        count = max(_best_length(left, most), min(map(len, given)), 1)
         with_likely = any(row.request.likely for row in rows)
         results: list[Any] = [np.concatenate(parts) for parts in zip(*(row.results for row in rows), strict=True)]
         settings = [(row.written, row.request.seed, row.request.sampling) for row in rows]
@@ -175,12 +178,21 @@ class Engine:
         began = time.perf_counter()
         block = self._blocks(count, given, written, seeds, sampling, results, with_likely)
         possible = int(SECONDS_PER_BLOCK / max(time.perf_counter() - began, 1e-6) * count)
-        self._at_once = min(max(possible, TOKENS_PER_BLOCK), ROW_BLOCK)
+        self._at_once = min(max(possible, 1), ROW_BLOCK)
         for i, row in enumerate(rows):
             if not row.cancelled:
                 before = row.written
                 row.add(block, i)
                 self.tokens_written += row.written - before
+
+
+def _best_length(left: Sequence[int], most: int) -> int:
+    """The length of a block that makes the most of its time: a row that ends before the others computes for nobody."""
+
+    def tokens_in_time(length: int) -> float:
+        return sum(min(tokens, length) for tokens in left) / (length + TOKENS_OF_PIECES)
+
+    return max({min(tokens, most) for tokens in left}, key=tokens_in_time)
 
 
 class Ticket:
