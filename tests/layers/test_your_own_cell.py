@@ -35,7 +35,7 @@ each_example = pytest.mark.parametrize("name", EXAMPLES)
 
 @pytest.mark.parametrize("name", CELLS)
 def test_no_product_is_transposed_alone(name):
-    """XLA would make a product with transposed operands of it, up to thirty times as slow. Those of a step have them."""
+    """XLA would make a product with transposed operands of it, up to thirty times as slow. A step may have its own."""
     cell = CELLS[name]()
     cell.build((None, INPUT))
     x, states = tf.zeros((2, INPUT)), cell.get_initial_state(2)
