@@ -15,9 +15,10 @@ from tfcharlm.generation.segments import Segments
 from tfcharlm.generation.spelling_steps import SpellingSteps
 
 # Chosen once for all texts: docs/dynamic-evaluation.md has the losses with others.
-LEARNING_RATE, DECAY, SEGMENT_LENGTH = 0.0008, 0.002, 40
-# Of the mean scale, added to all: otherwise what hardly ever has a gradient would take huge steps.
-LEAST_SCALE = 0.1
+LEARNING_RATE, DECAY, SEGMENT_LENGTH = 0.001, 0.002, 40
+# Of the mean scale, added to all: otherwise what hardly ever has a gradient, such as a rare token, would take huge
+# steps.
+LEAST_SCALE = 0.3
 SEGMENTS_AT_ONCE = 250
 RATE, FRACTION = Bounds(low=0), Bounds(low=0, high=1)
 # Two segments must fit into the texts on which gradients are measured.
@@ -30,7 +31,7 @@ class DynamicEvaluation:
     What a text repeats, such as names, then costs less from one time to the next. A prediction never depends on the
     token that it predicts, nor on later ones. After a segment with the loss L, every weight w moves by
 
-    $$ w \leftarrow w - \eta \, \frac{\partial L / \partial w}{v + 0.1 \, \bar v}
+    $$ w \leftarrow w - \eta \, \frac{\partial L / \partial w}{v + 0.3 \, \bar v}
        + \min\Big(\lambda \frac{v}{\bar v}, 1\Big) \, (w_0 - w) $$
 
     The first term is a step against the gradient. The second leads back to the weight w_0 of the model. v is the root
@@ -42,7 +43,7 @@ class DynamicEvaluation:
 
     Args:
         model: a `CharLM`; it stays as it is. Layers that are frozen do not learn.
-        learning_rate: η; 0.0008 by default.
+        learning_rate: η; 0.001 by default.
         decay: λ, from 0 to 1; 0.002 by default. With 0, nothing is forgotten.
         segment_length: tokens in a segment; 40 by default. Fewer take more time.
         statistics_text: a text on which to measure v, such as a part of the text that the model was trained on. It
