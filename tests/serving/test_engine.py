@@ -9,7 +9,8 @@ from helpers.serving import LETTERS
 
 from tfcharlm.generation import Sampling
 from tfcharlm.serving import Engine, QueueFullError, TextRequest
-from tfcharlm.serving.engine import TOKENS_OF_PIECES, _best_length
+from tfcharlm.serving.engine import SECONDS_PER_BLOCK, TOKENS_OF_PIECES, _best_length
+from tfcharlm.serving.rows import Row
 
 PATIENCE = 60
 
@@ -65,8 +66,9 @@ def test_texts_in_random_company_are_those_written_alone(rng, served_model, engi
     """Prompts of unequal lengths, with all settings, that arrive while others are written."""
     pieces, made = queue.SimpleQueue(), []
     for number in range(count):
-        # Both loops write: first many plain ones, so that all rows are, then one of the others now and then.
-        made.append(random_request(rng, number, pieces, is_plain=number < count / 2 or rng.random() < 0.9))
+        # Both loops write: first for plain texts only, then now and then for another one, then for all kinds.
+        is_plain = number < count / 2 or (number < 3 * count / 4 and rng.random() < 0.9)
+        made.append(random_request(rng, number, pieces, is_plain))
         while engine.num_waiting > 900:
             threading.Event().wait(0.01)
         engine.submit([made[-1][0]])
@@ -103,6 +105,35 @@ def test_a_block_makes_the_most_of_its_time(rng):
         assert tokens_in_time(chosen) == pytest.approx(max(map(tokens_in_time, range(1, most + 1))))
     assert _best_length([100] * 64, 128) == 100, "all end together"
     assert _best_length([1] + [200] * 63, 128) == 128, "one that ends does not stop the others"
+
+
+def test_blocks_are_short_at_first_and_as_long_as_the_time_allows(served_model, monkeypatch):
+    pieces, counts, seconds = queue.SimpleQueue(), [], []
+    engine = Engine(served_model.text_graph(), rows=4)
+    blocks, clock = engine._blocks, [0.0]
+    monkeypatch.setattr("tfcharlm.serving.engine.time.perf_counter", lambda: clock[0])
+
+    def timed(count, *arguments):
+        counts.append(count)
+        clock[0] += count * seconds[0]
+        return blocks(count, *arguments)
+
+    engine._blocks = timed
+    # How long a token takes, and the blocks of a text of 300 tokens that follow from it.
+    for per_token, expected in ((1e-4, [16, 128, 128, 28]), (SECONDS_PER_BLOCK / 20.5, [16] + [20] * 14)):
+        counts.clear()
+        seconds[:] = [per_token]
+        engine._active = [Row(plain_request(300, 1, pieces), served_model.vocabulary, engine._first)]
+        while not engine._active[0].ended:
+            engine._advance(engine._active)
+        # The prompt has two tokens, with the start of the line.
+        assert np.abs(np.array(counts[: len(expected)]) - expected).max() <= 2 and sum(counts) == 302
+    # Texts that read long prompts have not just come. A block of them takes no more time than others.
+    long = plain_request(5, 2, pieces)._replace(prompt="ab" * 200)
+    engine._active = [Row(long, served_model.vocabulary, engine._first) for _ in range(3)]
+    counts.clear()
+    engine._advance(engine._active)
+    assert counts == [20]
 
 
 def test_likely_tokens_are_the_most_probable_ones(served_model, engine):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Sampling(NamedTuple):
     """How the next token is drawn: numbers in Python, scalar tensors in a graph.
 
-    A new sampling rule needs a field here, its bounds in `BOUNDS`, their explanation in `MEANINGS`, and its effect in
-    `sample`.
+    A new sampling rule needs a field here, its bounds in `BOUNDS`, their explanation in `MEANINGS`, its effect in
+    `sample` and `draw_rows`, and a place in `truncates` if it excludes tokens.
 
     Args:
         temperature: float32. 0 takes the most likely token every time. 1 (default) samples from the distribution of the
@@ -48,7 +48,7 @@ class Sampling(NamedTuple):
 
     @property
     def truncates(self) -> bool:
-        """Whether any token is excluded, for numbers in Python."""
+        """Whether tokens may be excluded, for numbers in Python."""
         return self.top_k > 0 or self.top_p < 1
 
     def tensors(self) -> "Sampling":

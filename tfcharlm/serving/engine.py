@@ -15,9 +15,11 @@ from tfcharlm.serving.rows import Row
 
 # Seconds of a block, about, so that text comes often enough; its length follows from how fast the last one was.
 SECONDS_PER_BLOCK = 0.15
-# Tokens of the first block. And in how much time a block costs, beside its tokens: the pieces of text that are made of
-# it take as long as so many tokens of a full batch (an AMD EPYC with AVX-512, 2026-11-30).
-FIRST_TOKENS, TOKENS_OF_PIECES = 16, 12
+# Tokens of a block while most texts are new; and of any block, at least.
+FIRST_TOKENS, FEWEST_TOKENS = 16, 4
+# The fixed cost of a block, as tokens of a full batch: to make pieces of text of it and to send them takes as long (an
+# AMD EPYC with AVX-512, 2026-11-30).
+TOKENS_OF_PIECES = 12
 LOGGER = logging.getLogger("tfcharlm.serving")
 
 
@@ -165,11 +167,11 @@ class Engine:
     def _advance(self, rows: list[Row]) -> None:
         given = [row.given for row in rows]
         left = [row.tokens_left for row in rows]
-        # Rows that only read have nothing to show before the end of their prompts.
-        # When most rows have just come, others are about to come; and a first piece should come soon.
-        new = sum(not row.written for row in rows)
+        # When most texts are about to begin, others are about to come; and a first piece should come soon.
+        new = sum(not row.written and len(row.given) < FIRST_TOKENS for row in rows)
         most = min(self._at_once, FIRST_TOKENS) if 2 * new > len(rows) else self._at_once
-        count = max(_best_length(left, most), min(map(len, given)), 1)
+        # Rows that only read have nothing to show before the end of their prompts.
+        count = max(_best_length(left, most), min(self._at_once, *map(len, given)), 1)
         with_likely = any(row.request.likely for row in rows)
         results: list[Any] = [np.concatenate(parts) for parts in zip(*(row.results for row in rows), strict=True)]
         settings = [(row.written, row.request.seed, row.request.sampling) for row in rows]
@@ -178,7 +180,7 @@ class Engine:
         began = time.perf_counter()
         block = self._blocks(count, given, written, seeds, sampling, results, with_likely)
         possible = int(SECONDS_PER_BLOCK / max(time.perf_counter() - began, 1e-6) * count)
-        self._at_once = min(max(possible, 1), ROW_BLOCK)
+        self._at_once = min(max(possible, FEWEST_TOKENS), ROW_BLOCK)
         for i, row in enumerate(rows):
             if not row.cancelled:
                 before = row.written

@@ -68,6 +68,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
 def run(app: FastAPI, listening: socket.socket, on_start: Callable[[], object] = lambda: None) -> None:
     """Serves until SIGTERM or SIGINT. Texts that are being written may then take 20 seconds to end.
 
+    Meanwhile Python's threads take turns more often, and garbage is looked for only in what came after the start.
+
     Args:
         app: the application.
         listening: a listening socket.
@@ -77,11 +79,11 @@ def run(app: FastAPI, listening: socket.socket, on_start: Callable[[], object] =
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            # What exists now stays. To look through all of it for garbage would stop every text for 0.4 seconds.
-            gc.collect()
-            gc.freeze()
-            sys.setswitchinterval(SWITCH_INTERVAL)
             if self.started:
+                # What exists now stays. To look through all of it for garbage would stop every text for 0.4 seconds.
+                gc.collect()
+                gc.freeze()
+                sys.setswitchinterval(SWITCH_INTERVAL)
                 on_start()
 
     config = uvicorn.Config(
@@ -96,4 +98,9 @@ def run(app: FastAPI, listening: socket.socket, on_start: Callable[[], object] =
         timeout_keep_alive=30,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    Server(config).run(sockets=[listening])
+    interval = sys.getswitchinterval()
+    try:
+        Server(config).run(sockets=[listening])
+    finally:
+        sys.setswitchinterval(interval)
+        gc.unfreeze()
