@@ -3,15 +3,16 @@
     python benchmarks/search.py --minutes 0.5 --trials 12 neko.txt names.txt python     # about 70 minutes a text
 
 For each text there are four searches: of so many trials, or with Hyperband of all its rounds, which take about as long
-as eight trials. Then the best options of each and those that `train`
-chooses are trained anew with three seeds, in the time of a trial, and `train` gets the time of the whole search once
-for each seed. A tenth of the text is scored, which no search and no run is given. Each run is a process of the command.
-Runs that are in benchmarks/results/search.json already are not repeated. The page goes to benchmarks/results/search.md,
-with a picture of the best loss so far against the time.
+as eight trials. Then the best options of each and those that `train` chooses are trained anew with three seeds, in the
+time of a trial and twelve seconds for the start, which does not count in a trial. `train` also gets the time of a whole
+search, once for each seed. A tenth of the text is scored, which no search and no run is given. Each run is a process of
+the command. Runs that are in benchmarks/results/search.json already are not repeated. The page goes to
+benchmarks/results/search.md, with a picture of the best loss so far against the time.
 """
 
 import argparse
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from pathlib import Path
 
 from alternating import environment
 from texts import bits, start_of, text_of
+
+from tfcharlm.training import START_UP
 
 RESULTS = Path(__file__).parent / "results" / "search.json"
 TUNERS = ("random", "bayesian", "hyperband", "grid")
@@ -35,13 +38,15 @@ def searched(path, tuner, minutes, trials, folder):
     options += [] if tuner == "hyperband" else ["--trials", str(trials)]
     command = [*TFCHARLM, "tune", str(path), "--tuner", tuner, *options, "--json"]
     began, trials, best = time.monotonic(), [], None
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             report = json.loads(line)
             if report["report"] == "trial":
                 trials.append([time.monotonic() - began, report["val_loss"]])
             elif report["report"] == "result":
                 best = report["trial"]
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}.")
     record = folder / tuner / "1" / "assets.extra" / "training.json"
     return {
         "seconds": time.monotonic() - began,
@@ -67,32 +72,38 @@ def measure(name, size, minutes, trials, results, save):
         folder = Path(temporary)
         path, config = folder / "text.txt", folder / "config.json"
         path.write_text(text[:split], encoding="utf-8")
+        results["characters"] = len(text)
         searches, runs = results.setdefault("searches", {}), results.setdefault("runs", {})
         for tuner in TUNERS:
             if tuner not in searches:
                 searches[tuner] = searched(path, tuner, minutes, trials, folder)
                 save()
         whole = statistics.median(search["seconds"] for search in searches.values()) / 60
+        results["longer"] = whole
+        one = minutes + START_UP / 60
         for seed in SEEDS:
             for candidate in ("train", *TUNERS, "longer"):
                 if f"{candidate} {seed}" in runs:
                     continue
                 if candidate in TUNERS:
                     config.write_text(json.dumps(searches[candidate]["options"] | {"corpus": str(path)}))
-                    arguments = ["--config", str(config)]
+                    arguments = ["--config", str(config), "--minutes", str(one)]
                 else:
-                    arguments = [str(path), "--minutes", str(whole if candidate == "longer" else minutes)]
+                    arguments = [str(path), "--minutes", str(whole if candidate == "longer" else one)]
                 runs[f"{candidate} {seed}"] = trained(arguments, seed, text[split:], folder / "held_out.txt")
                 save()
 
 
 def page(results):
     """The results of all texts as Markdown."""
-    yield f"{environment()}\n"
+    yield f"{environment()}; `{' '.join(['python', *map(shlex.quote, sys.argv)])}`\n"
     yield "Bits per character of a tenth of each text that no search was given; means of seeds 1, 2 and 3.\n"
     for key, found in results.items():
-        name, size, minutes, trials = key.split("|")
-        yield f"### {name}, {int(size):,} bytes: {trials} trials of {minutes} minutes\n"
+        name, _, minutes, trials = key.split("|")
+        if "longer" not in found:
+            continue
+        yield f"### {name}, {found['characters']:,} characters: {trials} trials of {minutes} minutes\n"
+        yield f"`longer` is one run of {found['longer']:.1f} minutes.\n"
         yield "| | bits per character | each seed | minutes of the search | best trial | units | learning rate |"
         yield "|---|---|---|---|---|---|---|"
         for candidate in ("train", *TUNERS, "longer"):
@@ -109,6 +120,7 @@ def page(results):
             each = ", ".join(f"{loss:.3f}" for loss in losses)
             yield f"| {candidate} | {statistics.mean(losses):.3f} | {each} |{facts} |"
         yield ""
+    yield "![The best loss so far](search.png)"
 
 
 def plot(results, path):

@@ -50,13 +50,14 @@ def test_a_run_begins_from_a_model_and_its_export_says_so(command, barn, models,
 
 def test_a_record_of_a_new_model_leaves_the_architecture_to_the_model(command, barn, models, light_exports, tmp_path):
     record = {"corpus": "barn.txt", "steps": 3, "batch_size": 4, "sequence_length": 16, "clip_norm": 0.75}
+    record |= {"learning_rate": 0.029}
     (tmp_path / "run.json").write_text(json.dumps(record | {"units": 7, "level": "word", "layers": 3, "cell": "gru"}))
     given = ["--config", "run.json", "--from", "models/barn", "--name", "new"]
     status, _, error = command("train", *given)
     assert (status, error) == (0, "")
     found = json.loads((tmp_path / "saved_models" / "new" / "1" / "assets.extra" / "training.json").read_text())
     assert (found["units"], found["level"], found["layers"], found["cell"]) == (16, "char", 1, "lstm")
-    assert found["clip_norm"] == 0.75
+    assert found["clip_norm"] == 0.75 and found["learning_rate"] < 0.02
     # What is typed counts.
     status, _, error = command("train", *given[:-1], "other", "--units", 7)
     assert status == 2 and "--units 7 contradicts the model to begin from, which has --units 16" in error

@@ -1,7 +1,6 @@
 """`tfcharlm tune`: what it writes, how it resumes, and what it refuses."""
 
 import csv
-import hashlib
 import json
 import re
 import socket
@@ -15,7 +14,7 @@ from helpers.processes import environment
 
 import tfcharlm
 from tfcharlm.commands.tune import _by_updates
-from tfcharlm.text import stream_dataset
+from tfcharlm.text import split_corpus, stream_dataset
 from tfcharlm.training import OPTIONS, TrainingConfig
 from tfcharlm.tuning import CharLMHyperModel
 from tfcharlm.tuning.hypermodel import VALIDATION_SHAPE
@@ -44,6 +43,21 @@ def test_a_trial_of_minutes_is_trained_again_with_as_many_updates(command, tmp_p
     *_, last = rows_of(tmp_path / "saved_models/barn/1/assets.extra/learning_curve.csv")
     again = re.search(r"^  (tfcharlm train .*) --name NAME$", output, re.MULTILINE)[1]
     assert f" --steps {float(last['step']):.0f} " in f"{again} " and "--minutes" not in again
+
+
+def test_items_are_searched_as_they_are_trained(command, tmp_path, light_exports):
+    (tmp_path / "names.txt").write_text(
+        "".join(f"{first}{last}\n" for first in "abcde" for last in ("nna", "lbert", "ma"))
+    )
+    typed = ["tune", "names.txt", "--name", "names", "--steps", "3", "--trials", "1", *FIXED.split()]
+    status, output, error = command(*typed, "--lines")
+    assert (status, error) == (0, "") and "names.txt --lines --steps 3 " in output
+    training = json.loads((tmp_path / "saved_models/names/1/assets.extra/training.json").read_text())
+    assert (training["corpus"], training["lines"], training["item_end"]) == ("names.txt", True, "\n")
+    status, _, error = command(*typed, "--resume")
+    assert status == 2 and "this search started with --lines True, and" in error
+    status, _, error = command("tune", "-", *typed[2:])
+    assert status == 2 and "it cannot be standard input; give a file" in error
 
 
 @pytest.mark.parametrize(
@@ -125,7 +139,9 @@ def test_tune_refuses_in_one_line_and_leaves_nothing(case, tune, tmp_path):
 def test_tune_resumes_the_same_search_only(tune, tmp_path):
     search = tmp_path / "saved_models" / "barn" / "search"
     search.mkdir(parents=True)
-    settings = {"corpus": "barn.txt", "sha256": hashlib.sha256(TEXT.encode()).hexdigest(), "tuner": "random"}
+    sha256 = split_corpus(tmp_path / "barn.txt").sha256
+    settings = {"corpus": ["barn.txt"], "sha256": sha256, "lines": False, "separator": "\n", "join": False}
+    settings["tuner"] = "random"
     (search / "settings.json").write_text(json.dumps(settings))
     status, _, error = tune()
     assert status == 2 and re.search("has a search; type --resume .*or give another --name", error)

@@ -44,10 +44,11 @@ def test_random_values_do_not_depend_on_who_asks(tmp_path):
     assert values_of(one) == values_of(five)
 
 
-@pytest.mark.parametrize("kind", ["random", "hyperband"])
+@pytest.mark.parametrize("kind", ["random", "hyperband", "bayesian"])
 def test_draws_are_near_the_defaults(tmp_path, kind):
     # As many as Hyperband draws before it repeats the best of them.
-    first, *others = values_of(play(begin(tmp_path / "search", kind, trials=9), workers=["tuner0"]))
+    options = {"num_initial_points": 9} if kind == "bayesian" else {}
+    first, *others = values_of(play(begin(tmp_path / "search", kind, trials=9, **options), workers=["tuner0"]))
     names = {"cell": "lstm", "rate": 0.5, "units": 2}
     assert names.items() <= first.items(), "the defaults"
     # Draws from the whole space would have a third of them.
@@ -63,6 +64,18 @@ def test_an_exhausted_space_ends_the_search(tmp_path):
     space.Fixed("units", 2)
     oracle.update_space(space)
     assert_complete(play(oracle), 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_space_is_searched_to_its_last_corner(tmp_path, seed):
+    oracle = make_oracle("random", tmp_path / "search", trials=50, seed=seed)
+    oracle._set_project_dir(str(tmp_path), "search")
+    space = oracle.get_space()
+    for name in ("rate", "units", "layers", "dropout"):
+        space.Choice(name, [0.5, 0.25])
+    space.Fixed("cell", "lstm")
+    oracle.update_space(space)
+    assert_complete(play(oracle), 16)
 
 
 def test_a_search_of_another_kind_is_named(tmp_path):

@@ -12,7 +12,7 @@ from helpers.barnyard import TEXT
 from helpers.trials import SMALL
 
 import tfcharlm
-from tfcharlm.text import stream_dataset
+from tfcharlm.text import split_corpus, stream_dataset
 from tfcharlm.training import START_UP, TrainingConfig, suggested_options
 from tfcharlm.training.search_space import FACTORS
 from tfcharlm.tuning import SEARCHED, CharLMHyperModel
@@ -120,6 +120,19 @@ def test_the_space_is_around_what_suits_the_text_and_the_time():
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be "):
             CharLMHyperModel(long, minutes=0.5, speed=speed, **wrong)
     assert CharLMHyperModel(long, steps=9, speed=speed).config(keras_tuner.HyperParameters()) == TrainingConfig(steps=9)
+
+
+def test_a_split_of_items_has_no_shapes_to_search(tmp_path):
+    (tmp_path / "names.txt").write_text("".join(f"{first}{last}\n" for first in "abcdefgh" for last in ("nna", "bert")))
+    split = split_corpus(tmp_path / "names.txt", lines=True)
+    hypermodel = CharLMHyperModel(split, minutes=0.5, speed=1e9, num_evaluations=1, units=4, layers=1)
+    assert hypermodel.split is split and "sequence_length" in hypermodel.choices
+    assert len(hypermodel.choices["sequence_length"]) == 1, "items are read whole"
+    hypermodel = CharLMHyperModel(split, steps=2, num_evaluations=1, units=4, layers=1, batch_size=[4, 4000])
+    assert hypermodel.choices["sequence_length"] == [TrainingConfig.sequence_length]
+    hp = keras_tuner.HyperParameters()
+    history = hypermodel.fit(hp, hypermodel.build(hp)).history
+    assert len(history["val_loss"]) == 1 and np.isfinite(history["val_loss"][0])
 
 
 @pytest.mark.parametrize(

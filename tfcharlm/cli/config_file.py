@@ -53,13 +53,14 @@ def config_file_option(command: Callable) -> Callable:
 def not_counted(context: click.Context, origin: str | None) -> list[str]:
     """The options of the file that do not count.
 
-    They are the budgets, if the user has typed another one; and with `--from` what the model has already, if the run of
-    the file began from random weights.
+    They are the budgets, if the user has typed another one. With `--from`, if the run of the file began from random
+    weights, they are also what the model has already, and the learning rate, which is lower for a trained model.
     """
     typed = [name for name in BUDGETS if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     options = [name for name in BUDGETS if name not in typed] if typed else []
     if origin is not None and context.meta.get(BEGAN_FROM) is None:
-        options += [name for name in ARCHITECTURE if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP]
+        of_new_models = (*ARCHITECTURE, "learning_rate")
+        options += [name for name in of_new_models if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP]
     return options
 
 

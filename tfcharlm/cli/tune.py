@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from tfcharlm.checks import POSITIVE, POSITIVE_INTEGER, Bounds
-from tfcharlm.cli.running import check_text, checks_before_start, run
+from tfcharlm.cli.corpus_options import corpus_options
+from tfcharlm.cli.running import check_corpus, checks_before_start, run
 from tfcharlm.cli.shared import check_writable, config_option, errors_option, examples, output_options, searched_options
+from tfcharlm.text.sources import STANDARD_INPUT
 from tfcharlm.training.config import OPTIONS, TUNABLE, TrainingConfig
 
 # The tuners that end by themselves, and the default number of trials of the others.
@@ -18,7 +20,7 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
 @click.command(
     epilog=examples(
         "tfcharlm tune shakespeare --minutes 1 --trials 20 --workers 2 --name tuned",
-        "tfcharlm tune names.txt --steps 500 --tuner grid --units 64,128 --cell lstm,gru --name tuned",
+        "tfcharlm tune names.txt --lines --steps 500 --tuner grid --units 64,128 --cell lstm,gru --name tuned",
     ),
     short_help="Search for the best options to train with, and keep the best model.",
     help="""
@@ -34,7 +36,7 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
     search take part.
     """,
 )
-@click.argument("corpus")
+@corpus_options
 @click.option(
     "--tuner",
     default="random",
@@ -71,7 +73,7 @@ FINITE, TRIALS = ("hyperband", "grid"), 20
 @errors_option
 @searched_options
 def tune(
-    corpus: str,
+    corpus: tuple[str, ...],
     tuner: str,
     trials: int | None,
     workers: int,
@@ -87,8 +89,10 @@ def tune(
         POSITIVE.check("--stall-seconds", stall_seconds)
         POSITIVE_INTEGER.check("--num-evaluations", options["num_evaluations"])
         _check_values(options)
+        if STANDARD_INPUT in corpus:
+            raise ValueError("every process of a search reads the text, so it cannot be standard input; give a file.")
         if needed:
-            check_text(corpus)
+            check_corpus(corpus)
             check_writable(output / name, name)
     trials = TRIALS if trials is None and tuner not in FINITE else trials
     given = {"corpus": corpus, "tuner": tuner, "trials": trials, "workers": workers, "stall_seconds": stall_seconds}

@@ -15,8 +15,8 @@ def read_corpus(
     console: rich.console.Console,
     corpus: Sequence[str],
     options: Mapping[str, Any],
-    directory: Path,
-    resume: bool,
+    directory: Path | None = None,
+    resume: bool = False,
 ) -> TextSplit:
     """Reads a corpus, with a progress bar on a terminal.
 
@@ -24,8 +24,8 @@ def read_corpus(
         console: where the bar is drawn.
         corpus: what the user has typed.
         options: arguments of `split_corpus`.
-        directory: where the ids are written.
-        resume: whether a run is resumed, whose corpus must be the same.
+        directory: where the ids are written; None (default) keeps them in memory.
+        resume: whether a run is resumed, whose corpus must be the same. False by default.
     """
     with rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),

@@ -3,11 +3,11 @@
 import contextlib
 import csv
 import dataclasses
-import hashlib
 import json
 import math
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from tfcharlm.artefact import LEARNING_CURVE, TRAINING, export_saved_model, next
 from tfcharlm.atomic_files import replace_file
 from tfcharlm.bookkeeping import DamagedFileError, read_file
 from tfcharlm.cli import UserError, as_options, check_writable
+from tfcharlm.cli.config_file import ESCAPED
+from tfcharlm.commands.corpus import corpus_record, read_corpus
 from tfcharlm.commands.errors import RUNTIME_ERRORS, one_line_errors
 from tfcharlm.commands.messages import Messages
 from tfcharlm.commands.search_settings import SETTINGS, check_settings
 from tfcharlm.commands.trial_table import TrialTable
 from tfcharlm.kernels import available_cores, configure_threads
-from tfcharlm.text import load_corpus
 from tfcharlm.training import SUGGESTED, TUNABLE, TrainingConfig, TrainingRun, measured_speed
 from tfcharlm.tuning import (
     CharLMHyperModel,
@@ -39,7 +40,10 @@ TABLE, PICTURE = "leaderboard.csv", "trials.png"
 
 
 def tune(
-    corpus: str,
+    corpus: tuple[str, ...],
+    lines: bool,
+    separator: str,
+    join: bool,
     tuner: str,
     trials: int | None,
     workers: int,
@@ -59,22 +63,23 @@ def tune(
         role = role_from_environment()
         if role is not None and workers > 1:
             configure_threads(max(1, available_cores() // workers))
-        text = load_corpus(corpus, errors)
+        reading = {"lines": lines, "separator": separator, "join": join}
+        options = {**reading, "errors": errors, **{k: settings[k] for k in ("level", "validation_fraction")}}
+        split = read_corpus(console, corpus, options)
         check_writable(output / name, name)
         given = {option: value for option, value in settings.items() if option in TUNABLE and value is not None}
         # Workers on this machine share its cores.
         share = max(workers, 1) if role is None else 1
         speed = None if settings["minutes"] is None else measured_speed() / share
         hypermodel = CharLMHyperModel(
-            text,
+            split,
             prune=settings["pruning"],
             speed=speed,
-            **{k: settings[k] for k in ("minutes", "steps", "level", "validation_fraction", "seed", "num_evaluations")},
+            **{k: settings[k] for k in ("minutes", "steps", "validation_fraction", "seed", "num_evaluations")},
             **given,
         )
         make_oracle(tuner, directory, trials, settings["seed"], settings["num_evaluations"])
-        fingerprint = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        settings = {"corpus": str(corpus), "sha256": fingerprint, "tuner": tuner} | settings
+        settings = {"corpus": list(corpus), "sha256": split.sha256, **reading, "tuner": tuner} | settings
         check_settings(console, directory, settings, resume, role)
     table = TrialTable(console, [name for name, values in hypermodel.choices.items() if values is None or values[1:]])
     _introduce(console, hypermodel, trials, workers)
@@ -101,7 +106,8 @@ def tune(
         try:
             best = _write(console, done, directory)
             if best is not None:
-                _export_best(console, best, done, hypermodel, output / name, corpus, errors)
+                record = corpus_record(corpus, errors, reading, split)
+                _export_best(console, best, done, hypermodel, output / name, record)
         except OSError:  # the disk may still be full
             if not stopped_because:
                 raise
@@ -116,10 +122,7 @@ def _introduce(console: Messages, hypermodel: CharLMHyperModel, trials: int | No
     each = f"{base.steps:,} updates" if base.minutes is None else f"{60 * base.minutes:g} seconds of training"
     at_a_time = f", {workers} at a time" if workers > 1 else ""
     number = "Trials" if trials is None else f"{trials} trials"
-    console.print(
-        f"{len(split.train_ids):,} tokens to train on, {len(split.validation_ids):,} held out, "
-        f"{len(split.vocabulary)} different tokens. {number} of at most {each}{at_a_time}.\n"
-    )
+    console.print(split.description, *split.notes, f"{number} of at most {each}{at_a_time}.\n", sep="\n")
 
 
 def _write(console, done, directory):
@@ -147,7 +150,7 @@ def _why_no_model(trials):
     return f"no trial has a result, so there is no model; the last one ended with: {lines[-1].strip():.200}"
 
 
-def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
+def _export_best(console, trial, done, hypermodel, directory, corpus):
     """Evaluates the best model on all of the held-out text, and exports it."""
     model = done.load_model(trial)
     config = hypermodel.config(trial.hyperparameters)
@@ -156,7 +159,7 @@ def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
     if not math.isfinite(measured["loss"]):
         raise UserError("every trial diverged, so there is no model to keep; give a lower --learning-rate.")
     outcome = {"val_loss": measured["loss"], "val_bits_per_character": measured["bits_per_character"]}
-    training = {"corpus": str(corpus), "errors": errors, **vars(config), **outcome, "trial": trial.trial_id}
+    training = {**corpus, **vars(config), **outcome, "trial": trial.trial_id}
     records = {TRAINING: json.dumps(training, indent=1).encode()}
     with contextlib.suppress(FileNotFoundError, DamagedFileError):
         records[LEARNING_CURVE] = read_file(TrialFiles(done.project_dir, trial.trial_id).curve)
@@ -168,8 +171,17 @@ def _export_best(console, trial, done, hypermodel, directory, corpus, errors):
     )
     if config.minutes is not None and "tuner/trial_id" not in trial.hyperparameters.values:
         config = _by_updates(config, records.get(LEARNING_CURVE, b""))
-    read = "" if errors == "strict" else f" --errors {errors}"
-    console.print(f"  tfcharlm train {shlex.quote(str(corpus))}{read} {_options(config)} --name NAME")
+    console.print(f"  tfcharlm train {_typed(corpus)} {_options(config)} --name NAME")
+
+
+def _typed(corpus: Mapping[str, Any]) -> str:
+    """The corpus of `training.json` as it would be typed."""
+    names = [corpus["corpus"]] if isinstance(corpus["corpus"], str) else corpus["corpus"]
+    words = [*names, *(f"--{switch}" for switch in ("lines", "join") if corpus.get(switch))]
+    if corpus.get("separator", "\n") != "\n":
+        words += ["--separator", "".join(ESCAPED.get(character, character) for character in corpus["separator"])]
+    words += [] if corpus["errors"] == "strict" else ["--errors", corpus["errors"]]
+    return shlex.join(words)
 
 
 def _by_updates(config: TrainingConfig, curve: bytes) -> TrainingConfig:

@@ -20,7 +20,7 @@ from tfcharlm.training.reserve import EndReserve
 from tfcharlm.training.result import TrainingDivergedError, TrainingResult
 from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.schedule import SCHEDULES, Budget, learning_rate_at
-from tfcharlm.training.search_space import SEARCHED_AROUND, space_around
+from tfcharlm.training.search_space import SEARCHED_AROUND, fitting_shapes, space_around
 from tfcharlm.training.sizing import START_UP, measured_speed, suggest_config
 from tfcharlm.training.timing import BUSY, CoreWaiting, StepTiming, time_steps
 
@@ -55,6 +55,7 @@ __all__ = [
     "build_optimizer",
     "ends_on_sigterm",
     "fine_tuning_run",
+    "fitting_shapes",
     "is_overfitting",
     "joint_vocabulary",
     "learning_rate_at",

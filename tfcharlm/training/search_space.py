@@ -1,6 +1,6 @@
 """What a search tries: values around those that suit the text and the time, or fixed ones."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 # For each option, factors of its suggested value, or what is added to it.
@@ -64,3 +64,52 @@ def _others(name, value):
         step = WIDTH if name == "units" else 1
         return [max(step, step * round(value * factor / step)) for factor in FACTORS[name]]
     return [round(min(value * factor, HIGHEST[name]), 3) for factor in FACTORS[name]]
+
+
+def fitting_shapes(
+    batch_sizes: Sequence[int],
+    lengths: Sequence[int],
+    targets: int,
+    given: Container[str],
+    suggested_length: int | None = None,
+) -> tuple[list[int], list[int]]:
+    """Drops the shapes of batches for which a text is too short; those that the user chose must fit.
+
+    Args:
+        batch_sizes: choices of the number of rows.
+        lengths: choices of the number of tokens in a row.
+        targets: the number of tokens to predict.
+        given: the names of what the user chose.
+        suggested_length: the length that suits the text, if the first choices are what suits it; they are kept. None
+            (default) if they are the same for every text.
+
+    Returns:
+        `(batch_sizes, lengths)`. Every batch size fits with every length.
+
+    Raises:
+        ValueError: the text is too short.
+
+    Example:
+
+    >>> from tfcharlm.training import fitting_shapes
+    >>> fitting_shapes([16, 32, 64], [32, 64], targets=1500, given=[])
+    ([16], [32, 64])
+    """
+    batch_sizes, lengths = list(batch_sizes), list(lengths)
+    if suggested_length is not None:
+        # The suggested pair stays.
+        if "batch_size" not in given:
+            length = suggested_length if "sequence_length" not in given else max(lengths)
+            batch_sizes = [rows for rows in batch_sizes if rows * length <= targets] or batch_sizes[:1]
+        if "sequence_length" not in given:
+            lengths = [length for length in lengths if length * max(batch_sizes) <= targets] or lengths[:1]
+    if "sequence_length" not in given:
+        lengths = [length for length in lengths if length * min(batch_sizes) <= targets] or lengths[:1]
+    if "batch_size" not in given:
+        batch_sizes = [rows for rows in batch_sizes if rows * max(lengths) <= targets] or batch_sizes[:1]
+    if max(lengths) * max(batch_sizes) > targets:
+        raise ValueError(
+            f"the text has {targets:,} tokens to train on, too few for batch_size={max(batch_sizes)} with "
+            f"sequence_length={max(lengths)}; give smaller ones, such as batch_size=4, sequence_length=16."
+        )
+    return batch_sizes, lengths

@@ -11,7 +11,7 @@ import keras_tuner
 
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.model import CharLM, NonFiniteError
-from tfcharlm.text import TextSplit, stream_dataset
+from tfcharlm.text import TextSplit
 from tfcharlm.training import (
     CHOICES,
     START_UP,
@@ -19,6 +19,7 @@ from tfcharlm.training import (
     TrainingConfig,
     TrainingRun,
     build_model,
+    fitting_shapes,
     space_around,
     suggested_options,
 )
@@ -43,7 +44,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
     learning-rate schedule of its own.
 
     Args:
-        text: the corpus.
+        text: the corpus; or a `TextSplit`, which has a level and a held-out part already.
         minutes: time to train a trial. Give either this or `steps`.
         steps: number of weight updates in a trial.
         level: what a token is: "char", "byte" or "word".
@@ -84,7 +85,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
 
     def __init__(
         self,
-        text: str,
+        text: str | TextSplit,
         minutes: float | None = None,
         steps: int | None = None,
         level: str = "char",
@@ -102,6 +103,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         if (minutes is None) == (steps is None):
             received = "neither" if minutes is None else f"minutes={minutes}, steps={steps}"
             raise ValueError(f"give either minutes or steps for a trial, such as minutes=1; received {received}.")
+        level = text.vocabulary.level if isinstance(text, TextSplit) else level
         self.base = TrainingConfig(
             minutes=minutes, steps=steps, level=level, validation_fraction=validation_fraction, seed=seed
         )
@@ -109,7 +111,7 @@ class CharLMHyperModel(keras_tuner.HyperModel):
         self.prune = prune
         # One list of losses for each finished trial. A tuner that knows of more trials may replace it.
         self.curves: list[list[float]] = []
-        self.split = TextSplit.from_text(text, level, validation_fraction)
+        self.split = text if isinstance(text, TextSplit) else TextSplit.from_text(text, level, validation_fraction)
         self._space: dict[str, list] = CHOICES
         self._rates: Sequence[float] = LEARNING_RATES
         if speed is not None and minutes is not None:
@@ -123,9 +125,11 @@ class CharLMHyperModel(keras_tuner.HyperModel):
             # What is not searched is recorded with a trial, too: another process may measure another speed.
             others = suggested.keys() - self._space.keys() - {"learning_rate"}
             self._space |= {name: [suggested[name]] for name in sorted(others)}
+        if self.split.kind == "lines":
+            # Items are read whole.
+            self._space = self._space | {"sequence_length": [self.base.sequence_length]}
         self.choices: dict[str, list | None] = self._checked(choices)
-        start = self.split.validation_ids[:VALIDATION_TOKENS]
-        self._evaluation_data = stream_dataset(start, **VALIDATION_SHAPE, drop_remainder=False)
+        self._evaluation_data = self.split.validation_dataset(**VALIDATION_SHAPE, tokens=VALIDATION_TOKENS)
 
     def _checked(self, given):
         """All choices as lists; None stands for the range of learning rates. Every value is valid for training."""
@@ -139,28 +143,16 @@ class CharLMHyperModel(keras_tuner.HyperModel):
                 dataclasses.replace(self.base, **{name: value})
         for cell, cap in itertools.product(choices["cell"], choices.get("cap_input_gate", ())):
             dataclasses.replace(self.base, cell=cell, cap_input_gate=cap)
-        return choices | self._fitting(choices["batch_size"], choices["sequence_length"], given)
-
-    def _fitting(self, batch_sizes, lengths, given):
-        """Drops those of our own choices for which the text has no full batch; what the user chose must fit."""
-        targets = len(self.split.train_ids) - 1
-        if self._space is not CHOICES:
-            # The suggested pair stays.
-            if "batch_size" not in given:
-                length = self.base.sequence_length if "sequence_length" not in given else max(lengths)
-                batch_sizes = [rows for rows in batch_sizes if rows * length <= targets] or batch_sizes[:1]
-            if "sequence_length" not in given:
-                lengths = [length for length in lengths if length * max(batch_sizes) <= targets] or lengths[:1]
-        if "sequence_length" not in given:
-            lengths = [length for length in lengths if length * min(batch_sizes) <= targets] or lengths[:1]
-        if "batch_size" not in given:
-            batch_sizes = [rows for rows in batch_sizes if rows * max(lengths) <= targets] or batch_sizes[:1]
-        if max(lengths) * max(batch_sizes) > targets:
-            raise ValueError(
-                f"the text has {targets:,} tokens to train on, too few for batch_size={max(batch_sizes)} with "
-                f"sequence_length={max(lengths)}; give smaller ones, such as batch_size=4, sequence_length=16."
-            )
-        return {"batch_size": batch_sizes, "sequence_length": lengths}
+        if self.split.kind != "stream":
+            return choices  # any number of items or of documents fills a batch
+        shapes = fitting_shapes(
+            choices["batch_size"],
+            choices["sequence_length"],
+            targets=len(self.split.train_ids) - 1,
+            given=given,
+            suggested_length=None if self._space is CHOICES else self.base.sequence_length,
+        )
+        return choices | dict(zip(("batch_size", "sequence_length"), shapes, strict=True))
 
     def config(self, hp: keras_tuner.HyperParameters) -> TrainingConfig:
         """The `TrainingConfig` that these hyperparameters describe."""

@@ -14,7 +14,8 @@ from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle
 from tfcharlm.checks import POSITIVE_INTEGER
 from tfcharlm.tuning.fault_tolerance.oracle import FaultTolerantOracle
 
-# If this many draws give no new combination, there is none left.
+# If this many draws give no new combination, values are drawn without a preference. If as many of those give none,
+# there is none left.
 MAX_REPETITIONS = 200
 # The least number of random trials before the Gaussian process chooses.
 MIN_RANDOM = 3
@@ -170,11 +171,12 @@ def new_draw(oracle: FaultTolerantOracle) -> dict[str, Any]:
     if not oracle.trials:
         return {"status": TrialStatus.RUNNING, "values": defaults(oracle)}
     known, space = tried(oracle), oracle.hyperparameters.space
-    for draw in range(len(known) + MAX_REPETITIONS):
+    near_defaults = len(known) + MAX_REPETITIONS
+    for draw in range(near_defaults + MAX_REPETITIONS):
 
-        def sample(index: int, seed: str = f"{oracle.seed} {draw}") -> Any:
+        def sample(index: int, seed: str = f"{oracle.seed} {draw}", kept: float = KEPT * (draw < near_defaults)) -> Any:
             hp = space[index]
-            is_kept = random.Random(f"{seed} {hp.name} kept").random() < KEPT
+            is_kept = random.Random(f"{seed} {hp.name} kept").random() < kept
             return hp.default if is_kept else hp.random_sample(f"{seed} {hp.name}")
 
         values = active_values(space, sample)

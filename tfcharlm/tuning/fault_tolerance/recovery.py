@@ -13,8 +13,6 @@ from tfcharlm.tuning.fault_tolerance.state_file import StateFile, read_json
 ENDED = ("COMPLETED", "FAILED")
 # What Keras Tuner's classes raise when they are made from something else than they have saved.
 DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-# More than a trial ever draws, so that the trials drawn after a recovery differ from those drawn before it.
-DRAWS_PER_TRIAL = 1000
 
 
 class RecoverableOracle(Protocol):
@@ -64,8 +62,7 @@ def recover(oracle: RecoverableOracle, file: StateFile) -> str | None:
             f"no file of the search in {oracle.directory} can be read: {names}; start a search with another name."
         )
     space = copies[max(copies, key=int)]["hyperparameters"]
-    seed_state = fresh["seed_state"] + DRAWS_PER_TRIAL * len(copies)
-    oracle.set_state(with_copies(fresh | {"hyperparameters": space, "seed_state": seed_state}, copies))
+    oracle.set_state(with_copies(fresh | {"hyperparameters": space}, copies))
     return f"{file.path.name} and {file.previous.name} were damaged: {_count(oracle)}"
 
 
