@@ -79,8 +79,8 @@ def tune(
             **given,
         )
         make_oracle(tuner, directory, trials, settings["seed"], settings["num_evaluations"])
-        settings = {"corpus": list(corpus), "sha256": split.sha256, **reading, "tuner": tuner} | settings
-        check_settings(console, directory, settings, resume, role)
+        about = {"corpus": list(corpus), "sha256": split.sha256, **reading, "tuner": tuner}
+        check_settings(console, directory, about | settings, resume, role)
     table = TrialTable(console, [name for name, values in hypermodel.choices.items() if values is None or values[1:]])
     _introduce(console, hypermodel, trials, workers)
     table.print_header()
