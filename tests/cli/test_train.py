@@ -189,11 +189,11 @@ def test_neither_an_interruption_nor_a_missing_matplotlib_stops_the_saving(
 def test_a_model_that_cannot_be_written_where_it_should_is_written_elsewhere(command, barn, monkeypatch, light_exports):
     export, directories = train_command.export_saved_model, []
 
-    def fail_once(model, directory, records):
+    def fail_once(model, directory, *records):
         directories.append(directory)
         if len(directories) == 1:
             raise OSError("No space left on device")
-        return export(model, directory, records)
+        return export(model, directory, *records)
 
     monkeypatch.setattr("tfcharlm.commands.train.export_saved_model", fail_once)
     status, output, _ = command("train", "barn.txt", "--name", "barn", "--steps", 2, *SMALL)

@@ -68,7 +68,7 @@ def test_losses_and_weights_are_those_of_numpy(rng, model):
     expected = [found]
     while True:
         weights = [
-            w + np.minimum(decay * v / mean, 1) * (w0 - w) - rate * g / (v + 0.1 * mean)
+            w + np.minimum(decay * v / mean, 1) * (w0 - w) - rate * g / (v + 0.3 * mean)
             for w, w0, v, g in zip(weights, begin, scales, gradients, strict=True)
         ]
         if len(expected) * size >= len(text) // size * size:

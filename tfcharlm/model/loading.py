@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfcharlm.artefact import latest_version, read
 from tfcharlm.checks import about
+from tfcharlm.generation import check_not_forked
 from tfcharlm.model.char_lm import CharLM
 from tfcharlm.model.given_weights import given_weights
 
@@ -46,6 +47,7 @@ def load_model(directory: Path | str, custom_objects: Mapping[str, type] | None 
         or with an activation that Keras does not have, cannot be loaded; `export` warns of it.
 
     Raises:
+        RuntimeError: this process was forked after TensorFlow was used.
         ValueError: the directory is not an export of this package, a file is missing, added or changed, or a file does
             not contain what an export contains. The message is one line.
 
@@ -59,6 +61,7 @@ def load_model(directory: Path | str, custom_objects: Mapping[str, type] | None 
     >>> loaded.generate("ab", max_length=4, seed=7) == model.generate("ab", max_length=4, seed=7)
     True
     """
+    check_not_forked()
     directory = latest_version(directory)
     try:
         parts, arrays = read(directory, custom_objects)
