@@ -12,6 +12,7 @@ import click
 
 from tfcharlm.checks import one_line
 from tfcharlm.cli import export, inspect, plot, sample, score, serve, train, tune
+from tfcharlm.cli.corpus_options import typed_separator
 from tfcharlm.cli.errors import INPUT_ERRORS, UserError, as_typed, one_line_errors
 from tfcharlm.cli.output import IMAGES, PAGE, check_output
 from tfcharlm.cli.plot_options import SHOWN_IN_HEAT_MAP, SHOWN_IN_TEXT
@@ -33,6 +34,7 @@ __all__ = [
     "main",
     "one_line_errors",
     "printable",
+    "typed_separator",
 ]
 
 

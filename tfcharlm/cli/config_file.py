@@ -8,12 +8,11 @@ import click
 from click.core import ParameterSource
 
 from tfcharlm.bookkeeping import read_object
-from tfcharlm.cli.corpus_options import ESCAPES
+from tfcharlm.cli.corpus_options import typed_separator
 from tfcharlm.cli.errors import UserError, one_line_errors
 from tfcharlm.training.config import ARCHITECTURE, BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 
 BEGAN_FROM = "tfcharlm.began_from"
-ESCAPED = {character: typed for typed, character in ESCAPES.items()}
 
 # The options that are not fields of a configuration: their types in JSON, and what they are called.
 TEXT, SWITCH = (str, "a text"), (bool, "true or false")
@@ -91,7 +90,7 @@ def _read(context: click.Context, parameter: click.Parameter, path: Path | None)
         options["corpus"] = [options["corpus"]]
     if "separator" in options:
         # As it would be typed.
-        options["separator"] = "".join(ESCAPED.get(character, character) for character in options["separator"])
+        options["separator"] = typed_separator(options["separator"])
     # A record of an earlier version lacks options that did not exist, and --minutes must not choose them.
     defaults = {name: getattr(TrainingConfig, name) for name in TUNABLE}
     context.default_map = {**defaults, **options}

@@ -8,6 +8,12 @@ import click
 ESCAPES = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
 
 
+def typed_separator(separator: str) -> str:
+    """A separator as it would be typed, such as two characters for a newline."""
+    typed = {character: escape for escape, character in ESCAPES.items()}
+    return "".join(typed.get(character, character) for character in separator)
+
+
 class Separator(click.ParamType):
     r"""A separator, in which `\n` and `\t` may be typed for a newline and a tab."""
 

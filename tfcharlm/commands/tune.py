@@ -17,8 +17,7 @@ from tfcharlm import plots
 from tfcharlm.artefact import LEARNING_CURVE, TRAINING, export_saved_model, next_version
 from tfcharlm.atomic_files import replace_file
 from tfcharlm.bookkeeping import DamagedFileError, read_file
-from tfcharlm.cli import UserError, as_options, check_writable
-from tfcharlm.cli.config_file import ESCAPED
+from tfcharlm.cli import UserError, as_options, check_writable, typed_separator
 from tfcharlm.commands.corpus import corpus_record, read_corpus
 from tfcharlm.commands.errors import RUNTIME_ERRORS, one_line_errors
 from tfcharlm.commands.messages import Messages
@@ -179,7 +178,7 @@ def _typed(corpus: Mapping[str, Any]) -> str:
     names = [corpus["corpus"]] if isinstance(corpus["corpus"], str) else corpus["corpus"]
     words = [*names, *(f"--{switch}" for switch in ("lines", "join") if corpus.get(switch))]
     if corpus.get("separator", "\n") != "\n":
-        words += ["--separator", "".join(ESCAPED.get(character, character) for character in corpus["separator"])]
+        words += ["--separator", typed_separator(corpus["separator"])]
     words += [] if corpus["errors"] == "strict" else ["--errors", corpus["errors"]]
     return shlex.join(words)
 

@@ -140,14 +140,7 @@ class Engine:
 
     def _run(self) -> None:
         while self._admit():
-            rows = self._active
-            try:
-                self._advance(rows)
-            except Exception:
-                # Such as out of memory. The other requests should still be served.
-                LOGGER.exception("a block of %d texts could not be computed", len(rows))
-                for row in rows:
-                    row.fail()
+            self._advance(self._active)
 
     def _admit(self) -> bool:
         """Lets texts leave and join. Waits until there is one; False if there will be none."""
@@ -172,15 +165,29 @@ class Engine:
         most = min(self._at_once, FIRST_TOKENS) if 2 * new > len(rows) else self._at_once
         # Rows that only read have nothing to show before the end of their prompts.
         count = max(_best_length(left, most), min(self._at_once, *map(len, given)), 1)
-        with_likely = any(row.request.likely for row in rows)
+        began = time.perf_counter()
+        # Truncation and scores take twice the time of all rows that are computed with them.
+        plain = [row for row in rows if not (row.request.likely or row.request.sampling.truncates)]
+        for group in (plain, [row for row in rows if row not in plain]):
+            try:
+                self._compute(group, count)
+            except Exception:
+                # Such as out of memory. The other requests should still be served.
+                LOGGER.exception("a block of %d texts could not be computed", len(group))
+                for row in group:
+                    row.fail()
+        possible = int(SECONDS_PER_BLOCK / max(time.perf_counter() - began, 1e-6) * count)
+        self._at_once = min(max(possible, FEWEST_TOKENS), ROW_BLOCK)
+
+    def _compute(self, rows: list[Row], count: int) -> None:
+        if not rows:
+            return
         results: list[Any] = [np.concatenate(parts) for parts in zip(*(row.results for row in rows), strict=True)]
         settings = [(row.written, row.request.seed, row.request.sampling) for row in rows]
         written, seeds, sampling = map(list, zip(*settings, strict=True))
-        given = [ids[:count] for ids in given]
-        began = time.perf_counter()
+        given = [row.given[:count] for row in rows]
+        with_likely = any(row.request.likely for row in rows)
         block = self._blocks(count, given, written, seeds, sampling, results, with_likely)
-        possible = int(SECONDS_PER_BLOCK / max(time.perf_counter() - began, 1e-6) * count)
-        self._at_once = min(max(possible, FEWEST_TOKENS), ROW_BLOCK)
         for i, row in enumerate(rows):
             if not row.cancelled:
                 before = row.written
