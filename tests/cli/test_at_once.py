@@ -67,7 +67,6 @@ def test_help(words, tmp_path):
         (["tune", "barn.txt", "--name", "x", "--minutes", "1", "--cell", "ntm"], "cell must be one of lstm, gru"),
         (["tune", "barn.txt", "--name", "x", "--minutes", "1", "--units", "-5"], "--units must be a whole number"),
         (["tune", "barn.txt", "--name", "x", "--steps", "1", "--num-evaluations", "0"], "--num-evaluations must be"),
-        (["tune", ".", "--name", "x", "--steps", "9"], "is a directory"),
         (["sample", "names", "--temperature", "-1"], "--temperature must be a number from 0 up"),
         (["sample", "names", "--prompt", "a", "--prompt-file", "b"], "give either --prompt or --prompt-file"),
         (["plot", "units", "names"], "give a text to read: either --corpus"),
