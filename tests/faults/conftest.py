@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcharlm.text import load_corpus, split_corpus
+from tfcharlm.text import split_corpus
 
 
 class StopError(ValueError):
@@ -15,17 +15,12 @@ def reads(command, monkeypatch):
     """Runs `tfcharlm train` or `tune` until the text is read: (text or None, the line of the error)."""
     read = []
 
-    def read_and_stop(*arguments, **named):
-        read.append(load_corpus(*arguments, **named))
-        raise StopError("read")
-
     def split_and_stop(*arguments, **named):
         split = split_corpus(*arguments, **named)
         read.append(split.vocabulary.decode(np.concatenate([split.train_ids, split.validation_ids])))
         raise StopError("read")
 
     monkeypatch.setattr("tfcharlm.commands.corpus.split_corpus", split_and_stop)
-    monkeypatch.setattr("tfcharlm.commands.tune.load_corpus", read_and_stop)
 
     def run(program, *arguments):
         read.clear()
