@@ -3,7 +3,7 @@
     python benchmarks/search.py --minutes 0.5 --trials 12 neko.txt names.txt python     # about 70 minutes a text
 
 For each text there are four searches: of so many trials, or with Hyperband of all its rounds, which take about as long
-as eight trials. Then the best options of each and those that `train` chooses are trained anew with three seeds, in the
+as eight trials. Then the best options of each and those that `train` chooses are trained again with three seeds, in the
 time of a trial and twelve seconds for the start, which does not count in a trial. `train` also gets the time of a whole
 search, once for each seed. A tenth of the text is scored, which no search and no run is given. Each run is a process of
 the command. Runs that are in benchmarks/results/search.json already are not repeated. The page goes to

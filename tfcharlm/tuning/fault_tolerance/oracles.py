@@ -19,8 +19,8 @@ from tfcharlm.tuning.fault_tolerance.oracle import FaultTolerantOracle
 MAX_REPETITIONS = 200
 # The least number of random trials before the Gaussian process chooses.
 MIN_RANDOM = 3
-# How often a draw keeps the default of a hyperparameter. The defaults are what suits the text, as far as is known. If
-# all of them were drawn anew, one of the values would nearly always be a bad one.
+# How often a draw keeps the default of a hyperparameter. The defaults suit the text, as far as is known. A draw of all
+# values nearly always has a bad one among them.
 KEPT = 0.5
 
 
