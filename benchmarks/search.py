@@ -96,7 +96,9 @@ def measure(name, size, minutes, trials, results, save):
 
 def page(results):
     """The results of all texts as Markdown."""
-    yield f"{environment()}; `{' '.join(['python', *map(shlex.quote, sys.argv)])}`\n"
+    # Where the files are is of no interest to others.
+    typed = [Path(word).name if Path(word).is_file() else word for word in sys.argv[1:]]
+    yield f"{environment()}; `python benchmarks/search.py {shlex.join(typed)}`\n"
     yield "Bits per character of a tenth of each text that no search was given; means of seeds 1, 2 and 3.\n"
     for key, found in results.items():
         name, _, minutes, trials = key.split("|")
