@@ -1,4 +1,4 @@
-"""The cells of this package by their short names. A new cell needs one line here, and no entry in any other table."""
+"""The cells of this package by their short names. A new cell needs one line here, and one in `tfcharlm/names.py`."""
 
 import keras
 
