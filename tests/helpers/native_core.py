@@ -86,7 +86,7 @@ class Arrays:
 def both_passes(variant, rng):
     """One random case; every argument that may be absent is, now and then."""
     cell, use_ids = int(rng.integers(4)), bool(rng.integers(2))
-    blocks, states = [(1, 1), (4, 2), (4, 2), (4, 1)][cell]
+    blocks, blocks_of_bias, states = [(1, 1, 1), (4, 4, 2), (4, 4, 2), (3, 4, 1)][cell]
     batch, steps = int(rng.choice([0, 1, 3, 13, 40, 97, 300])), int(rng.integers(0, 14))
     width = int(rng.choice([rng.integers(1, 40), 300]))
     units = int(rng.choice([1, 5, 15, 16, 17, 31, 33, 64, 130]))
@@ -94,7 +94,7 @@ def both_passes(variant, rng):
     absent = [bool(rng.integers(2)) for _ in range(3)]
     sequence = Sequence(
         cell, batch, steps, width, units, arrays.random(width, columns), arrays.random(units, columns),
-        None if absent[0] else arrays.random(columns),
+        None if absent[0] else arrays.random(blocks_of_bias * units),
         None if use_ids else arrays.random(batch, steps, width),
         arrays.of(rng.integers(0, width, size=(batch, steps)).astype(np.int32)) if use_ids else None,
         None if absent[1] else arrays.of(rng.random((batch, steps)) < 0.6),
@@ -109,7 +109,7 @@ def both_passes(variant, rng):
     gradients = Gradients(
         arrays.random(batch, steps, units), arrays.states(states, batch, units),
         arrays.unwritten(width, columns), arrays.unwritten(units, columns),
-        None if absent[0] else arrays.unwritten(columns),
+        None if absent[0] else arrays.unwritten(blocks_of_bias * units),
         None if use_ids or absent[2] else arrays.unwritten(batch, steps, width),
         arrays.unwritten_states(states, batch, units),
     )  # fmt: skip

@@ -6,11 +6,12 @@ struct backward {
   const struct results *of;
   const struct gradients *d;
   int64_t together;       /* steps of a turn */
-  int64_t panels, depth;  /* of pre-activations, and how many numbers that are */
+  int64_t panels;         /* of pre-activations */
+  struct range state_panels, input_panels;
   int64_t panel_size, row_stride, stride;
   float *of_state, *of_input;       /* the matrices, transposed */
   float *d_z;                       /* (panel, rows of a turn, PANEL): the right factor of gradients of matrices */
-  float *d_z_rows;                  /* (rows, depth): the left factor of gradients of states and inputs */
+  float *d_z_rows;                  /* (rows, panels * PANEL): the left factor of gradients of states and inputs */
   float *d_h, *d_c; /* (batch, units): of the states after a step, then before it */
   float *passed;    /* (batch, units): what of d_h goes around the products: all in padding */
   float *d_recurrent, *d_kernel, *d_bias;
@@ -30,14 +31,15 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
   const int64_t batch = s->batch, units = s->units, unit = block * unit_vectors(cell) * LANES;
   const int64_t numbers = saved_vectors(cell) * LANES, of_step = blocks_of(cell, units) * batch * numbers;
   const float *saved = w->of->saved + t * of_step + block * batch * numbers;
-  const int64_t panel = block * panel_count(cell);
-  float *d_z = w->d_z + panel * w->panel_size + t % w->together * batch * PANEL;
-  float *row = rows_of_step(w, t) + panel * PANEL;
-  int64_t lanes[MOST_VECTORS];
-  for (int v = 0; v < 2 * panel_count(cell); v++) lanes[v] = place_of(cell, units, panel + v / 2, v % 2).lanes;
+  float *d_z = w->d_z + t % w->together * batch * PANEL, *row = rows_of_step(w, t);
+  int64_t lanes[MOST_VECTORS], panels[MOST_VECTORS];
+  for (int v = 0; v < 2 * panel_count(cell); v++) {
+    lanes[v] = place_of(cell, units, block, v / 2, v % 2, bias_blocks(cell)).lanes;
+    panels[v] = panel_of(cell, units, block, v / 2);
+  }
   for (int64_t b = 0; b < batch; b++, saved += numbers, row += w->row_stride) {
-    vector d_hs[2], hs[2] = {broadcast(0), broadcast(0)}, saved_here[MOST_SAVED], d_zs[MOST_VECTORS];
-    vector d_cs = broadcast(0), before = broadcast(0);
+    vector d_hs[MOST_UNIT_VECTORS], hs[MOST_UNIT_VECTORS] = {broadcast(0), broadcast(0)}, d_zs[MOST_VECTORS];
+    vector saved_here[MOST_SAVED], d_cs = broadcast(0), before[MOST_UNIT_VECTORS] = {broadcast(0), broadcast(0)};
     float *d_h = w->d_h + b * w->stride + unit, *d_c = w->d_c + b * w->stride + unit;
     for (int v = 0; v < unit_vectors(cell); v++) {
       int64_t there = units - unit - v * LANES, from = (b * s->steps + t) * units + unit + v * LANES;
@@ -52,13 +54,14 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
     for (int v = 0; v < saved_vectors(cell); v++) saved_here[v] = load(saved + v * LANES);
     if (passes_h(cell)) {
       const float *last = t > 0 ? w->of->outputs + (b * s->steps + t - 1) * units : s->initial_states[0] + b * units;
-      before = load_some(last + unit, units - unit);
+      for (int v = 0; v < unit_vectors(cell); v++)
+        if (lanes[v] > 0) before[v] = load_some(last + unit + v * LANES, lanes[v]);
       fetch(saved + batch * numbers, saved_vectors(cell));
     }
     if (has_c(cell)) {
       d_cs = load(d_c);
-      before = t > 0 ? load(saved - of_step + 4 * LANES)
-                     : load_some(s->initial_states[1] + b * units + unit, units - unit);
+      before[0] = t > 0 ? load(saved - of_step + 4 * LANES)
+                        : load_some(s->initial_states[1] + b * units + unit, units - unit);
       fetch(saved + batch * numbers, saved_vectors(cell));
       if (t > 0) fetch(saved + batch * numbers - of_step + 4 * LANES, 1);
     }
@@ -74,8 +77,8 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
       vector d_z_here = broadcast(0);
       if (real && lanes[v] == LANES) d_z_here = d_zs[v];
       else if (real) memcpy(&d_z_here, &d_zs[v], lanes[v] * sizeof(float));
-      store(d_z + v / 2 * w->panel_size + b * PANEL + v % 2 * LANES, d_z_here);
-      store(row + v * LANES, d_z_here);
+      store(d_z + panels[v] * w->panel_size + b * PANEL + v % 2 * LANES, d_z_here);
+      store(row + panels[v] * PANEL + v % 2 * LANES, d_z_here);
     }
   }
 }
@@ -84,13 +87,15 @@ INLINE void backward_block(enum cell cell, const struct backward *w, int64_t t, 
 INLINE void backward_step(enum cell cell, const struct backward *w, int64_t t, int continues) {
   const int64_t batch = w->s->batch, blocks = blocks_of(cell, w->s->units), stride = w->stride;
   const int64_t blocks_in_panel = PANEL / (unit_vectors(cell) * LANES);
-  struct operand left = {rows_of_step(w, t), w->row_stride, 1};
+  const struct range of_state = w->state_panels;
+  const int64_t depth = (of_state.end - of_state.begin) * PANEL;
+  struct operand left = {rows_of_step(w, t) + of_state.begin * PANEL, w->row_stride, 1};
   for (int64_t panel = 0; panel * PANEL < w->s->units; panel++) {
     float *d_h = w->d_h + panel * PANEL, *passed = w->passed + panel * PANEL;
     for (int64_t b = 0; b < batch; b++)
       if (passes_h(cell)) memcpy(d_h + b * stride, passed + b * stride, PANEL * sizeof(float));
       else memset(d_h + b * stride, 0, PANEL * sizeof(float));
-    multiply(batch, left, w->depth, w->of_state + panel * w->depth * PANEL, d_h, stride);
+    multiply(batch, left, depth, w->of_state + panel * depth * PANEL, d_h, stride);
     for (int64_t b = 0; w->s->is_real && b < batch; b++)
       if (!is_real(w->s, b, t)) memcpy(d_h + b * stride, passed + b * stride, PANEL * sizeof(float));
     for (int64_t block = panel * blocks_in_panel; continues && block < (panel + 1) * blocks_in_panel; block++)
@@ -157,9 +162,12 @@ INLINE void add_gradients(const struct backward *w, int64_t begin, int64_t end, 
     const float *right = w->d_z + panel * w->panel_size;
     for (int64_t r = 0; r < count; r += PIECE) {
       int64_t piece = smaller_of(PIECE, count - r);
-      add_product(h_tiles, count, w->h_rows, r, piece, right + r * PANEL,
-                  w->d_recurrent + panel * h_tiles * ROWS * PANEL);
-      add_product(x_tiles, count, w->x_rows, r, piece, right + r * PANEL, w->d_kernel + panel * x_tiles * ROWS * PANEL);
+      if (is_in(w->state_panels, panel))
+        add_product(h_tiles, count, w->h_rows, r, piece, right + r * PANEL,
+                    w->d_recurrent + panel * h_tiles * ROWS * PANEL);
+      if (is_in(w->input_panels, panel))
+        add_product(x_tiles, count, w->x_rows, r, piece, right + r * PANEL,
+                    w->d_kernel + panel * x_tiles * ROWS * PANEL);
     }
     if (!s->ids) {
       add_rows(count, right, w->d_bias + panel * PANEL);
@@ -172,11 +180,12 @@ INLINE void add_gradients(const struct backward *w, int64_t begin, int64_t end, 
 /* The gradients of the inputs of a turn. */
 INLINE void input_gradients(const struct backward *w, int64_t begin, int64_t end) {
   const struct sequence *s = w->s;
-  const int64_t batch = s->batch, count = (end - begin) * batch;
+  const struct range of_input = w->input_panels;
+  const int64_t batch = s->batch, count = (end - begin) * batch, depth = (of_input.end - of_input.begin) * PANEL;
   for (int64_t panel = 0; panel * PANEL < s->width; panel++) {
     memset(w->d_x, 0, count * PANEL * sizeof(float));
-    struct operand left = {w->d_z_rows, w->row_stride, 1};
-    multiply(count, left, w->depth, w->of_input + panel * w->depth * PANEL, w->d_x, PANEL);
+    struct operand left = {w->d_z_rows + of_input.begin * PANEL, w->row_stride, 1};
+    multiply(count, left, depth, w->of_input + panel * depth * PANEL, w->d_x, PANEL);
     int64_t numbers = smaller_of(PANEL, s->width - panel * PANEL);
     for (int64_t r = 0; r < count; r++)
       memcpy(w->d->inputs + (r % batch * s->steps + begin + r / batch) * s->width + panel * PANEL, w->d_x + r * PANEL,
@@ -193,7 +202,8 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
   const int64_t together = steps_together(s), rows = together * batch;
   /* Panels and rows that lie a power of two apart would share a set of the cache. */
   const int64_t stride = rounded_up(blocks * unit_vectors(cell) * LANES, PANEL) + LANES;
-  struct backward w = {.s = s, .of = of, .d = d, .together = together, .panels = panels, .depth = depth,
+  struct backward w = {.s = s, .of = of, .d = d, .together = together, .panels = panels,
+                       .state_panels = state_panels(cell, units), .input_panels = input_panels(cell, units),
                        .panel_size = (rows + 1) * PANEL, .row_stride = depth + LANES, .stride = stride};
   float *pointers;
   const struct part parts[] = {
@@ -216,8 +226,8 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
   if (take_memory(parts, sizeof parts / sizeof *parts)) return -1;
   w.pointers = (const float **)pointers;
 
-  pack_transposed(cell, units, units, s->recurrent_kernel, w.of_state);
-  if (d->inputs) pack_transposed(cell, units, s->width, s->kernel, w.of_input);
+  pack_transposed(cell, units, units, s->recurrent_kernel, w.state_panels, w.of_state);
+  if (d->inputs) pack_transposed(cell, units, s->width, s->kernel, w.input_panels, w.of_input);
   memset(w.d_recurrent, 0, panels * h_tiles * ROWS * PANEL * sizeof(float));
   memset(w.d_kernel, 0, panels * kernel_rows * PANEL * sizeof(float));
   memset(w.d_bias, 0, panels * PANEL * sizeof(float));
@@ -240,9 +250,10 @@ INLINE int backward_of(enum cell cell, const struct sequence *s, const struct re
   /* The bias is in the row of every symbol. */
   for (int64_t panel = 0; s->ids && panel < panels; panel++)
     add_rows(s->width, w.d_kernel + panel * kernel_rows * PANEL, w.d_bias + panel * PANEL);
-  unpack(cell, units, units, h_tiles * ROWS, w.d_recurrent, d->recurrent_kernel);
-  unpack(cell, units, s->width, kernel_rows, w.d_kernel, d->kernel);
-  if (d->bias) unpack(cell, units, 1, 1, w.d_bias, d->bias);
+  const int gates = block_count(cell);
+  unpack(cell, units, units, h_tiles * ROWS, w.d_recurrent, w.state_panels, gates, d->recurrent_kernel);
+  unpack(cell, units, s->width, kernel_rows, w.d_kernel, w.input_panels, gates, d->kernel);
+  if (d->bias) unpack(cell, units, 1, 1, w.d_bias, (struct range){0, panels}, bias_blocks(cell), d->bias);
   for (int64_t b = 0; b < batch; b++) {
     memcpy(d->initial_states[0] + b * units, w.d_h + b * stride, units * sizeof(float));
     if (has_c(cell)) memcpy(d->initial_states[1] + b * units, w.d_c + b * stride, units * sizeof(float));

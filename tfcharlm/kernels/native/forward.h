@@ -3,6 +3,7 @@
 INLINE int forward_of(enum cell cell, const struct sequence *s, const struct results *to) {
   const int64_t batch = s->batch, steps = s->steps, units = s->units, blocks = blocks_of(cell, units);
   const int64_t panels = panels_of(cell, units), padded = blocks * unit_vectors(cell) * LANES;
+  const struct range of_state = state_panels(cell, units), of_input = input_panels(cell, units);
   /* Rows that lie a power of two apart would share a set of the cache. */
   const int64_t stride = padded + LANES, together = steps_together(s), rows = together * batch;
   const int64_t x_stride = rounded_up(s->width, LANES) + LANES;
@@ -23,12 +24,11 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
   };
   if (take_memory(parts, sizeof parts / sizeof *parts)) return -1;
 
-  pack(cell, units, units, s->recurrent_kernel, NULL, recurrent);
-  if (s->ids) pack(cell, units, s->width, s->kernel, s->bias, start);
-  else pack(cell, units, s->width, s->kernel, NULL, kernel);
-  if (!s->ids) {
-    memset(bias, 0, panels * PANEL * sizeof(float));
-    if (s->bias) pack(cell, units, 1, s->bias, NULL, bias);
+  pack(cell, units, units, s->recurrent_kernel, of_state, NULL, recurrent);
+  if (s->ids) pack(cell, units, s->width, s->kernel, of_input, s->bias, start);
+  else {
+    pack(cell, units, s->width, s->kernel, of_input, NULL, kernel);
+    pack(cell, units, 1, NULL, (struct range){0, 0}, s->bias, bias);
   }
   for (int64_t b = 0; b < batch; b++) {
     memcpy(h + b * stride, s->initial_states[0] + b * units, units * sizeof(float));
@@ -52,16 +52,15 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
         float *to_start = start + panel * rows * PANEL;
         for (int64_t r = 0; r < here * batch; r++)
           memcpy(to_start + r * PANEL, bias + panel * PANEL, PANEL * sizeof(float));
-        multiply(here * batch, left, s->width, kernel + panel * s->width * PANEL, to_start, PANEL);
-        for (int64_t r = 0; ignores_input(cell, panel) && r < here * batch; r++)
-          store(to_start + r * PANEL + LANES, load(bias + panel * PANEL + LANES));
+        if (is_in(of_input, panel))
+          multiply(here * batch, left, s->width, kernel + panel * s->width * PANEL, to_start, PANEL);
       }
     }
     for (int64_t block = 0; block < blocks; block++)
       for (int64_t group = 0; group < batch; group += GROUP) {
         int64_t count = smaller_of(GROUP, batch - group), unit = block * unit_vectors(cell) * LANES;
         for (int q = 0; q < panel_count(cell); q++) {
-          int64_t panel = block * panel_count(cell) + q;
+          int64_t panel = panel_of(cell, units, block, q);
           float *sums = z + q * GROUP * PANEL;
           const float *from = start + panel * start_rows * PANEL;
           for (int64_t b = 0; b < count; b++) {
@@ -69,14 +68,15 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
             memcpy(sums + b * PANEL, from + row * PANEL, PANEL * sizeof(float));
           }
           struct operand left = {h + group * stride, stride, 1};
-          multiply(count, left, units, recurrent + panel * units * PANEL, sums, PANEL);
+          if (is_in(of_state, panel)) multiply(count, left, units, recurrent + panel * units * PANEL, sums, PANEL);
         }
         for (int64_t b = group; b < group + count; b++) {
-          vector zs[MOST_VECTORS], hs[2], cs = broadcast(0), saved_here[MOST_SAVED];
+          vector zs[MOST_VECTORS], hs[MOST_UNIT_VECTORS], cs = broadcast(0), saved_here[MOST_SAVED];
           for (int v = 0; v < 2 * panel_count(cell); v++)
             zs[v] = load(z + v / 2 * GROUP * PANEL + (b - group) * PANEL + v % 2 * LANES);
           if (has_c(cell)) cs = load(c + b * padded + unit);
-          if (passes_h(cell)) hs[0] = load(h + b * stride + unit);
+          for (int v = 0; passes_h(cell) && v < unit_vectors(cell); v++)
+            hs[v] = load(h + b * stride + unit + v * LANES);
           vector before = cs;
           step_forward(cell, zs, hs, &cs, saved_here);
           if (!is_real(s, b, t)) {
@@ -99,7 +99,7 @@ INLINE int forward_of(enum cell cell, const struct sequence *s, const struct res
           }
           /* What the next block of units starts from. */
           for (int q = 0; s->ids && q < panel_count(cell); q++) {
-            const float *from = start + ((block + 1) * panel_count(cell) + q) * start_rows * PANEL;
+            const float *from = start + panel_of(cell, units, block + 1, q) * start_rows * PANEL;
             fetch(from + s->ids[b * steps + t] * (int64_t)PANEL, FETCHING);
           }
         }

@@ -157,7 +157,7 @@ static void read_sequence(struct call *call, const struct attributes *attributes
   s->kernel = checked(call, kernel, "the kernel", SHAPE(-1, columns));
   if (call->failed) return;
   s->width = tensorflow.TF_Dim(kernel, 0);
-  if (!is_nothing(bias, 1)) s->bias = checked(call, bias, "the bias", SHAPE(columns));
+  if (!is_nothing(bias, 1)) s->bias = checked(call, bias, "the bias", SHAPE(bias_blocks(s->cell) * s->units));
   if (tensorflow.TF_TensorType(inputs) == TF_INT32) s->ids = checked(call, inputs, "the ids", SHAPE(-1, -1));
   else s->inputs = checked(call, inputs, "the inputs", SHAPE(-1, -1, s->width));
   if (call->failed) return;
@@ -212,7 +212,7 @@ static void compute_backward(void *kernel, TF_OpKernelContext *context) {
           checked(&call, input(&call, 8 + states + i), "the gradient of a state", SHAPE(s.batch, s.units));
     d.kernel = output(&call, 0, SHAPE(s.width, columns));
     d.recurrent_kernel = output(&call, 1, SHAPE(s.units, columns));
-    d.bias = output(&call, 2, SHAPE(s.bias ? columns : 0));
+    d.bias = output(&call, 2, SHAPE(s.bias ? bias_blocks(s.cell) * s.units : 0));
     int vectors = s.inputs != NULL;
     float *d_inputs = output(&call, 3, SHAPE(vectors ? s.batch : 0, vectors ? s.steps : 0, vectors ? s.width : 0));
     if (!s.bias) d.bias = NULL;

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfcharlm.kernels.gradients import custom_gradient
-from tfcharlm.kernels.native.gru_weights import in_four_blocks, in_three_blocks
+from tfcharlm.kernels.native.gru_bias import in_four_blocks, in_two_rows
 from tfcharlm.kernels.native.library import library
 
 # The numbers of `enum cell` in recurrence.h.
@@ -37,9 +37,9 @@ def run(
     Returns:
         `(outputs (B, T, H), states)`: h after each step, and the states after the last step.
     """
-    if cell == "gru":
-        weights, pure = in_four_blocks(*weights), _with_three_blocks(pure)
     kernel, recurrent_kernel, bias = weights
+    if cell == "gru" and bias is not None:
+        bias, pure = in_four_blocks(bias), _with_two_rows(pure)
     differentiable = [kernel, recurrent_kernel, *([] if bias is None else [bias]), *states]
     if inputs.dtype.is_floating:
         differentiable.append(inputs)
@@ -59,8 +59,12 @@ def run(
     return outputs, tuple(final_states)
 
 
-def _with_three_blocks(pure):
-    return lambda weights, inputs, states: pure(in_three_blocks(*weights), inputs, states)
+def _with_two_rows(pure):
+    def with_four_blocks(weights, inputs, states):
+        kernel, recurrent_kernel, bias = weights
+        return pure((kernel, recurrent_kernel, in_two_rows(bias)), inputs, states)
+
+    return with_four_blocks
 
 
 class _Passes:

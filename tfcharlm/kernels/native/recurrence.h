@@ -1,8 +1,9 @@
 /* Recurrences over whole sequences, forward and backward, float32. Nothing in here knows TensorFlow.
 
    B is the number of rows of the batch, T the number of steps, D the size of an input, V the number of symbols, H the
-   number of units, G the number of column blocks of a weight matrix: 1 for an RNN, 4 for an LSTM and for a GRU. Arrays are in the
-   order of C, the last axis the fastest. */
+   number of units, G the number of column blocks of a weight matrix: 1 for an RNN, 4 for an LSTM, 3 for a GRU. A bias
+   has as many blocks. That of a GRU has 4, because the reset gate multiplies only what comes from the state: z, r, the
+   candidate's of the input, and its of the state. Arrays are in the order of C, the last axis the fastest. */
 #ifndef TFCHARLM_RECURRENCE_H
 #define TFCHARLM_RECURRENCE_H
 
@@ -19,7 +20,7 @@ struct sequence {
   int64_t batch, steps, width, units; /* width: D, or V if the inputs are ids */
   const float *kernel;                /* (D, G*H), or (V, G*H): a row for each symbol */
   const float *recurrent_kernel;      /* (H, G*H) */
-  const float *bias;                  /* (G*H), or NULL */
+  const float *bias;                  /* (G*H), of a GRU (4*H), or NULL */
   const float *inputs;                /* (B, T, D), or NULL if the inputs are ids */
   const int32_t *ids;                 /* (B, T), from 0 to V - 1, or NULL */
   const unsigned char *is_real;       /* (B, T), 0 in padding, where the states do not change; or NULL */
@@ -54,7 +55,8 @@ extern const struct variant avx512_variant, avx2_variant, generic_variant;
 
 static inline int state_count(enum cell cell) { return cell == LSTM || cell == CAPPED_LSTM ? 2 : 1; }
 static inline int has_c(enum cell cell) { return state_count(cell) > 1; }
-static inline int block_count(enum cell cell) { return cell == RNN ? 1 : 4; }
+static inline int block_count(enum cell cell) { return cell == RNN ? 1 : cell == GRU ? 3 : 4; }
+static inline int bias_blocks(enum cell cell) { return cell == GRU ? 4 : block_count(cell); }
 
 /* The fastest variant that this processor can run; NULL if it has none that is worth it. */
 const struct variant *best_variant(void);
