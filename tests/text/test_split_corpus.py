@@ -8,6 +8,8 @@ import json
 import lzma
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -299,6 +301,22 @@ def test_ids_that_are_not_whole_are_made_again(in_tmp, rng, monkeypatch, damage)
     assert manifest.exists()
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+def test_what_to_type_for_a_compressed_file_in_another_encoding(in_tmp, compress):
+    text = "これは日本語の文章です。\n" * 40
+    Path("my text").write_bytes(compress(text.encode("euc-jp")))
+    with pytest.raises(
+        ValueError, match="'my text' is not UTF-8: byte 0xa4 at offset 0, line 1; it looks like EUC-JP; "
+    ) as caught:
+        split_corpus("my text")
+    command = re.search("type (.*) and load utf8.txt", str(caught.value))[1]
+    for program in (command.split()[0], "iconv"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    subprocess.run(command, shell=True, check=True)
+    assert Path("utf8.txt").read_text("utf-8") == text
+
+
 def test_standard_input_is_kept_as_ids(in_tmp, rng, monkeypatch):
     text = random_text(rng, 200)
 
@@ -314,6 +332,9 @@ def test_standard_input_is_kept_as_ids(in_tmp, rng, monkeypatch):
     assert sorted(path.name for path in Path("ids").iterdir()) == ["ids", "lock", "manifest.json"]
     send(b"\xff")
     with pytest.raises(ValueError, match=r"standard input is not UTF-8: byte 0xff at offset 0"):
+        split_corpus("-", directory="ids")
+    send("これは日本語の文章です。\n".encode("euc-jp") * 40)
+    with pytest.raises(ValueError, match=r"^standard input is not .* iconv -f \S+ -t utf-8 FILE > utf8.txt"):
         split_corpus("-", directory="ids")
     with pytest.raises(OSError, match="standard input is a terminal"):
         monkeypatch.setattr(sys, "stdin", None)

@@ -21,7 +21,7 @@ def marked(file: TextFile) -> ValueError:
     encoding = str(bom_encoding(file.begin))
     begin = f"{quoted_path(file.name)} begins with the byte order mark of {encoding.upper()}"
     if _decodes(file, encoding):
-        return ValueError(f"{begin}; {_conversion(file.name, encoding)}")
+        return ValueError(f"{begin}; {_conversion(file, encoding)}")
     return ValueError(f"{begin}, and is something else after it; give a file that is UTF-8 from start to end")
 
 
@@ -33,7 +33,7 @@ def without_mark(file: TextFile, encoding: str, offset: int) -> ValueError:
     if all(_is_wide(part, begin, encoding) for begin, part in file.parts(CHUNK)) and _gives_text(
         file, Guess(encoding, encoding)
     ):
-        return ValueError(f"{name} looks like {what} without a byte order mark; {_conversion(file.name, encoding)}")
+        return ValueError(f"{name} looks like {what} without a byte order mark; {_conversion(file, encoding)}")
     return ValueError(
         f"{name} looks like {what} without a byte order mark from offset {offset}, and like something else before or "
         "after that; give a file that is UTF-8 from start to end"
@@ -45,7 +45,7 @@ def escaped(file: TextFile) -> ValueError | None:
     for guess in ESCAPED:
         if _gives_text(file, guess):
             return ValueError(
-                f"{quoted_path(file.name)} looks like {guess.iconv.upper()}; {_conversion(file.name, guess.iconv)}"
+                f"{quoted_path(file.name)} looks like {guess.iconv.upper()}; {_conversion(file, guess.iconv)}"
             )
     return None
 
@@ -68,14 +68,14 @@ def _advice(file, offset):
     # Too short to tell if the file were UTF-8.
     wide = wide_encoding(file.begin, shortest=4)
     if wide is not None and _gives_text(file, Guess(wide, wide)):
-        return f"it looks like {wide.upper()}; {_conversion(file.name, wide)}"
+        return f"it looks like {wide.upper()}; {_conversion(file, wide)}"
     sample = _sample(file, offset)
     if _is_nearly_utf8(sample):
         return f"most of it is UTF-8, so it is damaged; repair it, or {_REPLACE}"
     guess = guess_encoding(sample)
     if guess is not None and _gives_text(file, guess):
-        return f"it looks like {guess.iconv.upper()}; {_conversion(file.name, guess.iconv)}, or {_REPLACE}"
-    command, _ = _command(file.name, "ENCODING")
+        return f"it looks like {guess.iconv.upper()}; {_conversion(file, guess.iconv)}, or {_REPLACE}"
+    command, _ = _command(file, "ENCODING")
     return f"its encoding is not known: convert it with {command}, or {_REPLACE}"
 
 
@@ -133,15 +133,17 @@ def _decodes(file: TextFile, encoding: str) -> bool:
     return True
 
 
-def _conversion(name: str | os.PathLike[str], encoding: str) -> str:
-    command, made = _command(name, encoding)
+def _conversion(file: TextFile, encoding: str) -> str:
+    command, made = _command(file, encoding)
     return f"type {command} and load {made}"
 
 
-def _command(name, encoding):
+def _command(file, encoding):
     """The command to type, and the file that it makes, which is never a file that exists."""
     made = next(made for i in itertools.count(1) if not os.path.lexists(made := f"utf8{f'-{i}' if i > 1 else ''}.txt"))
-    path = os.fspath(name)
+    path = os.fspath(file.name)
     # A name that begins with a hyphen would be an option.
     path = quoted_path(f"./{path}" if path.startswith("-") else path)
+    if file.compressed_by is not None:
+        return f"{file.compressed_by} -dc < {path} | iconv -f {encoding} -t utf-8 > {made}", made
     return f"iconv -f {encoding} -t utf-8 {path} > {made}", made

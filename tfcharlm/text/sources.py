@@ -46,7 +46,9 @@ class TextSource:
         except (OSError, ValueError) as error:
             if self.name != STANDARD_INPUT:
                 raise
-            raise type(error)(str(error).replace(quoted_path(self.path), "standard input")) from None
+            # A message begins with what is wrong. A command in it reads the same input again, from a file of its own.
+            path = quoted_path(self.path)
+            raise type(error)(str(error).replace(path, "standard input", 1).replace(path, "FILE")) from None
 
 
 def find_sources(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from tfcharlm.text.compressed import DAMAGE, LONGEST, decompressed
+from tfcharlm.text.compressed import DAMAGE, LONGEST, compression, decompressed
 
 
 class TextFile:
@@ -40,12 +40,11 @@ class TextFile:
         self._version = self._status()
         # Enough to recognize the encoding. `read` still returns these bytes.
         self.begin: bytes = self._file.peek()
-        inside = decompressed(self._raw, self.begin[:LONGEST]) if decompress else None
-        self.is_compressed = inside is not None
-        if inside is not None:
-            self._file = inside
+        self.compressed_by = compression(self.begin[:LONGEST]) if decompress else None
+        if self.compressed_by is not None:
+            self._file = decompressed(self._raw, self.compressed_by)
             try:
-                self.begin = inside.peek()
+                self.begin = self._file.peek()
             except (OSError, *DAMAGE) as error:
                 self._raw.close()
                 raise OSError(f"{quoted_path(name)} is compressed and damaged: {error}") from error
@@ -87,7 +86,7 @@ class TextFile:
     @property
     def size(self) -> int:
         """The number of bytes when it was opened, of what is in a compressed file."""
-        if not self.is_compressed:
+        if self.compressed_by is None:
             return self._version[0]
         before = self.offset
         try:
