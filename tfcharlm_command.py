@@ -21,12 +21,13 @@ ADDRESS_SPACE = 2_816 << 20
 # The packages whose `__init__.py` needs TensorFlow, although some of their modules do not.
 PACKAGES = (
     "tfcharlm",
-    *(f"tfcharlm.{room}" for room in ("artefact", "generation", "text", "training")),
+    *(f"tfcharlm.{room}" for room in ("artefact", "generation", "serving", "text", "training")),
 )
 
 
 def main() -> None:
     """Runs the command line, which starts TensorFlow when a command needs it."""
+    _open_closed_streams()
     # Without a home that it can write to, matplotlib would say so at length, and then work.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
@@ -35,6 +36,17 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     cli.main(BEGAN, start)
+
+
+def _open_closed_streams() -> None:
+    """Opens the outputs that were closed (`2>&-`) on nothing, so that no file is opened in their place."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8"))
 
 
 def _import_without_tensorflow() -> None:

@@ -109,6 +109,7 @@ INNER_ROOMS = ["tuning.fault_tolerance"]
 WITHOUT_TENSORFLOW = {
     "artefact.directories",
     "generation.sampling_settings",
+    "serving.addresses",
     "text.corpora",
     "text.sources",
     "training.config",

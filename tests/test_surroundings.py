@@ -2,7 +2,6 @@
 
 import ast
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -166,6 +165,7 @@ def test_no_directory_is_needed_to_hold_messages_back(monkeypatch, capfd):
 
 
 def test_less_address_space_than_tensorflow_needs_is_one_line(monkeypatch, capsys):
+    resource = pytest.importorskip("resource")
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1_000 << 20, resource.RLIM_INFINITY))
     with pytest.raises(SystemExit) as stop:
         tfcharlm_command.start()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfcharlm
-from tfcharlm.analysis import record_surprise
+from tfcharlm.analysis import join_surprises, record_surprise
 from tfcharlm.text import Vocabulary
 
 LEVELS = ["char", "byte", "word", "spelled"]
@@ -90,3 +90,20 @@ def test_a_model_that_has_diverged_is_not_hidden(models):
 def test_an_unknown_character_is_named():
     with pytest.raises(ValueError, match=r"character 'x' .*position 3"):
         record_surprise(tfcharlm.CharLM(Vocabulary(" ot\n"), [tfcharlm.RNNCell(5)]), "to x")
+
+
+def test_texts_that_were_read_one_by_one_are_one_text(models):
+    texts = ["to be\n", "", "or\nnot\n", "to"]
+    parts = [record_surprise(models["char"], text) for text in texts]
+    whole = join_surprises(parts)
+    assert whole.text == "".join(texts) and whole.pieces == sum((part.pieces for part in parts), ())
+    assert whole.bits.tolist() == np.concatenate([part.bits for part in parts]).tolist()
+    assert [line.text for line in whole.lines] == ["to be", "or", "not", "to"]
+    expected = [line.bits for part in parts for line in part.lines]
+    np.testing.assert_allclose([line.bits for line in whole.lines], expected)
+    assert whole.tokens == sum(part.tokens for part in parts)
+    given = record_surprise(tfcharlm.CharLM(Vocabulary("ab"), [tfcharlm.RNNCell(3)]), "ab")
+    assert join_surprises([given]).scores == given.scores
+    for wrong in ([], [given, given]):
+        with pytest.raises(ValueError, match="at least one, and all but the first without given characters"):
+            join_surprises(wrong)

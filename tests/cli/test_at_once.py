@@ -41,6 +41,28 @@ def names_of_commands(group, before=()):
 
 
 @pytest.mark.parametrize("words", list(names_of_commands(cli.commands)), ids=" ".join)
+def test_every_command_may_be_verbose(words):
+    command = cli.commands
+    for word in words:
+        command = command.commands[word]
+    assert [option.opts for option in command.params].count(["-v", "--verbose"]) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("words", "status"), [("--help", 0), ("trian", 2)])
+def test_outputs_may_be_closed(closed, words, status, tmp_path):
+    ran = subprocess.run(
+        f"{sys.executable} -m tfcharlm_command {words} {closed}",
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == status and "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("words", list(names_of_commands(cli.commands)), ids=" ".join)
 def test_help(words, tmp_path):
     status, output, error = answered([*words, "--help"], tmp_path)
     assert (status, error) == (0, "") and output.startswith(" ".join(["Usage: tfcharlm", *words]))
@@ -74,6 +96,23 @@ def test_help(words, tmp_path):
         (["export", "nothing", "names.html"], "nothing is not a directory"),
         (["inspect", "nothing"], "nothing is not a directory"),
         (["serve", "nothing"], "nothing is not a directory"),
+        (["serve", "names", "--host", "0.0.0.0"], "--host 0.0.0.0 lets other machines in, which needs a key"),
+        (["serve", "names", "--host", "no.such.host.invalid"], "lets other machines in, which needs a key"),
+        (["serve", "names", "--host", "no.such.host.invalid", "--api-key", "12345678"], "--port 8000 cannot be used"),
+        (["sample", "names", "--length", "-1"], "--length must be a whole number from 0"),
+        (["sample", "names", "--seed", "1" * 30], "--seed must be a whole number from -9223372036854775808"),
+        (["sample", "names", "--prompt-file", "nothing.txt"], "no file 'nothing.txt'"),
+        (["sample", "names", "--novelty", "nothing*.txt"], "no file matches 'nothing*.txt'"),
+        (["export", "names", "barn.txt", "--format", "html"], "barn.txt exists already; remove it or choose another"),
+        (["train", "nothing/*.txt", "--name", "x", "--steps", "9"], "no file matches 'nothing/*.txt'"),
+        (
+            ["train", "barn.txt", "--name", "x", "--steps", "9", "--separator", "|"],
+            "--separator '|' needs --lines, too",
+        ),
+        (
+            ["train", "barn.txt", "--name", "x", "--steps", "9", "--lines", "--join"],
+            "--lines and --join contradict each",
+        ),
         (["plot", "units", "nothing", "--corpus", "barn.txt"], "nothing is not a directory"),
         (["plot", "surprise", "names", "nothing.txt"], "no file 'nothing.txt'"),
         (["plot", "gradients", "names", "--output", "x.txt"], "--output must end in .png or .svg"),

@@ -63,6 +63,16 @@ def test_a_record_of_a_new_model_leaves_the_architecture_to_the_model(command, b
     assert status == 2 and "--units 7 contradicts the model to begin from, which has --units 16" in error
 
 
+def test_a_record_of_a_run_from_other_weights_is_told(command, barn, models, model, light_exports, tmp_path):
+    record = {"corpus": "barn.txt", "steps": 3, "batch_size": 4, "sequence_length": 16} | architecture(model)
+    for sha256 in ("0" * 64, weights_sha256(model)):
+        origin = {"model": "barn/1", "weights_sha256": sha256}
+        (tmp_path / "run.json").write_text(json.dumps(record | {"from": origin}))
+        status, output, _ = command("train", "--config", "run.json", "--from", "models/barn", "--name", "new")
+        told = "The run of --config began from another model: its weights had the SHA-256 000000000000, and these have"
+        assert status == 0 and (told in output) == (sha256 == "0" * 64)
+
+
 def test_the_architecture_has_names_that_the_record_leaves_out():
     for cell in CELLS.values():
         vocabulary = tfcharlm.text.Vocabulary("abc")

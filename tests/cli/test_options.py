@@ -96,11 +96,16 @@ def test_every_bound_is_checked_by_the_configuration_and_named_as_it_is_typed(co
 
 def test_errors_have_the_names_of_options():
     # Except for names that errors use as words.
-    assert set(OPTIONS) - set(FLAGS) == set(WORDS) == {"cell", "level"}
+    assert set(OPTIONS) - set(FLAGS) == {"cell", "level"} < set(WORDS)
     with pytest.raises(UserError) as error, one_line_errors():
         raise ValueError("batch_size must be 1,\n not units/steps; received batch_size=0, max_length=-1 and a cell.")
     expected = "--batch-size must be 1, not units/steps; received --batch-size 0, --length -1 and a cell."
     assert error.value.format_message() == expected
+    with (
+        pytest.raises(UserError, match=r"^give --lines or --join, not --separator 'q', for lines\.$"),
+        one_line_errors(),
+    ):
+        raise ValueError("give lines=True or join=True, not separator='q', for lines.")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import tfcharlm
 from tfcharlm import plots
 from tfcharlm.analysis import correlate_units, record_activations, record_surprise, state_gradient_norms
 from tfcharlm.artefact import export_saved_model
+from tfcharlm.commands.item_format import ItemFormat
 from tfcharlm.text import Vocabulary
 
 VOCABULARY = Vocabulary.from_text(TEXT, spell=False)
@@ -110,6 +111,24 @@ def test_plot_surprise_shows_a_text(saved, plot, tmp_path):
     nats = model.score(["".join(lines[: i + 1]) for i in range(len(lines))])["log_probability"]
     means = -np.diff(nats, prepend=0) / np.log(2) / list(map(len, lines))
     np.testing.assert_allclose(list(map(float, Page(page, "mean").texts)), means, atol=0.006)
+
+
+def test_plot_surprise_reads_items_one_by_one(saved, plot, tmp_path, monkeypatch):
+    """Each from a zero state, with its end; the last one goes on where the text is cut."""
+    monkeypatch.setattr("tfcharlm.commands.plot_surprise.item_format", lambda directory: ItemFormat(" ", "\n"))
+    model = tfcharlm.load_model(saved)
+    items = [item for item in TEXT[:40].split(" ") if item.strip("\n")]
+    bits = [-np.log2(np.e) * model.token_log_probabilities(item.strip("\n") + "\n") for item in items]
+    whole, cut = items, [*bits[:-1], bits[-1][:-1]]
+    for length, expected in ((40, cut), (None, bits)):
+        text = TEXT[:40] if length is None else TEXT
+        options = [] if length is None else ["--length", length]
+        assert plot("surprise", saved, "--text", text, *options, "--output", f"{length}.html")[0] == 0
+        page = (tmp_path / f"{length}.html").read_text()
+        shown = "".join(item.strip("\n") + "\n" for item in whole)
+        assert "".join(text_of(page)) == (shown if length is None else shown[:-1])
+        mean = np.concatenate(expected).mean()
+        assert f"{mean:.4f} bits per character" in page
 
 
 def test_plot_surprise_says_which_part_it_shows(saved, plot, tmp_path):

@@ -18,10 +18,13 @@ class Run:
         train = types.SimpleNamespace(num_tokens=700)
         self.split = types.SimpleNamespace(kind="stream", train=train, train_characters=1400)
         self.model = types.SimpleNamespace(get_metrics_result=lambda: {"bits_per_character": 2.3456})
-        self.left = None
+        self.left, self.time = None, 0.0
+        seconds = None if minutes is None else 60 * minutes
+        self.running_budget = types.SimpleNamespace(seconds=seconds, elapsed=self.elapsed)
 
-    def seconds_left(self):
-        return self.left
+    def elapsed(self):
+        """`left` is easier to read in a test."""
+        return self.time if self.left is None else self.running_budget.seconds - self.left
 
 
 @pytest.fixture
@@ -40,12 +43,30 @@ def shown(monkeypatch):
     return make
 
 
-def line(bar):
+def line(bar, width=150):
     """What the bar shows now."""
-    console = rich.console.Console(file=io.StringIO(), width=150)
+    console = rich.console.Console(file=io.StringIO(), width=width)
     with console.capture() as capture:
         console.print(bar.bar.get_renderable())
-    return " ".join(capture.get().split())
+    [shown] = capture.get().splitlines()
+    assert len(shown) <= width
+    return " ".join(shown.split())
+
+
+def test_all_of_the_bar_fits_into_80_columns(shown):
+    """Also in the slowest case: hours, millions of characters. Its clock is that of the run."""
+    bar, run, _, clock = shown(minutes=1000)
+    with bar:
+        assert line(bar, 80).endswith("0% 00:00")
+        bar._characters = 5e6
+        for step in range(3):
+            clock[0] = 100 + step
+            run.left = 24_000.0 - step
+            bar.on_step(0.6)
+        bar.run.model.get_metrics_result = lambda: {"bits_per_character": 12.3456}
+        text = line(bar, 80)
+        assert text.startswith("training ") and text.endswith("399:58 left 5,000,000 characters/s 2.346 bits")
+        assert " 60% 600:02 " in text
 
 
 def test_minutes_include_the_evaluation_and_the_saving(shown):

@@ -1,8 +1,11 @@
 """`tfcharlm score`: what it prints, and what it refuses."""
 
 import functools
+import gzip
+import io
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -10,12 +13,15 @@ from helpers.command_line import BARN
 
 import tfcharlm
 from tfcharlm import DynamicEvaluation
+from tfcharlm.commands.item_format import ItemFormat
 from tfcharlm.text import Vocabulary
 
 
 @pytest.fixture
 def score(monkeypatch, command, model):
     """Runs `tfcharlm score ...` with the model of the tests, which is compiled already, in the place of the loaded."""
+    monkeypatch.setattr("tfcharlm.commands.score.latest_version", lambda directory: directory)
+    monkeypatch.setattr("tfcharlm.commands.score.item_format", lambda directory: None)
     monkeypatch.setattr("tfcharlm.commands.score.load_model", lambda directory: model)
     return functools.partial(command, "score", "saved_models/barn")
 
@@ -142,3 +148,53 @@ def test_score_refuses_in_one_line(score, arguments, message):
     status, out, err = score(*arguments)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err
+
+
+def test_score_takes_what_train_takes(score, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, text in enumerate(("the owl\n", "the old pig\n")):
+        (tmp_path / f"{number}.txt.gz").write_bytes(gzip.compress(text.encode()))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"yes no\n"), "utf-8"))
+    found = [json.loads(line) for line in score("-", "*.gz", tmp_path, "--json")[1].splitlines()]
+    texts = {"-": "yes no\n", "0.txt.gz": "the owl\n", "1.txt.gz": "the old pig\n"}
+    assert [(line["corpus"], line["bits_per_character"]) for line in found] == [
+        (name, pytest.approx(model.score(text)["bits_per_character"])) for name, text in texts.items()
+    ], "each once"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"yes no\n"), "utf-8"))
+    assert score("-")[1].startswith("standard input: ")
+    status, _, error = score("none*.txt")
+    assert (status, error) == (2, "tfcharlm: no file matches 'none*.txt'\n")
+
+
+def test_items_are_scored_one_by_one_as_they_are_in_training(score, model, monkeypatch):
+    monkeypatch.setattr("tfcharlm.commands.score.item_format", lambda directory: ItemFormat("\n", "\n"))
+    items = ["the old owl", "owl", "the yes no pig"]
+    expected = model.score([f"{item}\n" for item in items])
+    nats = expected["log_probability"]
+    arguments = ["--text", "the old owl\n\nowl\nthe yes no pig", "--json"]
+    for by_line in ([], ["--by-line"]):
+        [found] = [json.loads(line) for line in score(*arguments, *by_line)[1].splitlines()]
+        characters = sum(len(item) + 1 for item in items)
+        assert found["log_probability"] == pytest.approx(nats.sum())
+        assert found["bits_per_character"] == pytest.approx(-nats.sum() / np.log(2) / characters)
+        assert found["tokens"] == characters
+        assert found["perplexity"] == pytest.approx(np.exp(-nats.sum() / characters))
+        assert ("lines" in found) == bool(by_line)
+    assert [(line["line"], line["text"], line["characters"]) for line in found["lines"]] == [
+        (number, item, len(item) + 1) for number, item in enumerate(items, 1)
+    ]
+    np.testing.assert_allclose([line["bits"] for line in found["lines"]], -nats / np.log(2), rtol=1e-5)
+    [nothing] = [json.loads(line) for line in score("--text", "\n", "--json")[1].splitlines()]
+    assert (nothing["tokens"], nothing["perplexity"]) == (0, 1)
+
+
+def test_from_items_that_are_longer_than_a_segment_a_model_learns(score, model, monkeypatch):
+    monkeypatch.setattr("tfcharlm.commands.score.item_format", lambda directory: ItemFormat("\n\n", "\n"))
+    items = [BARN[:200].rstrip("\n"), "owl", BARN[200:400].strip("\n")]
+    arguments = ["--text", "\n\n".join(items), "--adapt", "--by-line", "--json"]
+    [found] = [json.loads(line) for line in score(*arguments)[1].splitlines()]
+    reader = DynamicEvaluation(model)
+    nats = [reader.read(f"{item}\n").sum() for item in items]
+    np.testing.assert_allclose([line["bits"] for line in found["lines"]], -np.array(nats) / np.log(2), rtol=1e-4)
+    assert found["log_probability"] == pytest.approx(sum(nats), rel=1e-5)
+    assert [line["text"] for line in found["lines"]] == items

@@ -64,9 +64,15 @@ def test_a_model_that_is_worse_than_counting_is_told_both_numbers():
 
 def test_an_early_end_is_told_with_the_minute_of_the_best_weights():
     assert small_text.early_end(result(2.5)) is None
-    assert "lowest at 02:05" in small_text.early_end(result(2.5, ended_early=True))
+    assert "The best loss is that of 02:05." in small_text.early_end(result(2.5, ended_early=True))
 
 
 def test_what_to_expect_of_little_text():
-    assert small_text.expectation(20_000).startswith("20,000 characters to train on are few: expect invented words.")
-    assert small_text.expectation(small_text.LITTLE) is None
+    def split(characters, kind="stream"):
+        return types.SimpleNamespace(train_characters=characters, kind=kind)
+
+    line = small_text.expectation(split(20_000), begins_from_model=False)
+    assert line.startswith("20,000 characters to train on are few: expect invented words.") and "--from MODEL" in line
+    assert "--from" not in small_text.expectation(split(20_000), begins_from_model=True)
+    assert small_text.expectation(split(small_text.LITTLE), begins_from_model=False) is None
+    assert small_text.expectation(split(20_000, "lines"), begins_from_model=False) is None, "names are invented words"

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import re
-import resource
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +87,7 @@ def test_ids_that_cannot_be_written_leave_the_old_ones(tmp_path, monkeypatch, co
 @contextlib.contextmanager
 def room_for(size):
     """Files of at most so many bytes: a limit of the system's own, no imitation of it."""
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

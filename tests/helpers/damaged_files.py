@@ -51,7 +51,8 @@ def _replace(make):
 
 DAMAGES = {name: (lambda path, content=content: path.write_bytes(content)) for name, content in CONTENTS.items()} | {
     "a directory": _replace(lambda path: path.mkdir()),
-    "a FIFO": _replace(os.mkfifo),
+    # Windows has none.
+    "a FIFO": _replace(lambda path: os.mkfifo(path)),
     "a socket": _replace(_bind),
     "a dangling link": _replace(lambda path: path.symlink_to("nowhere")),
     "a link to itself": _replace(lambda path: path.symlink_to(path.name)),

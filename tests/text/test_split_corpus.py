@@ -1,6 +1,7 @@
 """Corpora of many sources: what is read, what is held out, and the same batches from the disk as from memory."""
 
 import bz2
+import glob
 import gzip
 import hashlib
 import io
@@ -11,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfcharlm.text import Vocabulary, corpus_files, files, lines, load_corpus, split_corpus, stream_dataset
+from tfcharlm.text import Vocabulary, corpus_files, files, lines, load_corpus, sources, split_corpus, stream_dataset
 
 LETTERS = list("abc \né☃😀")
 
@@ -74,6 +76,54 @@ def test_everything_that_is_typed_is_read_once_in_order(in_tmp):
         if message is not None:
             with pytest.raises((OSError, ValueError), match=message):
                 split_corpus(["b.txt", name])
+
+
+def test_a_file_with_several_names_is_read_once(in_tmp):
+    Path("texts").mkdir()
+    Path("texts/a.md").write_text("one a\n")
+    Path("other.md").write_text("other\n")
+    links = {"texts/loop": ".", "texts/up": "..", "texts/itself": "itself", "b.md": "texts/a.md", "far": "texts"}
+    for name, target in links.items():
+        Path(name).symlink_to(target)
+    split = split_corpus(
+        ["texts/a.md", "./texts/../texts/a.md", "texts/**/*.md", "b.md", "texts", "other.md"], join=True
+    )
+    assert "12 characters" in split.description
+    assert "6 characters" in split_corpus(["far/*.md"], join=True).description
+    assert "12 characters" in split_corpus(["**/*.md"], join=True).description
+
+
+@pytest.mark.parametrize("pattern", ["d/**", "d/**/*", "d/*/*", "{}/d/**/*.txt", "d/**x**/[ab]*", "./d/x/.h/*", "d/.*"])
+def test_a_pattern_finds_what_glob_finds(in_tmp, pattern):
+    for name in ("d/x/a.txt", "d/x/b.txt", "d/c.txt", "d/.h.txt", "d/x/.h/a.txt", "d/yx/a"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("a")
+    pattern = pattern.format(in_tmp)
+    found, skipped = sources.find_sources([pattern])
+    expected = {os.path.normpath(name) for name in glob.glob(pattern, recursive=True) if Path(name).is_file()}  # noqa: PTH207
+    assert [source.name for source in found] == sorted(expected) and not skipped
+
+
+def test_models_and_their_runs_are_no_texts(in_tmp, rng):
+    files = ["models/m/1/saved_model.pb", "models/m/1/assets.extra/card.md", "models/n/checkpoints/lock"]
+    for name in (*files, "models/n/checkpoints/state.json", "models/n/corpus/lock", "corpus/a.txt", "b.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("a" * 9)
+    for name in (".", "**"):
+        split = split_corpus(name, join=True)
+        assert "18 characters" in split.description
+        [note] = split.notes
+        assert note == "Left out, because they are not text: models/m/1, models/n/checkpoints, models/n/corpus."
+
+
+def test_a_tar_archive_is_not_read_as_text(in_tmp):
+    Path("a.txt").write_text("to be or not to be\n" * 9)
+    for mode, name in (("w", "a.tar"), ("w:gz", "a.tar.gz")):
+        with tarfile.open(name, mode) as archive:
+            archive.add("a.txt")
+        with pytest.raises(ValueError, match=rf"{name} begins like a tar archive; give the text that is in it"):
+            split_corpus(name)
+    assert split_corpus(".").notes == ("Left out, because they are not text: a.tar, a.tar.gz.",)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
@@ -263,10 +313,47 @@ def test_what_has_not_changed_is_not_read_again(in_tmp, rng, monkeypatch):
         split_corpus(names, directory="ids")
         with pytest.raises(ValueError, match=message):
             split_corpus(wrong, directory="ids", resume=True)
-    with pytest.raises(ValueError, match="level was 'char' and is 'byte'"):
+    with pytest.raises(ValueError, match=r"level='char' is now 'byte'\. Restore it"):
         split_corpus(names, "byte", directory="ids", resume=True)
     split = split_corpus(names, directory="ids")
     assert "".join(pieces(split, split.train)).count("other") == 8
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("fraction", [0.001, 0.5, 0.999])
+def test_a_short_list_is_split_whatever_its_hashes(in_tmp, seed, fraction):
+    rng = np.random.default_rng(seed)
+    items = [f"{number:x}" for number in rng.integers(1 << 40, size=rng.integers(2, 5))]
+    items += items[:1]
+    Path("list").write_text("\n\n".join(items))
+    split = split_corpus("list", lines=True, separator="\n\n", validation_fraction=fraction)
+    held, kept = (set(pieces(split, part)) for part in (split.validation, split.train))
+    assert held and kept and not held & kept and {item.strip("\x1e") for item in held | kept} == set(items)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_named_and_keeps_nothing(in_tmp, rng, monkeypatch):
+    Path("a.txt").write_text(random_text(rng, 900))
+    real = Path.open
+
+    def open_full(path, mode="r", **options):
+        if "partial" not in path.name:
+            return real(path, mode, **options)
+        path.touch()
+        return real(Path("/dev/full"), mode, **options)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(OSError, match="the ids cannot be written to ids: No space left on device"):
+        split_corpus("a.txt", directory="ids")
+    assert [path.name for path in Path("ids").iterdir()] == ["lock"]
+
+
+def test_resuming_from_another_model_says_so(in_tmp, rng):
+    text = random_text(rng, 90)
+    Path("a.txt").write_text(text)
+    split_corpus("a.txt", directory="ids", known=Vocabulary.from_text(text + "q"))
+    with pytest.raises(ValueError, match=r"run to resume: it began from another model, or from none\. Begin from"):
+        split_corpus("a.txt", directory="ids", resume=True)
 
 
 @pytest.mark.parametrize("damage", ["manifest", "cut manifest", "ids", "version", "killed"])
@@ -326,6 +413,10 @@ def test_standard_input_is_kept_as_ids(in_tmp, rng, monkeypatch):
     send(text.encode())
     split = split_corpus("-", directory="ids")
     assert split.vocabulary.decode(np.concatenate([split.train_ids, split.validation_ids])) == text
+    other = text[::-1]
+    send(other.encode())
+    split = split_corpus("-", directory="ids")
+    assert split.vocabulary.decode(np.concatenate([split.train_ids, split.validation_ids])) == other, "not the old one"
     monkeypatch.setattr(sys, "stdin", None)
     again = split_corpus("-", directory="ids", resume=True)
     assert again.train_ids.tolist() == split.train_ids.tolist()
@@ -352,7 +443,8 @@ def test_a_named_corpus_is_a_source(monkeypatch, tmp_path):
     ("options", "message"),
     [
         ({"separator": ""}, "separator must be a str"),
-        ({"lines": True, "join": True}, "cannot both be True"),
+        ({"lines": True, "join": True}, "lines=True and join=True contradict each other"),
+        ({"separator": "q"}, "separator='q' needs lines=True"),
         ({"level": "letter"}, "level must be one of"),
         ({"validation_fraction": 1}, "validation_fraction must be a number above 0 and below 1"),
         ({"lines": True, "separator": "q"}, r"none of the 1 items is (held out|left to train on)"),

@@ -70,8 +70,8 @@ def slurm(tmp_path, monkeypatch):
 def array(slurm, monkeypatch):
     """The variables of the task 0 of a job array."""
     variables = {
-        "SLURM_NTASKS": "1", "SLURM_ARRAY_JOB_ID": "60100", "SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_MAX": "2",
-        "SLURMD_NODENAME": "red7",
+        "SLURM_NTASKS": "1", "SLURM_ARRAY_JOB_ID": "60100", "SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_MIN": "0",
+        "SLURM_ARRAY_TASK_MAX": "2", "SLURMD_NODENAME": "red7",
     }  # fmt: skip
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -131,9 +131,7 @@ def test_a_job_is_queued_again_if_that_can_help(script, status, restarts, again,
 
 @needs_bash
 @pytest.mark.parametrize("script", [TRAIN, TUNE], ids=lambda path: path.name)
-@pytest.mark.parametrize(
-    ("number", "again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)], ids=["time", "scancel"]
-)
+@pytest.mark.parametrize(("number", "again"), [("SIGUSR1", True), ("SIGTERM", False)], ids=["time", "scancel"])
 def test_a_job_whose_time_is_over_is_queued_again_and_a_cancelled_one_is_not(script, number, again, array, monkeypatch):
     monkeypatch.setenv("STUB_SECONDS", "30")
     with subprocess.Popen(["bash", script, "text.txt"], stdout=subprocess.DEVNULL, start_new_session=True) as process:
@@ -141,7 +139,7 @@ def test_a_job_whose_time_is_over_is_queued_again_and_a_cancelled_one_is_not(scr
         while not (array / "started").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         try:
-            process.send_signal(number)
+            process.send_signal(getattr(signal, number))
             process.wait(timeout=20)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
@@ -174,7 +172,7 @@ def test_chief_and_workers_of_a_search_have_one_address_and_one_secret(array, mo
 
 @needs_bash
 def test_a_chief_that_comes_again_keeps_the_secret(array, monkeypatch):
-    """On another node, its workers are queued again, too. In the end, the file and waiting workers go."""
+    """On another node, its workers are queued again, too. In the end, the secret and waiting workers go."""
     monkeypatch.setenv("STUB_STATUS", "137")
     run(TUNE, "text.txt")
     secret = environment_of(array, 0)["TFCHARLM_SEARCH_SECRET"]
@@ -186,7 +184,25 @@ def test_a_chief_that_comes_again_keeps_the_secret(array, monkeypatch):
     again = environment_of(array, 0)
     assert (again["TFCHARLM_SEARCH_SECRET"], again["KERASTUNER_ORACLE_IP"]) == (secret, "blue1")
     assert requeued(array)[2:] == ["requeue 60100_[1-2]"]
-    assert requeued(array, "scancel.log") == ["--state=PENDING 60100"] and not list(array.glob("*.chief*"))
+    assert requeued(array, "scancel.log") == ["--state=PENDING 60100"]
+    [file] = array.glob("*.chief*")
+    assert secret not in file.read_text()
+    # A worker that comes now, or has waited for the chief, has nothing to do.
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    result = run(TUNE, "text.txt")
+    assert (result.returncode, result.stderr, result.stdout) == (0, "", "worker2: the search is over\n")
+
+
+@needs_bash
+def test_a_worker_does_not_wait_forever_for_a_chief(array, monkeypatch):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    monkeypatch.setenv("TFCHARLM_PEER_SECONDS", "1")
+    result = run(TUNE, "text.txt")
+    assert (result.returncode, result.stdout) == (1, "") and not list(array.glob("environment*"))
+    assert result.stderr == "worker2: no chief came in 1 s. Set TFCHARLM_PEER_SECONDS to wait longer.\n"
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "1")
+    result = run(TUNE, "text.txt")
+    assert (result.returncode, result.stderr) == (2, "The array must begin with 0, the chief: --array=0-2\n")
 
 
 @needs_bash

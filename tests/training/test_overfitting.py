@@ -17,7 +17,7 @@ from helpers.killed_runs import TEXT
 
 from tfcharlm.checkpoint.state import assign, values_of
 from tfcharlm.text import TextSplit
-from tfcharlm.training import TrainingConfig, TrainingRun, is_overfitting
+from tfcharlm.training import Evaluation, TrainingConfig, TrainingRun, is_overfitting
 
 CURVES = sorted(Path(__file__).parents[2].glob("saved_models/*/*/assets.extra/learning_curve.csv"))
 SMALL = {"cell": "rnn", "units": 8, "batch_size": 4, "sequence_length": 16}
@@ -51,27 +51,60 @@ def slow_clock(monkeypatch):
     monkeypatch.setattr("tfcharlm.model.replicas.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
 
 
-def test_minutes_end_early_with_the_best_weights_and_steps_do_not(slow_clock):
-    """By planned losses: the second is the lowest, the sixth is the third one in a row that is clearly higher."""
-    planned, weights = [2.0, 1.5, 1.55, 1.6, 1.7, 1.9, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], []
+# The second is the lowest, the sixth is the third one in a row that is clearly higher. Then the best is the tenth.
+PLANNED = [2.0, 1.5, 1.55, 1.6, 1.7, 1.9, 1.45, 1.4, 1.3, 1.2, 1.25, 1.4, 1.5, 1.6, 1.7, 1.9]
+
+
+def test_minutes_end_early_after_cooling_and_steps_do_not(slow_clock):
+    """From the second evaluation of twelve on, the rest of the run takes half of the time until then."""
+    weights = []
 
     def evaluate(*_, **__):
         weights.append(run.model.get_weights())
-        loss = planned[min(len(weights), len(planned)) - 1]
+        loss = PLANNED[min(len(weights), len(PLANNED)) - 1]
         return {"loss": loss, "bits_per_character": loss / math.log(2)}
 
-    for budget, evaluations, best in (({"minutes": 2}, 6, 1), ({"steps": 24}, 12, 6)):
+    for budget, evaluations, best in (({"minutes": 2}, 16, 9), ({"steps": 24}, 12, 9)):
         run = TrainingRun(SPLIT, TrainingConfig(**budget, **SMALL))
         run.model.evaluate = evaluate
         weights.clear()
         result = run.train()
-        assert [evaluation.val_loss for evaluation in result.history] == planned[:evaluations]
+        assert [evaluation.val_loss for evaluation in result.history] == PLANNED[:evaluations]
         assert result.ended_early == ("minutes" in budget) and not result.interrupted
         # The last evaluation is that of all held-out text.
         assert len(weights) == evaluations + 1
         for actual, expected in zip(result.model.get_weights(), weights[best], strict=True):
             np.testing.assert_array_equal(actual, expected)
+        if "minutes" in budget:
+            times = [evaluation.seconds for evaluation in result.history]
+            assert times[-1] == pytest.approx(times[5] + 0.5 * times[1], abs=0.5)
+            rates = [evaluation.learning_rate for evaluation in result.history]
+            np.testing.assert_allclose(rates[6:], rates[2:6] + rates[6:][4:], rtol=0.15)
+            assert rates[6] > rates[9] > rates[12] > rates[15]
+
+            def distance(one, other):
+                return sum(np.square(a - b).sum() for a, b in zip(weights[one], weights[other], strict=True))
+
+            assert distance(6, 1) < distance(6, 5), "it has gone back"
     assert result.steps == 24
+
+
+def test_a_run_that_began_from_a_better_model_ends_at_once(slow_clock):
+    planned = iter([1.0, 1.2, 1.1, 1.3])
+
+    def evaluate(*_, **__):
+        loss = next(planned, 1.0)
+        return {"loss": loss, "bits_per_character": loss / math.log(2)}
+
+    run = TrainingRun(SPLIT, TrainingConfig(minutes=2, **SMALL))
+    before = run.model.get_weights()
+    run.start = Evaluation(0, 0.0, 0, 0.0, None, None, 1.0, 1.44)
+    run.model.evaluate = evaluate
+    next(planned)
+    result = run.train()
+    assert len(result.history) == 4 and result.ended_early and result.history[-1].seconds < 60
+    for actual, expected in zip(result.model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.slow
@@ -101,7 +134,10 @@ def test_a_run_that_is_killed_and_resumed_ends_at_the_same_step(tmp_path):
     whole = outcome(tmp_path / "whole")
     print("ends after step", whole[1][-1][0])
     assert whole[0] and whole[1][-1][0] < config.steps
-    for step in (13, whole[1][-1][0] - 1):
+    steps = [step for step, *_ in whole[1]]
+    [turn] = [i for i, (one, other) in enumerate(itertools.pairwise(np.diff(steps))) if other < one / 2][:1]
+    print("goes back after step", steps[turn + 1])
+    for step in (13, steps[turn + 1] + 2, steps[-1] - 1):
         assert outcome(tmp_path / f"killed {step}", dies_after=step) is None
         assert outcome(tmp_path / f"killed {step}") == whole
     assert outcome(tmp_path / "whole") == whole

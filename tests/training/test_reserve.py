@@ -55,6 +55,14 @@ def test_every_evaluation_but_the_first_corrects_the_estimate():
     assert resumed.evaluations.num_evaluations == 3 and resumed.get_state() == end.get_state()
 
 
+def test_the_only_evaluation_bounds_the_last_one():
+    """By hand: 18 s have room for 1.8 s of evaluation; the only one took 0.5 s a chunk, tracing included."""
+    end = EndReserve(standing(18), 2, 1000, 5.0)
+    end.evaluations = types.SimpleNamespace(durations=[1.0], num_evaluations=1)
+    end.on_train_batch_end(0)
+    assert end.last_chunks() == 4 and end.budget.reserved == 5.0
+
+
 @pytest.mark.parametrize(
     ("then", "now", "slower"), [(0.2, 0.6, 2.0), (0.6, 0.2, 1.0), (0.1, 1.0, 3.0), (None, 0.9, 1.0), (0.1, None, 1.0)]
 )
@@ -84,13 +92,14 @@ def test_training_ends_early_enough_and_even_a_short_run_trains(monkeypatch, min
     # Evaluations take no time.
     monkeypatch.setattr("tfcharlm.training.evaluation.time", types.SimpleNamespace(monotonic=lambda: 0.0))
     run = TrainingRun(SPLIT, TrainingConfig(minutes=minutes, **CONFIG))
-    assert run.seconds_left() is None
+    assert run.running_budget is None
     rates, told = [], []
     result = run.train(elapsed=elapsed, saving=saving, on_step=rates.append, on_last_evaluation=told.append)
     assert result.history[-1].seconds == pytest.approx(last, abs=0.3) and rates[-1] == 1
     assert result.history[-1].learning_rate < 0.05 * run.config.learning_rate
     assert told == [result.val_tokens] == [len(SPLIT.validation_ids)]
-    assert run.seconds_left() == pytest.approx(60 * minutes - last, abs=0.7)
+    budget = run.running_budget
+    assert budget.seconds - budget.elapsed() == pytest.approx(60 * minutes - last, abs=0.7)
 
 
 def test_a_long_held_out_text_is_read_in_part(monkeypatch):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -136,3 +137,77 @@ def record_surprise(model: keras.Model, text: str, adapt: Any = False) -> Surpri
     bits = np.concatenate([np.zeros(given), 0 - nats / np.log(2)])
     bits = np.add.reduceat(bits, begins) if len(begins) else bits
     return Surprise(text, bits, np.cumsum(characters[begins]), len(nats), int(characters[:given].sum()))
+
+
+def join_surprises(surprises: Sequence[Surprise]) -> Surprise:
+    """The surprise of texts that were read one by one, such as items, as that of their text together.
+
+    Args:
+        surprises: at least one `Surprise`, in the order of the texts. What was given and not scored must be at the
+            start of the first one.
+
+    Raises:
+        ValueError: there is none, or a later one has characters that were given.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfcharlm.analysis import Surprise, join_surprises
+    >>> one, other = (Surprise(text, np.array([1.0, 2.0]), np.array([1, 2]), tokens=2) for text in ("a\\n", "b\\n"))
+    >>> [line.bits for line in join_surprises([one, other]).lines]
+    [3.0, 3.0]
+    """
+    if not surprises or any(surprise.given for surprise in surprises[1:]):
+        raise ValueError("surprises must be at least one, and all but the first without given characters.")
+    begins = np.cumsum([0, *(len(surprise.text) for surprise in surprises)])
+    return Surprise(
+        "".join(surprise.text for surprise in surprises),
+        np.concatenate([surprise.bits for surprise in surprises]),
+        np.concatenate([surprise.ends + begin for surprise, begin in zip(surprises, begins, strict=False)]),
+        sum(surprise.tokens for surprise in surprises),
+        surprises[0].given,
+    )
+
+
+def score_items(
+    model: keras.Model, items: Sequence[str], end: str = "\n", adapt: Any = False
+) -> tuple[dict[str, float | int], tuple[LineSurprise, ...]]:
+    """How probable items are, such as names: each is read on its own, with its end, as in training.
+
+    Args:
+        model: a `CharLM` whose vocabulary has a newline.
+        items: strings, without their ends.
+        end: what ends an item; a newline by default.
+        adapt: as for `record_surprise`; False by default. It learns from items that are longer than a segment.
+
+    Returns:
+        `(scores, lines)`: the numbers that `CharLM.score` returns, for all items together; and a `LineSurprise` for
+        each, with its end among the characters.
+
+    Raises:
+        ValueError: an item has a character that is not in the vocabulary.
+
+    Example:
+
+    >>> import tfcharlm
+    >>> from tfcharlm.analysis import score_items
+    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("abc\\n"), [tfcharlm.LSTMCell(5)])
+    >>> scores, lines = score_items(model, ["cab", "b"])
+    >>> scores["tokens"], [line.characters for line in lines]
+    (6, [4, 2])
+    """
+    nothing: dict[str, Any] = {"log_probability": np.zeros(0), "tokens": np.zeros(0, int)}
+    found = model.score([item + end for item in items], adapt) if items else nothing
+    nats, tokens = float(found["log_probability"].sum()), int(found["tokens"].sum())
+    bits = 0 - found["log_probability"] / np.log(2)
+    lines = tuple(
+        LineSurprise(number, item, of_item, len(item) + len(end))
+        for number, (item, of_item) in enumerate(zip(items, bits.tolist(), strict=True), 1)
+    )
+    scores = {
+        "log_probability": nats,
+        "tokens": tokens,
+        "bits_per_character": float(bits.sum()) / max(sum(line.characters for line in lines), 1),
+        "perplexity": float(np.exp(-nats / max(tokens, 1))),
+    }
+    return scores, lines

@@ -1,7 +1,7 @@
 """Where models are: names of files and directories, versions. It needs no TensorFlow."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tfcharlm.checks import about
 
@@ -105,18 +105,19 @@ def _latest_version(directory):
     return latest
 
 
-def check_no_pattern(path: Path | str) -> None:
+def check_no_pattern(path: PurePath | str) -> None:
     """Checks that TensorFlow's reader of checkpoints will not take a path for a pattern of paths.
 
     Raises:
-        ValueError: the path has one of the characters `*?[]` or a backslash.
+        ValueError: the path has one of the characters `*?[]`, or a backslash that is not Windows' separator.
 
     Example:
 
     >>> from tfcharlm.artefact import check_no_pattern
     >>> check_no_pattern("saved_models/shakespeare")
     """
-    if set(PATTERN_CHARACTERS) & set(str(path)):
+    path = path if isinstance(path, PurePath) else Path(path)
+    if set(PATTERN_CHARACTERS) & set(path.as_posix()):
         raise ValueError(
             f"{path} has one of the characters {PATTERN_CHARACTERS}, which TensorFlow cannot read; rename it."
         )

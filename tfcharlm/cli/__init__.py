@@ -61,22 +61,43 @@ __all__ = [
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=lambda context, option, value: value and _show_config(context),
+    callback=lambda context, option, value: value and not context.resilient_parsing and _show_config(context),
     help="Show versions, the kernels that run and why, vector instructions and threads, then exit.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Also print what the library logs, on standard error.")
-def commands(verbose: bool) -> None:
-    # The help of a command is data: Python has no docstrings with -OO.
-    if verbose:
-        log_to_standard_error()
+def commands() -> None:
+    """All that can be typed after `tfcharlm`."""  # not its help: Python has no docstrings with -OO
+
+
+class LogLines(logging.Handler):
+    """Prints what is logged on standard error as it is now: a progress bar stands in for it while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
 
 
 def log_to_standard_error() -> None:
     """Prints what the library logs, from the level INFO up."""
-    logger, handler = logging.getLogger("tfcharlm"), logging.StreamHandler()
+    logger = logging.getLogger("tfcharlm")
+    if any(isinstance(handler, LogLines) for handler in logger.handlers):
+        return  # --verbose was typed twice
+    handler = LogLines()
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+def _with_verbose(command):
+    """Adds --verbose to a command and to those in it."""
+    option = click.Option(
+        ["-v", "--verbose"],
+        is_flag=True,
+        expose_value=False,
+        callback=lambda context, option, value: value and log_to_standard_error(),
+        help="Also print what the library logs, on standard error.",
+    )
+    command.params.append(option)
+    for inner in getattr(command, "commands", {}).values():
+        _with_verbose(inner)
 
 
 def _show_config(context):
@@ -95,6 +116,7 @@ for command in (
     plot.plot,
 ):
     commands.add_command(command)
+_with_verbose(commands)
 
 
 def main(began: float | None = None, start: Callable[[], object] = lambda: None) -> None:

@@ -12,7 +12,7 @@ from tfcharlm.cli.corpus_options import typed_separator
 from tfcharlm.cli.errors import UserError, one_line_errors
 from tfcharlm.training.config import ARCHITECTURE, BUDGETS, OPTIONS, TUNABLE, TrainingConfig
 
-BEGAN_FROM = "tfcharlm.began_from"
+BEGAN_FROM, WEIGHTS = "tfcharlm.began_from", "tfcharlm.weights_sha256"
 
 # The options that are not fields of a configuration: their types in JSON, and what they are called.
 TEXT, SWITCH = (str, "a text"), (bool, "true or false")
@@ -83,6 +83,7 @@ def _read(context: click.Context, parameter: click.Parameter, path: Path | None)
     origin = found.pop("from", None)
     if origin is not None:
         context.meta[BEGAN_FROM] = origin.get("model") if isinstance(origin, dict) else origin
+        context.meta[WEIGHTS] = origin.get("weights_sha256") if isinstance(origin, dict) else None
     options = {name: value for name, value in found.items() if name not in OUTCOME and value is not None}
     with one_line_errors():
         _check(options, path)

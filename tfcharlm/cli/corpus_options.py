@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-ESCAPES = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
+ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\\": "\\"}
 
 
 def typed_separator(separator: str) -> str:
@@ -15,14 +15,14 @@ def typed_separator(separator: str) -> str:
 
 
 class Separator(click.ParamType):
-    r"""A separator, in which `\n` and `\t` may be typed for a newline and a tab."""
+    r"""A separator, in which `\n`, `\r` and `\t` may be typed for a newline, a carriage return and a tab."""
 
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value:
             self.fail("received nothing; type one character or more, such as '\\n\\n' for a blank line.")
-        return re.sub(r"\\[nt\\]", lambda match: ESCAPES[match[0]], value)
+        return re.sub(r"\\[nrt\\]", lambda match: ESCAPES[match[0]], value)
 
 
 def corpus_options(command: Callable) -> Callable:

@@ -11,11 +11,11 @@ from tfcharlm.training.config import OPTIONS
 
 # Options whose names are also words of error messages, as in "a cell with an input gate". They are replaced only in
 # front of "=".
-WORDS = ("cell", "level")
+WORDS = ("cell", "level", "lines", "separator", "join")
 # The Python name of an argument, and its option on the command line.
 FLAGS: dict[str, str] = {
     name: "--" + name.replace("_", "-")
-    for name in (*OPTIONS, *Sampling._fields, "errors", "num_evaluations", "trials")
+    for name in (*OPTIONS, *Sampling._fields, "errors", "num_evaluations", "trials", "lines", "separator", "join")
     if name not in WORDS
 } | {"max_length": "--length"}
 INPUT_ERRORS = (ValueError, OSError, ImportError)
@@ -44,4 +44,9 @@ def as_typed(message: str) -> str:
     # Only whole words are replaced, not parts of a file name.
     names = re.compile(rf"(?<![^ ])({'|'.join(FLAGS)})(?:(=)|(?=[ ,;]))")
     message = names.sub(lambda m: FLAGS[m[1]] + (" " if m[2] else ""), message)
-    return re.sub(rf"(?<![^ ])({'|'.join(WORDS)})=", r"--\1 ", message)
+    # Those that are True are options without a value.
+    return re.sub(rf"(?<![^ ])({'|'.join(WORDS)})=(?:True\b)?", _as_option, message)
+
+
+def _as_option(match):
+    return f"--{match[1]}" if match[0].endswith("True") else f"--{match[1]} "

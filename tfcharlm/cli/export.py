@@ -1,5 +1,6 @@
 """`tfcharlm export`: its options."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ def export(model: Path, file: Path, format: str | None, int8: bool, float16: boo
             raise ValueError("--int8 and --float16 exclude each other; omit one of them.")
         options |= {"dtype": "int8" if int8 else "float16"} if int8 or float16 else {}
         options |= {} if prompt is None else {"prompt": prompt}
+        # A SavedModel may be the next version of a directory that exists.
+        for path in (file, file.with_name(f"{file.name}.json")) if format in ENDINGS.values() else ():
+            if os.path.lexists(path):
+                raise ValueError(f"{path} exists already; remove it or choose another name.")
         if needed:
             check_models(model)
     run("export.export", model=model, file=file, format=format, **options)

@@ -1,5 +1,6 @@
 """The files that `tfcharlm plot` writes: their endings, and that none is overwritten."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -8,6 +9,8 @@ IMAGES, PAGE = (".png", ".svg"), ".html"
 
 def check_output(path: Path, endings: tuple[str, ...]) -> None:
     """Raises a ValueError if no file with one of these endings can be written to this path."""
+    if path.suffix in IMAGES and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError('a picture needs the package matplotlib; type pip install "tfcharlm[plots]".')
     if path.suffix not in endings:
         raise ValueError(f"--output must end in {' or '.join(endings)}; received {path}.")
     if os.path.lexists(path):

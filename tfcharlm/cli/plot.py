@@ -7,7 +7,7 @@ import click
 
 from tfcharlm.cli.output import IMAGES, PAGE, check_output
 from tfcharlm.cli.plot_options import output_option, picks_units, reads_a_text
-from tfcharlm.cli.running import check_models, check_text, checks_before_start, run, run_at_once
+from tfcharlm.cli.running import check_corpus, check_models, checks_before_start, run, run_at_once
 from tfcharlm.cli.shared import examples
 
 
@@ -137,5 +137,5 @@ def _check(models, corpus, text, output, endings, how="--corpus, such as --corpu
         if (corpus is None) == (text is None):
             raise ValueError(f"give a text to read: either {how}, or --text 'To be'.")
         if needed:
-            check_text(corpus)
+            check_corpus(corpus)
             check_models(*models)

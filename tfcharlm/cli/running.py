@@ -1,18 +1,15 @@
 """From what was typed to what is done. This room needs no TensorFlow; what is done, in `tfcharlm.commands`, does."""
 
 import contextlib
-import glob
 import importlib
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tfcharlm.artefact.directories import latest_version
 from tfcharlm.cli.errors import one_line_errors
-from tfcharlm.text.corpora import CORPORA, load_corpus
-from tfcharlm.text.sources import STANDARD_INPUT, find_sources
+from tfcharlm.text.sources import check_source
 
 # Starts TensorFlow in a process of the command line (`tfcharlm_command.start`).
 _starts: list[Callable[[], object]] = []
@@ -54,15 +51,8 @@ def check_models(*directories: Path | str | None) -> None:
             latest_version(directory)
 
 
-def check_text(name: str | None) -> None:
-    """Raises an error if this is neither a corpus nor a file."""
-    if name is not None and name not in CORPORA and not os.path.isfile(name):  # noqa: PTH113, see find_sources
-        load_corpus(name)
-
-
-def check_corpus(names: Sequence[str | None]) -> None:
-    """Raises an error if one of these is neither a corpus nor a file. Directories and patterns are searched later."""
+def check_corpus(*names: str | None) -> None:
+    """Raises an error if there is nothing of one of these names. Directories are searched later."""
     for name in names:
-        searched = name is not None and (os.path.isdir(name) or glob.has_magic(name))  # noqa: PTH112, see find_sources
-        if name is not None and name != STANDARD_INPUT and not searched:
-            find_sources([name])
+        if name is not None:
+            check_source(name)

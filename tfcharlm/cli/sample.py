@@ -6,9 +6,11 @@ from typing import Any
 import click
 
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
-from tfcharlm.cli.running import check_models, check_text, checks_before_start, run
+from tfcharlm.cli.running import check_corpus, check_models, checks_before_start, run
 from tfcharlm.cli.shared import Text, errors_option, examples
-from tfcharlm.generation.sampling_settings import Sampling
+from tfcharlm.generation.sampling_settings import LENGTH as TOKENS
+from tfcharlm.generation.sampling_settings import ROW_SEED, Sampling
+from tfcharlm.text.sources import STANDARD_INPUT, check_source
 
 # Tokens of a sample by default, or of each of its lines with --lines.
 LENGTH = 400
@@ -87,7 +89,13 @@ def sample(model: Path, stops: tuple[str, ...], lines: int | None, count: int, *
         if options["prompt"] is not None and options["prompt_file"] is not None:
             raise ValueError("give either --prompt or --prompt-file; received both.")
         Sampling(options["temperature"], options["top_k"], options["top_p"]).checked()
+        if options["length"] is not None:
+            TOKENS.check("--length", options["length"])
+        if options["seed"] is not None:
+            ROW_SEED.check("--seed", options["seed"])
+        if options["prompt_file"] not in (None, STANDARD_INPUT):
+            check_source(options["prompt_file"])
         if needed:
-            check_text(options["novelty"])
+            check_corpus(options["novelty"])
             check_models(model)
     run("sample.sample", model=model, stops=stops, lines=lines, count=count, default_length=LENGTH, **options)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from tfcharlm.cli.running import check_models, check_text, checks_before_start, run
+from tfcharlm.cli.running import check_corpus, check_models, checks_before_start, run
 from tfcharlm.cli.shared import Text, errors_option, examples
 
 
@@ -19,7 +19,8 @@ from tfcharlm.cli.shared import Text, errors_option, examples
     help="""
     Measure how well MODEL predicts texts: CORPORA, given as for train (usually paths of UTF-8 files), or --text.
 
-    Fewer bits per character are better. Each text is scored as if it started a line.
+    Fewer bits per character are better. Each text is scored as if it started a line. If MODEL was trained with --lines,
+    each item of a text is scored on its own, with its end, and --by-line prints items.
     """,
 )
 @click.argument("model", type=click.Path(path_type=Path))
@@ -36,7 +37,8 @@ from tfcharlm.cli.shared import Text, errors_option, examples
 @click.option(
     "--adapt",
     is_flag=True,
-    help="Let the model learn from each text while it reads it (dynamic evaluation); every text starts with MODEL.",
+    help="Let the model learn from each text while it reads it (dynamic evaluation); every text starts with MODEL. It "
+    "learns after every 40 tokens, so from shorter items it learns nothing.",
 )
 @click.option("--carry", is_flag=True, help="With --adapt: keep what was learned from one text for the next.")
 @click.option(
@@ -53,7 +55,6 @@ def score(model: Path, corpora: tuple[str, ...], texts: tuple[str, ...], **optio
         if options["carry"] and not options["adapt"]:
             raise ValueError("--carry is for a model that learns while it reads; type --adapt --carry.")
         if needed:
-            for name in corpora:
-                check_text(name)
+            check_corpus(*corpora)
             check_models(model)
     run("score.score", model=model, corpora=corpora, texts=texts, **options)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tfcharlm.cli.config_file import check_origin, config_file_option, not_counted
+from tfcharlm.cli.config_file import WEIGHTS, check_origin, config_file_option, not_counted
 from tfcharlm.cli.corpus_options import corpus_options
 from tfcharlm.cli.running import check_corpus, check_models, checks_before_start, run
 from tfcharlm.cli.shared import (
@@ -18,6 +18,7 @@ from tfcharlm.cli.shared import (
     examples,
     output_options,
 )
+from tfcharlm.text.sources import check_reading
 from tfcharlm.training.config import OPTIONS, TrainingConfig
 
 # Between two checkpoints, which take a moment each.
@@ -80,8 +81,10 @@ def train(
         TrainingConfig(**{name: options[name] for name in OPTIONS if options[name] is not None})
         if needed:
             check_models(origin)
-            check_corpus(corpus)
+            check_reading(options["lines"], options["separator"], options["join"])
+            check_corpus(*corpus)
             check_writable(output / name, name)
     level_is_given = context.get_parameter_source("level") is not ParameterSource.DEFAULT and "level" not in unused
     given = {"corpus": corpus, "name": name, "output": output, "origin": origin, **options}
+    given["origin_sha256"] = context.meta.get(WEIGHTS)
     run("train.train", began=context.obj, level_is_given=level_is_given, **given)

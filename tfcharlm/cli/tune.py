@@ -10,7 +10,7 @@ from tfcharlm.checks import POSITIVE, POSITIVE_INTEGER, Bounds
 from tfcharlm.cli.corpus_options import corpus_options
 from tfcharlm.cli.running import check_corpus, checks_before_start, run
 from tfcharlm.cli.shared import check_writable, config_option, errors_option, examples, output_options, searched_options
-from tfcharlm.text.sources import STANDARD_INPUT
+from tfcharlm.text.sources import STANDARD_INPUT, check_reading
 from tfcharlm.training.config import OPTIONS, TUNABLE, TrainingConfig
 
 # The tuners that end by themselves, and the default number of trials of the others.
@@ -92,7 +92,8 @@ def tune(
         if STANDARD_INPUT in corpus:
             raise ValueError("every process of a search reads the text, so it cannot be standard input; give a file.")
         if needed:
-            check_corpus(corpus)
+            check_reading(options["lines"], options["separator"], options["join"])
+            check_corpus(*corpus)
             check_writable(output / name, name)
     trials = TRIALS if trials is None and tuner not in FINITE else trials
     given = {"corpus": corpus, "tuner": tuner, "trials": trials, "workers": workers, "stall_seconds": stall_seconds}

@@ -31,6 +31,10 @@ class Messages(rich.console.Console):
         elif not self.quiet and (text := sep.join(map(str, objects)).strip()):
             print_json({"report": "message", "text": text})
 
+    def describe(self, *lines: str) -> None:
+        """Prints lines that a terminal breaks between words; there is nothing in them to copy."""
+        self.print(*lines, sep="\n", soft_wrap=not self.is_terminal)
+
     def report(self, name: str, facts: Mapping[str, Any], text: str | None = None) -> None:
         """Prints an object for a program, or a text for a person, if there is one."""
         if self.as_json:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfcharlm.model import CharLM, load_model
-from tfcharlm.text import UnknownTokenError, load_corpus
+from tfcharlm.text import UnknownTokenError, load_texts
 
 
 class TextPart(NamedTuple):
@@ -14,6 +14,11 @@ class TextPart(NamedTuple):
     begin: int
     first_line: int
     total: int
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the text goes on after the part."""
+        return self.begin + len(self.text) < self.total
 
     @property
     def described(self) -> str:
@@ -36,7 +41,7 @@ def read_part(
     """The part of a text that options choose.
 
     Args:
-        corpus: the name of a corpus, or a path; None if there is a text.
+        corpus: what `load_texts` takes; several texts are joined. None if there is a text.
         errors: what to do with its bytes that are not UTF-8: "strict" or "replace".
         text: the text itself; None if there is a corpus.
         begin: how many characters to skip.
@@ -46,7 +51,7 @@ def read_part(
         OSError: the corpus cannot be read.
         ValueError: the text is empty, or ends before `begin`.
     """
-    whole = (text or "") if corpus is None else load_corpus(corpus, errors)
+    whole = (text or "") if corpus is None else "".join(part for _, part in load_texts(corpus, errors))
     if not whole:
         raise ValueError("--text must have at least one character; received an empty one.")
     if begin >= len(whole):

@@ -39,7 +39,7 @@ class RunProgress:
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
             rich.progress.TaskProgressColumn(),
-            rich.progress.TimeElapsedColumn(),
+            _Elapsed(run),
             rich.progress.TextColumn("{task.fields[left]}{task.fields[speed]}{task.fields[loss]}"),
             console=console,
             transient=True,
@@ -82,9 +82,11 @@ class RunProgress:
         self._show(name, 1.0, speed="")
 
     def _show(self, name, training_done, **fields):
-        done, seconds, minutes = training_done, self.run.seconds_left(), self.run.config.minutes
-        if seconds is not None and minutes is not None:
+        done, seconds, minutes = training_done, None, self.run.config.minutes
+        budget = self.run.running_budget
+        if budget is not None and budget.seconds is not None and minutes is not None:
             # Evaluating and saving are part of the minutes.
+            seconds = budget.seconds - budget.elapsed()
             done = 1 - max(seconds, 0) / (60 * minutes)
         elif self._first and done > self._first[1]:
             began, done_then = self._first
@@ -110,6 +112,18 @@ class RunProgress:
         if self.run.config.minutes is None:
             return True
         return not self.is_busy and not (number == first and self.fraction_done == 1)
+
+
+class _Elapsed(rich.progress.ProgressColumn):
+    """The time on the clock of the run, which is also that of its lines."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        super().__init__()
+        self._run = run
+
+    def render(self, task: rich.progress.Task) -> rich.text.Text:
+        budget = self._run.running_budget
+        return rich.text.Text(_clock(0 if budget is None else budget.elapsed()), style="progress.elapsed")
 
 
 def plan_line(run: TrainingRun) -> str | None:

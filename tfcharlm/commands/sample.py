@@ -10,11 +10,11 @@ import click
 from tfcharlm.analysis import novelty_report
 from tfcharlm.artefact import latest_version
 from tfcharlm.commands.errors import one_line_errors
+from tfcharlm.commands.item_format import item_format
 from tfcharlm.commands.prompts import read_prompt
-from tfcharlm.commands.training_records import item_end
 from tfcharlm.generation import Sampling, StopSearch
 from tfcharlm.model import CharLM, load_model
-from tfcharlm.text import load_corpus
+from tfcharlm.text import load_texts
 
 # Seeds are drawn from so many, which every program that reads JSON has as numbers.
 SEEDS = 2**32
@@ -40,16 +40,16 @@ def sample(
     """Writes samples. The arguments are the options, and the length of a sample, or of each of its lines."""
     with one_line_errors():
         prompt = read_prompt(prompt, prompt_file, errors)
-        corpus = None if novelty is None else load_corpus(novelty, errors)
+        corpus = None if novelty is None else "".join(text for _, text in load_texts(novelty, errors))
         directory = latest_version(model)
         language_model = load_model(directory)
         if lines is not None and not language_model.vocabulary.line_start:
             raise ValueError("--lines needs a model with a newline in its vocabulary; give --length or --stop instead.")
         # Whatever comes after an item is not what the model has learned to write.
-        end = item_end(directory) if lines is not None or not stops else None
-        writes_items = end is not None
-        if end is not None:
-            stops, count, lines = (*stops, end), count * (lines or 1), None
+        items = item_format(directory) if lines is not None or not stops else None
+        writes_items = items is not None
+        if items is not None:
+            stops, count, lines = (*stops, items.end), count * (lines or 1), None
         if length is None:
             length = default_length * (lines or 1)
         seed = secrets.randbelow(SEEDS) if seed is None else seed

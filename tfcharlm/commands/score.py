@@ -8,13 +8,15 @@ import click
 import rich.console
 import rich.text
 
-from tfcharlm.analysis import LineSurprise, record_surprise
+from tfcharlm.analysis import LineSurprise, record_surprise, score_items
+from tfcharlm.artefact import latest_version
 from tfcharlm.cli import printable
 from tfcharlm.commands.errors import one_line_errors
+from tfcharlm.commands.item_format import item_format
 from tfcharlm.commands.messages import print_json
 from tfcharlm.generation import DynamicEvaluation
 from tfcharlm.model import load_model
-from tfcharlm.text import UnknownTokenError, load_corpus
+from tfcharlm.text import UnknownTokenError, load_texts
 
 
 def score(
@@ -30,30 +32,40 @@ def score(
 ) -> None:
     """Prints how well a model predicts texts. The arguments are the options."""
     with one_line_errors():
-        given = [("corpus", click.format_filename(name), load_corpus(name, errors)) for name in corpora]
+        read = load_texts(corpora, errors) if corpora else []
+        given = [("corpus", click.format_filename(name), text) for name, text in read]
         given += [("text", text, text) for text in texts]
-        language_model = load_model(model)
+        directory = latest_version(model)
+        items, language_model = item_format(directory), load_model(directory)
         reader = DynamicEvaluation(language_model) if adapt else None
+        waiting = rich.console.Console(stderr=True).status("Reading ...")
         for kind, source, text in given:
-            name = source if kind == "corpus" else repr(source)
+            name = repr(source) if kind == "text" else "standard input" if source == "-" else source
             if reader is not None and not carry:
                 reader.reset()
             learning = reader or False
+            scores: Any
+            lines: Sequence[LineSurprise]
             try:
-                surprise = record_surprise(language_model, text, learning) if by_line else None
-                scores = language_model.score(text, learning) if surprise is None else surprise.scores
+                with waiting:
+                    if items is not None:
+                        scores, lines = score_items(language_model, list(items.items(text)), items.end, learning)
+                    elif by_line:
+                        surprise = record_surprise(language_model, text, learning)
+                        scores, lines = surprise.scores, surprise.lines
+                    else:
+                        scores, lines = language_model.score(text, learning), ()
             except UnknownTokenError as error:
                 raise ValueError(f"{name}: {error.what}; a model can score only what its corpus contains.") from error
-            lines = None if surprise is None else surprise.lines
             if as_json:
-                print_json(_report({kind: source, **scores}, lines))
+                print_json(_report({kind: source, **scores}, lines if by_line else None))
                 continue
             click.echo(
                 f"{name}: {scores['bits_per_character']:.4f} bits per character, perplexity "
                 f"{scores['perplexity']:.2f}, log-probability {scores['log_probability']:.2f} nats for "
                 f"{scores['tokens']:,} tokens"
             )
-            if lines is not None:
+            if by_line:
                 _print_lines(lines, show or len(lines))
 
 

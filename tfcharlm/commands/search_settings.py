@@ -14,18 +14,32 @@ from tfcharlm.bookkeeping import read_object
 SETTINGS = "settings.json"
 
 
+def has_search(directory: Path) -> bool:
+    """Whether a search has begun in a directory."""
+    # A link or a FIFO of this name counts, too: it is reported and replaced.
+    exists = os.path.lexists(directory / SETTINGS)
+    return exists or any(directory.glob("oracle.json*")) or any(directory.glob("trial_*"))
+
+
+def check_resumed(directory: Path, resume: bool, role: str | None) -> None:
+    """Raises a ValueError if there is a search that must be resumed, or none that can be."""
+    if has_search(directory):
+        if not resume and role in (None, "chief"):
+            raise ValueError(f"{directory} has a search; type --resume to continue it, or give another --name.")
+    elif resume and role is None:
+        # Only without a role: a launcher always starts the same command, also for a new search.
+        raise ValueError(f"there is no search to resume in {directory}; type the command without --resume.")
+
+
 def check_settings(
     console: rich.console.Console, directory: Path, settings: Mapping[str, Any], resume: bool, role: str | None
 ) -> None:
     """Saves the settings of a search, or compares them with the saved ones: with others, trials are not comparable."""
     file, before = directory / SETTINGS, None
-    # A link or a FIFO of this name counts, too: it is reported and replaced.
-    exists = os.path.lexists(file)
-    if role not in (None, "chief") and not exists:
+    if role not in (None, "chief") and not os.path.lexists(file):
         return
-    if exists or any(directory.glob("oracle.json*")) or any(directory.glob("trial_*")):
-        if not resume and role in (None, "chief"):
-            raise ValueError(f"{directory} has a search; type --resume to continue it, or give another --name.")
+    check_resumed(directory, resume, role)
+    if has_search(directory):
         try:
             before = read_object(file)
         except PermissionError:
@@ -34,9 +48,6 @@ def check_settings(
             if file.is_dir():
                 raise
             console.print(f"{error} The search is assumed to have started with these options.")
-    elif resume and role is None:
-        # Only without a role: a launcher always starts the same command, also for a new search.
-        raise ValueError(f"there is no search to resume in {directory}; type the command without --resume.")
     if before is None:
         directory.mkdir(parents=True, exist_ok=True)
         replace_file(file, lambda path: path.write_text(json.dumps(settings, indent=1), encoding="utf-8"))

@@ -27,14 +27,14 @@ class Baseline(NamedTuple):
     bits_per_character: float
 
 
-def expectation(characters: int) -> str | None:
-    """A line about what to expect of so many characters to train on; None if they are enough."""
-    if characters >= LITTLE:
+def expectation(split: TextSplit, begins_from_model: bool) -> str | None:
+    """A line about what to expect of a small text to train on; None if it is large enough, or consists of items."""
+    if split.train_characters >= LITTLE or split.kind == "lines":
         return None
-    return (
-        f"{characters:,} characters to train on are few: expect invented words. "
-        "A model trained on more text of the same language helps most: --from MODEL."
-    )
+    line = f"{split.train_characters:,} characters to train on are few: expect invented words."
+    if begins_from_model:
+        return line
+    return f"{line} A model trained on more text of the same language helps most: --from MODEL."
 
 
 def counting_seconds(split: TextSplit) -> float:
@@ -84,8 +84,8 @@ def early_end(result: TrainingResult) -> str | None:
         return None
     best = min(result.history, key=lambda evaluation: evaluation.val_loss)
     return (
-        f"Ended early: the validation loss was lowest at {clock(best.seconds)}, and more training made it worse. "
-        "The weights from then are kept."
+        "Ended early: more training made the validation loss worse, so the run went back to its best weights, and the "
+        f"learning rate fell from there. The best loss is that of {clock(best.seconds)}."
     )
 
 

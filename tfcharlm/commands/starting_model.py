@@ -23,12 +23,15 @@ class StartingModel:
 
     Args:
         directory: as for `load_model`.
+        expected_sha256: the digest of the weights that another run began from, which this one repeats; None (default)
+            for none.
 
     Raises:
         ValueError: there is no such model, or it cannot be loaded.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, expected_sha256: str | None = None) -> None:
+        self._expected = expected_sha256
         path = latest_version(directory).absolute()
         self.model = load_model(path)
         # Not the whole path, so that a run is found after the directory of its models is moved.
@@ -52,6 +55,12 @@ class StartingModel:
         if vocabulary.spelling is not None and known.spelling is None:
             parts.append("the digits that spell all other characters")
         lines = [f"Begins from {self.name}: {', '.join(parts[:-1])} and {parts[-1]}."]
+        found = weights_sha256(self.model)
+        if self._expected not in (None, found):
+            lines.append(
+                f"The run of --config began from another model: its weights had the SHA-256 {self._expected:.12}, and "
+                f"these have {found:.12}."
+            )
         if run.start is not None and run.start.val_loss >= unigram_loss(run.split):
             lines.append(
                 f"Without training, {self.name} predicts this text worse than the frequencies of its tokens do. A new "

@@ -15,11 +15,11 @@ import tensorflow as tf
 
 from tfcharlm.artefact import EXTRA, LEARNING_CURVE, export_saved_model, next_version
 from tfcharlm.checkpoint import Checkpoint, CheckpointError
-from tfcharlm.cli import as_options, check_writable
+from tfcharlm.cli import UserError, as_options, check_writable
 from tfcharlm.commands import small_text
 from tfcharlm.commands.cluster import join_cluster, one_interruption
 from tfcharlm.commands.corpus import corpus_name, corpus_record, read_corpus
-from tfcharlm.commands.errors import RUNTIME_ERRORS, not_started, one_line_errors
+from tfcharlm.commands.errors import INPUT_ERRORS, RUNTIME_ERRORS, not_started, one_line_errors
 from tfcharlm.commands.messages import Messages
 from tfcharlm.commands.progress import RunProgress, plan_line
 from tfcharlm.commands.run_directory import RunDirectory
@@ -32,6 +32,8 @@ from tfcharlm.training import (
 )
 
 EVALUATIONS_PER_SAMPLE, SAMPLE_LENGTH = 4, 160
+# What the chief tells the other workers about the directory of the run.
+GOES_ON, FINISHED, REFUSED = range(3)
 # What a program reads of a result.
 RESULT = (
     "steps", "val_loss", "val_bits_per_character", "val_tokens", "temperature", "interrupted", "ended_early", "failure",
@@ -48,6 +50,7 @@ def train(
     name: str,
     output: Path,
     origin: str | None,
+    origin_sha256: str | None,
     errors: str,
     resume: bool,
     checkpoint_seconds: float,
@@ -60,57 +63,56 @@ def train(
 
     Args:
         began: `time.monotonic()` at the start of the process; None counts from now.
+        origin_sha256: the digest of the weights from which the run of --config began; None for none.
         level_is_given: whether the user has typed --level.
         **settings: the fields of `TrainingConfig`; None for what the user has not given.
     """
     # A worker that is not the chief also trains, but prints nothing.
     with one_line_errors():
+        # First of all: workers meet before TensorFlow's first operation.
+        strategy, chief = join_cluster()
         given = {key: value for key, value in settings.items() if value is not None}
-        start = None if origin is None else StartingModel(origin)
+        start = None if origin is None else StartingModel(origin, origin_sha256)
         if start is not None:
             given = start.options(given, level_is_given)
         config = TrainingConfig(**given)
-        strategy, chief = join_cluster()
         console = Messages(as_json and chief, quiet or not chief)
         reading = {"lines": lines, "separator": separator, "join": join}
         options = {**reading, "errors": errors, "level": config.level, "known": start and start.model.vocabulary}
         options["validation_fraction"] = config.validation_fraction
         # Every worker has ids of its own, so that none waits for another.
         with strategy.scope():
-            ids = output / name / "corpus" / ("" if chief else f"worker-{Replicas().worker}")
+            replicas = Replicas()
+        ids = output / name / "corpus" / ("" if chief else f"worker-{replicas.worker}")
         read = functools.cache(lambda: read_corpus(console, corpus, options, ids, resume))
         # What is not given is left out, so that runs of earlier versions are recognized.
         about = {**settings, **({k: v for k, v in reading.items() if v != "\n" and v})}
         about |= {} if start is None else {"from": start.record}
         run_directory = RunDirectory(output / name, lambda: {**about, "corpus_sha256": read().sha256})
-        if chief:
-            check_writable(output / name, name)
-            model = run_directory.open(resume)
-            if model is not None:
-                console.report("result", {"model": model}, f"The run is finished. Model: {model}")
-                return
+        model = _opened(run_directory, output / name, name, resume, replicas)
+        if model is not None:
+            console.report("result", {"model": model}, f"The run is finished. Model: {model}")
+            return
         checkpoint = Checkpoint(run_directory.directory, checkpoint_seconds)
         with run_directory.discarded_on_error() if chief else contextlib.nullcontext():
             split = read()
             earlier = None if config.minutes is None else run_directory.settings_of_checkpoint(SUGGESTED)
-            run = make_run(split, given, start, strategy, earlier, _since(began))
+            with console.status("Measuring the machine and building the model ..."):
+                run = make_run(split, given, start, strategy, earlier, _since(began))
             config = run.config
     facts = {"corpus": list(corpus), "tokens": split.train.num_tokens, "held_out_tokens": split.validation.num_tokens}
     facts |= {"vocabulary": len(split.vocabulary), "parameters": run.model.count_params(), "options": vars(config)}
     console.report("start", facts)
-    console.print(
+    console.describe(
         f"{corpus_name(corpus)}: {split.description}",
-        *(f"\n{note}" for note in split.notes),
-        f"\n{'' if config.members == 1 else f'{config.members} networks of '}{config.layers} {config.cell} "
+        *split.notes,
+        f"{'' if config.members == 1 else f'{config.members} networks of '}{config.layers} {config.cell} "
         f"{'layer' if config.layers == 1 else 'layers'} with {config.units} units, "
         f"{run.model.count_params():,} parameters, seed {config.seed}.",
-        *([f"\nChosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
-        *([] if start is None else [f"\n{line}" for line in start.described(run)]),
-        sep="",
+        *([f"Chosen to suit the time: {as_options(run.suggested)}"] if config.minutes is not None else []),
+        *([] if start is None else start.described(run)),
+        *filter(None, [plan_line(run), small_text.expectation(split, start is not None)]),
     )
-    for line in (plan_line(run), small_text.expectation(split.train_characters)):
-        if line is not None:
-            console.print(line)
     if strategy.num_replicas_in_sync > 1:
         console.print(f"Each of {strategy.num_replicas_in_sync} replicas reads its own rows of every batch.")
     if resume and not run_directory.steps():
@@ -134,6 +136,10 @@ def train(
         # Ignored from now on: Ctrl-C would lose the trained model.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not chief:
+            if result.steps and not result.failure:
+                # If the chief is lost while it saves, all workers are started again, and this one must be, too.
+                with one_line_errors():
+                    replicas.all_gather(0)
             sys.exit(1 if result.failure else 130 if result.interrupted else 0)
         if result.interrupted and not result.steps:
             raise not_started(result.failure)
@@ -157,12 +163,32 @@ def train(
         _print_result(console, result, split.validation.num_tokens, baseline, directory, start is not None)
     if result.failure:
         sys.exit(1)
+    elsewhere = directory.parent != output / name
+    with one_line_errors():
+        if not result.interrupted and not elsewhere:
+            run_directory.finish(directory)
+        replicas.all_gather(0)
     if result.interrupted:
         sys.exit(130)
-    if directory.parent != output / name:
+    if elsewhere:
         sys.exit(1)
-    with one_line_errors():
-        run_directory.finish(directory)
+
+
+def _opened(run_directory, directory, name, resume, replicas):
+    """The model of a run that is finished; None to go on. All workers end with what the chief has found."""
+    model, error = None, None
+    if replicas.is_chief:
+        try:
+            check_writable(directory, name)
+            model = run_directory.open(resume)
+        except INPUT_ERRORS as caught:
+            error = caught
+    found = replicas.all_gather(REFUSED if error else GOES_ON if model is None else FINISHED)[0]
+    if error is not None:
+        raise error
+    if not replicas.is_chief and found != GOES_ON:
+        sys.exit(UserError.status if found == REFUSED else 0)
+    return model
 
 
 def _save(console, result, directory, records, card):

@@ -7,12 +7,11 @@ import json
 import shlex
 import sys
 import time
-from pathlib import Path
 
 import rich.console
 
 from tfcharlm import plots
-from tfcharlm.artefact import LEARNING_CURVE, LEARNING_CURVE_IMAGE, TRAINING, model_card, read_record
+from tfcharlm.artefact import LEARNING_CURVE, LEARNING_CURVE_IMAGE, TRAINING, model_card
 from tfcharlm.commands.small_text import Baseline
 from tfcharlm.training import Evaluation, TrainingResult, TrainingRun
 
@@ -68,10 +67,3 @@ def training_card(run: TrainingRun, result: TrainingResult, name: str, corpus: s
     stop = None if end is None else [end]
     sample = model.generate(begin, max_length=SAMPLE_LENGTH, temperature=0.8, seed=0, stop=stop)
     return model_card(model, name, facts, sample, shlex.join(["tfcharlm", *sys.argv[1:]]), license)
-
-
-def item_end(directory: Path) -> str | None:
-    """What ends an item, as the record in an export says; None if the model was not trained on items."""
-    record = read_record(directory, TRAINING)
-    end = record.get("item_end", "\n")
-    return end if record.get("lines") is True and isinstance(end, str) and end else None

@@ -21,7 +21,7 @@ from tfcharlm.cli import UserError, as_options, check_writable, typed_separator
 from tfcharlm.commands.corpus import corpus_record, read_corpus
 from tfcharlm.commands.errors import RUNTIME_ERRORS, one_line_errors
 from tfcharlm.commands.messages import Messages
-from tfcharlm.commands.search_settings import SETTINGS, check_settings
+from tfcharlm.commands.search_settings import SETTINGS, check_resumed, check_settings
 from tfcharlm.commands.trial_table import TrialTable
 from tfcharlm.kernels import available_cores, configure_threads
 from tfcharlm.training import SUGGESTED, TUNABLE, TrainingConfig, TrainingRun, measured_speed
@@ -62,6 +62,7 @@ def tune(
         role = role_from_environment()
         if role is not None and workers > 1:
             configure_threads(max(1, available_cores() // workers))
+        check_resumed(directory, resume, role)
         reading = {"lines": lines, "separator": separator, "join": join}
         options = {**reading, "errors": errors, **{k: settings[k] for k in ("level", "validation_fraction")}}
         split = read_corpus(console, corpus, options)
@@ -85,11 +86,12 @@ def tune(
     table.print_header()
     with one_line_errors((ValueError, OSError, ImportError, *RUNTIME_ERRORS)):
         try:
-            done = search(
-                hypermodel, tuner, directory, trials, workers=workers, seed=settings["seed"], resume=resume,
-                max_epochs=settings["num_evaluations"], stall_seconds=stall_seconds, on_trial=table.print_trial,
-                on_message=console.print,
-            )  # fmt: skip
+            with console.status("Training ..."):
+                done = search(
+                    hypermodel, tuner, directory, trials, workers=workers, seed=settings["seed"], resume=resume,
+                    max_epochs=settings["num_evaluations"], stall_seconds=stall_seconds, on_trial=table.print_trial,
+                    on_message=console.print,
+                )  # fmt: skip
         except OSError:
             if role in (None, "chief") and not any(directory.glob("oracle.json*")):
                 (directory / SETTINGS).unlink(missing_ok=True)  # the search has not started

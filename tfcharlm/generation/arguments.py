@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfcharlm.checks import Bounds, plain_number, short_repr
+from tfcharlm.checks import plain_number, short_repr
+from tfcharlm.generation.sampling_settings import ROW_SEED
 from tfcharlm.text import UnknownTokenError, Vocabulary
-
-ROW_SEED = Bounds(low=-(2**63), high=2**63 - 1, whole=True)
 
 
 def checked_texts(name: str, value: Any) -> tuple[list[str], bool]:

@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from tfcharlm.generation.arguments import checked_prompt
 from tfcharlm.generation.graph import TextGraph
-from tfcharlm.generation.limits import LENGTH, ROWS
+from tfcharlm.generation.limits import ROWS
+from tfcharlm.generation.sampling_settings import LENGTH
 from tfcharlm.generation.streaming import TextStreamer
 
 

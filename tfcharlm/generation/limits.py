@@ -13,8 +13,6 @@ MAX_BYTES = 2**21
 MAX_LENGTH, MAX_TOKENS = 2**17, 2**20
 # Numbers of logits and states that are held at once: 64 MiB of float32.
 MAX_NUMBERS = 2**24
-# `max_length` in Python. There the only limit is that of int32.
-LENGTH = Bounds(low=0, high=2**31 - 1, whole=True)
 # `samples` and `beams` in Python. A row takes kilobytes, and more rows than these no memory holds.
 ROWS = Bounds(low=1, high=2**20, whole=True)
 

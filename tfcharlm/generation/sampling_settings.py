@@ -60,6 +60,9 @@ class Sampling(NamedTuple):
 
 
 BOUNDS = Sampling(Bounds(low=0), Bounds(low=0, high=2**31 - 1, whole=True), Bounds(above=0, high=1))._asdict()
+# The number of tokens to write, whose only limit in Python is that of int32; and the seed of a row.
+LENGTH = Bounds(low=0, high=2**31 - 1, whole=True)
+ROW_SEED = Bounds(low=-(2**63), high=2**63 - 1, whole=True)
 MEANINGS = Sampling(" (0: always the most likely token)", " (0: off)", " (1: off)")._asdict()
 
 

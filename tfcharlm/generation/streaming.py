@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from tfcharlm.generation.arguments import checked_callback, checked_prompt, checked_stops, checked_texts, row_seeds
 from tfcharlm.generation.graph import TextGraph
-from tfcharlm.generation.limits import LENGTH, ROWS
+from tfcharlm.generation.limits import ROWS
 from tfcharlm.generation.loop import DECODE_BLOCK
-from tfcharlm.generation.sampling_settings import Sampling
+from tfcharlm.generation.sampling_settings import LENGTH, Sampling
 from tfcharlm.generation.stops import StopSearch
 from tfcharlm.text import DIGITS, Vocabulary, digits_of_unfinished
 

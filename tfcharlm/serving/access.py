@@ -8,9 +8,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tfcharlm.checks import short_repr
+from tfcharlm.serving.addresses import LOOPBACK
 from tfcharlm.serving.errors import error_response
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # The page has no secrets; it asks for the key. A load balancer asks whether the server is alive.
 WITHOUT_KEY = ("/", "/healthz")
 

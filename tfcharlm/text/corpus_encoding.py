@@ -13,6 +13,8 @@ from tfcharlm.text.split import tail_start
 from tfcharlm.text.text_file import quoted_path
 
 PARTS = ("train", "validation")
+# Up to so many items, it may happen that no hash is below the fraction. Above, it is as good as impossible.
+FEW = 10_000
 
 
 class CorpusEncoder:
@@ -96,8 +98,8 @@ class CorpusEncoder:
                 pieces["train"].append((key, begin, length))
         if not pieces["validation"] or not pieces["train"]:
             raise ValueError(
-                f"the texts are too short to hold out {fraction:g} of each; give more text, or join=True to read them "
-                "as one."
+                f"the texts are too short to hold out {fraction:g} of each; give more text, or type join=True to read "
+                "them as one."
             )
         # An evaluation reads the first ones, which must not be those of one directory.
         pieces["validation"].sort()
@@ -106,7 +108,9 @@ class CorpusEncoder:
             self.open_file(f"{name}.lengths").write(np.array([size for *_, size in pieces[name]], "<i8").tobytes())
         digests = {name: digest_of(self.digest.digest(), f"{name} {pieces[name]}".encode()) for name in PARTS}
         tokens = {name: sum(size for *_, size in pieces[name]) for name in PARTS}
-        how = f"the last {fraction:.3g} of each text" if whole is None else f"{len(whole):,} whole texts"
+        how = f"the last {fraction:.3g} of each text"
+        if whole is not None:
+            how = f"{len(whole):,} whole {'text' if len(whole) == 1 else 'texts'}"
         return {
             "digests": digests,
             "ends_are_held_out": whole is None,
@@ -115,10 +119,10 @@ class CorpusEncoder:
         }
 
     def _lines(self):
-        limit = int(self.options.validation_fraction * 2**64)
+        limit = self._limit()
         separator = self.options.separator
         files = {f"{name}.{what}": self.open_file(f"{name}.{what}") for name in PARTS for what in ("begins", "lengths")}
-        numbers, longest = dict.fromkeys(PARTS, 0), 0
+        numbers = dict.fromkeys(PARTS, 0)
         # The token that an item is read from is the end of the item before it, or the item's own newline.
         own = separator != "\n"
         if not own:
@@ -129,10 +133,8 @@ class CorpusEncoder:
                 if not items:
                     continue
                 ids, sizes = encoded(items, separator, self.vocabulary)
-                hashes = b"".join(hashlib.sha256(item.encode()).digest()[:8] for item in items)
-                held = np.frombuffer(hashes, ">u8") < limit
+                held = _hashes(items) < limit
                 begins = self.length + np.cumsum(sizes) - sizes - (not own)
-                longest = max(longest, int(sizes.max()))
                 for name, chosen in (("validation", held), ("train", ~held)):
                     files[f"{name}.begins"].write(begins[chosen].astype("<i8").tobytes())
                     files[f"{name}.lengths"].write((sizes[chosen] - own).astype("<u4").tobytes())
@@ -145,7 +147,7 @@ class CorpusEncoder:
             if not numbers[name]:
                 raise ValueError(
                     f"none of the {sum(numbers.values()):,} items is {what} with validation_fraction="
-                    f"{self.options.validation_fraction:g}; give another fraction, or more items."
+                    f"{self.options.validation_fraction:g}; give another fraction, or more different items."
                 )
         empty = f"drops {self.corpus.num_empty:,} empty items, " if self.corpus.num_empty else ""
         return {
@@ -154,6 +156,16 @@ class CorpusEncoder:
             f"holds out {numbers['validation']:,} items, chosen by their SHA-256 "
             f"({self.counts['validation'].sum():,} tokens).",
         }
+
+    def _limit(self):
+        """The items whose hashes are less than this are held out: at least one, and not all, if there are two."""
+        limit = np.uint64(int(self.options.validation_fraction * 2**64))
+        if self.corpus.num_items > FEW:
+            return limit
+        sources = (text.source.parts(self.options.errors) for text in self.corpus.texts)
+        hashes = [_hashes(items) for parts in sources for items, _ in items_of(parts, self.options.separator) if items]
+        different = np.unique(np.concatenate([np.zeros(0, np.uint64), *hashes]))
+        return limit if len(different) < 2 else np.clip(limit, different[0] + np.uint64(1), different[-1])
 
     def _texts(self):
         """Yields the parts of every text, and checks that they are those of the first pass."""
@@ -181,3 +193,9 @@ class CorpusEncoder:
         self.digest.update(raw)
         self.length += len(ids)
         return np.bincount(ids, minlength=len(self.vocabulary))
+
+
+def _hashes(items):
+    """A number for each item, from its SHA-256; uint64."""
+    numbers = b"".join(hashlib.sha256(item.encode()).digest()[:8] for item in items)
+    return np.frombuffer(numbers, ">u8").astype(np.uint64)

@@ -16,6 +16,7 @@ import numpy as np
 from tfcharlm.atomic_files import lock, partial_path, replace_file, writing_to
 from tfcharlm.text.parts import TextPart
 from tfcharlm.text.split import TextSplit
+from tfcharlm.text.text_file import quoted_path
 from tfcharlm.text.vocabulary import Vocabulary
 
 MANIFEST, VERSION = "manifest.json", 1
@@ -56,10 +57,17 @@ class DiskFiles:
             (directory / MANIFEST).unlink(missing_ok=True)
             try:
                 yield files
+            except OSError as error:
+                # An error with a number comes from the system and is about the ids. Errors about texts have none.
+                if error.errno is None:
+                    raise
+                raise OSError(f"the ids cannot be written to {quoted_path(directory)}: {error.strerror}") from error
             finally:
                 for path, file in files._open.values():
+                    # On a full disk, closing fails because it writes what is left.
                     with contextlib.suppress(OSError):
                         file.close()
+                    with contextlib.suppress(OSError):
                         path.unlink(missing_ok=True)
 
     def open(self, name: str) -> BinaryIO:

@@ -115,7 +115,7 @@ def count_corpus(
             texts.append(CountedText(source, characters, digest.hexdigest()))
         elif source.is_listed:
             what = "nothing but white space" if characters else "it is empty"
-            raise ValueError(f"{_quoted(source)} has no text: {what}")
+            raise ValueError(f"{source.quoted} has no text: {what}")
         else:
             num_left_out += 1
     if not texts:
@@ -124,10 +124,6 @@ def count_corpus(
     if known is not None:
         vocabulary = known.joined(vocabulary)
     return CountedCorpus(texts, vocabulary, num_items, num_empty, num_left_out)
-
-
-def _quoted(source):
-    return "standard input" if source.name == "-" else quoted_path(source.name)
 
 
 def held_out_texts(texts: Sequence[CountedText], fraction: float) -> set[int] | None:

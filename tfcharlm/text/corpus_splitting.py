@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tfcharlm.text.corpus_files import (
     write_manifest,
 )
 from tfcharlm.text.corpus_reading import CorpusOptions, OnProgress, count_corpus, text_sha256
-from tfcharlm.text.sources import STANDARD_INPUT, TextSource, copy_standard_input, find_sources
+from tfcharlm.text.sources import STANDARD_INPUT, TextSource, check_reading, find_sources, standard_input_file
 from tfcharlm.text.split import TextSplit
 from tfcharlm.text.text_file import quoted_path
 from tfcharlm.text.vocabulary import Vocabulary
@@ -87,10 +86,7 @@ def split_corpus(
     """
     check_level(level)
     Bounds(above=0, below=1).check("validation_fraction", validation_fraction)
-    if not isinstance(separator, str) or not separator:
-        raise ValueError(f"separator must be a str of one character or more; received {separator!r}.")
-    if lines and join:
-        raise ValueError("lines and join cannot both be True; items are never joined. Leave out one of them.")
+    check_reading(lines, separator, join)
     separator = separator.replace("\r\n", "\n")
     if known is not None and known.level != level:
         raise ValueError(f"known must have the level {level!r}; received level {known.level!r}.")
@@ -99,13 +95,14 @@ def split_corpus(
     names = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     if directory is None:
         with contextlib.ExitStack() as stack:
-            found, skipped = find_sources(names, _spool(stack, None))
+            found, skipped = find_sources(names, lambda: stack.enter_context(standard_input_file()))
             return _made(found, skipped, options, known, MemoryFiles(), on_progress)[0]
     directory = Path(directory)
     manifest = read_manifest(directory)
     with contextlib.ExitStack() as stack:
         trusted = resume and manifest is not None
-        found, skipped = find_sources(names, None if trusted else _spool(stack, directory))
+        spool = None if trusted else lambda: stack.enter_context(standard_input_file(directory))
+        found, skipped = find_sources(names, spool)
         if manifest is not None:
             changed = _changed(manifest, found, options, resume)
             if not changed:
@@ -113,9 +110,7 @@ def split_corpus(
                 notes = _notes(skipped, manifest["left_out"])
                 return split_from(DiskFiles(directory), manifest["record"], notes)
             if resume:
-                raise ValueError(
-                    f"the corpus is not that of the run to resume: {changed[0]}. Restore it, or start a new run."
-                )
+                raise ValueError(f"the corpus is not that of the run to resume: {changed[0]}.")
         with DiskFiles.writing(directory) as files:
             split, manifest = _made(found, skipped, options, known, files, on_progress)
             files.write_manifest(manifest)
@@ -137,55 +132,39 @@ def _made(found, skipped, options, known, files, on_progress) -> tuple[TextSplit
     return split_from(files, record, _notes(skipped, corpus.num_left_out)), manifest
 
 
-def _spool(stack, directory):
-    """A function that copies standard input to a file, which is removed at the end."""
-
-    def spool():
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tfcharlm-", dir=_existing(directory)))
-        path = Path(folder, "standard-input")
-        copy_standard_input(path)
-        return path
-
-    return spool
-
-
-def _existing(directory):
-    # The disk of the ids has room for the text.
-    return next((path for path in (directory, *directory.parents) if path.is_dir()), None) if directory else None
-
-
 def _changed(manifest, found: list[TextSource], options: CorpusOptions, resume: bool) -> list[str]:
     """What differs from what the ids were made of, in words."""
     before = {record["name"]: record for record in manifest["sources"]}
-    if manifest["options"] != dataclasses.asdict(options):
-        now = dataclasses.asdict(options)
-        return [
-            f"{name} was {was!r} and is {now.get(name)!r}"
-            for name, was in manifest["options"].items()
-            if was != now.get(name)
-        ] or ["its options have changed"]
+    now, restore = dataclasses.asdict(options), "Restore it, or start a new run"
+    if manifest["options"] != now:
+        names = [name for name, was in manifest["options"].items() if was != now.get(name)]
+        if names == ["known"]:
+            return ["it began from another model, or from none. Begin from the same one, or start a new run"]
+        told = [f"{name}={manifest['options'][name]!r} is now {now.get(name)!r}. {restore}" for name in names]
+        return [*told, f"its options have changed. {restore}"]
     # Empty files have been left out.
     kept = [source for source in found if source.name in before or source.is_listed or source.size]
     missing = sorted(before.keys() - {source.name for source in kept})
     if missing:
-        return [f"{quoted_path(missing[0])} is missing"]
+        return [f"{quoted_path(missing[0])} is missing. {restore}"]
     changed = []
     for source in kept:
         was = before.get(source.name)
         if was is None:
             if source.is_listed or not _is_blank(source, options):
-                changed.append(f"{quoted_path(source.name)} is new")
+                changed.append(f"{quoted_path(source.name)} is new. {restore}")
         elif source.name == STANDARD_INPUT and resume:
             continue
-        elif source.path is None or (source.size, source.mtime_ns) != (was["size"], was["mtime_ns"]):
+        # Only a file says when it was changed.
+        elif not source.mtime_ns or (source.size, source.mtime_ns) != (was["size"], was["mtime_ns"]):
             sha256 = text_sha256(source, options.errors)
             if sha256 != was["sha256"]:
                 changed.append(
                     f"{quoted_path(source.name)} was {was['size']:,} bytes (SHA-256 {was['sha256'][:12]}) and is "
-                    f"{source.size:,} bytes (SHA-256 {sha256[:12]})"
+                    f"{source.size:,} bytes (SHA-256 {sha256[:12]}). {restore}"
                 )
     if not changed and [source.name for source in kept if source.name in before] != list(before):
-        return ["its texts are in another order"]
+        return [f"its texts are in another order. {restore}"]
     return changed
 
 

@@ -98,6 +98,9 @@ def signature(begin: bytes) -> str | None:
     >>> signature(b"\\x1f\\x8b\\x08\\0"), signature(b"to be")
     ('gzip data', None)
     """
+    # The first name in a tar archive comes before what shows what it is.
+    if begin[257:262] == b"ustar":
+        return "a tar archive"
     return next((kind for start, kind in SIGNATURES.items() if begin.startswith(start)), None)
 
 

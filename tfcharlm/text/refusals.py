@@ -25,11 +25,16 @@ def marked(file: TextFile) -> ValueError:
     return ValueError(f"{begin}, and is something else after it; give a file that is UTF-8 from start to end")
 
 
+def other_than_text(file: TextFile, kind: str) -> ValueError:
+    """The error for a file that begins like one of another kind."""
+    return ValueError(f"{quoted_path(file.name)} begins like {kind}; give the text that is in it")
+
+
 def without_mark(file: TextFile, encoding: str, offset: int) -> ValueError:
     """The error for a file that has UTF-16 or UTF-32 without a mark at `offset`."""
     name, what, kind = quoted_path(file.name), encoding[:6].upper(), signature(file.begin)
     if kind is not None:
-        return ValueError(f"{name} begins like {kind}; give the text that is in it")
+        return other_than_text(file, kind)
     if all(_is_wide(part, begin, encoding) for begin, part in file.parts(CHUNK)) and _gives_text(
         file, Guess(encoding, encoding)
     ):

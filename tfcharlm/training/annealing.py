@@ -62,9 +62,9 @@ class AnnealLearningRate(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, Any]:
         """What `set_state` needs when a run resumes."""
-        return {"steps": self._steps, "done_at_start": self._done_at_start, "elapsed": self.budget.elapsed()}
+        return {"steps": self._steps, "done_at_start": self._done_at_start, **self.budget.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues from what `get_state` returned."""
         self._steps, self._done_at_start = state["steps"], state["done_at_start"]
-        self.budget.resume(state["elapsed"])
+        self.budget.set_state(state)

@@ -14,6 +14,10 @@ import tensorflow as tf
 from tfcharlm.training.overfitting import is_overfitting
 from tfcharlm.training.schedule import Budget
 
+# A run that ends early goes back to its best weights. From there, the learning rate falls in this share of the time
+# that they took.
+COOLING = 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -97,7 +101,12 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         pause_clock_during_evaluation: whether the clock of the budget stands still during evaluations. False by
             default.
         start: an evaluation before the first step, which becomes the first point of the curve; None (default) for none.
-        ends_early: whether it ends the training as soon as `is_overfitting` says so. False by default.
+        ends_early: whether the run is made shorter if `is_overfitting` says so: it goes back to the best weights, and
+            the learning rate falls from there. It ends at once if it began from a model that is better. False by
+            default.
+
+    Attributes:
+        ended_early: whether `is_overfitting` has said so.
 
     Example:
 
@@ -129,7 +138,7 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
         self.on_evaluation, self.num_evaluations = on_evaluation, num_evaluations
         self.pause_clock_during_evaluation = pause_clock_during_evaluation
-        self.start, self.ends_early = start, ends_early
+        self.start, self.ends_early, self.ended_early = start, ends_early, False
         self.history: list[Evaluation] = []
         # Seconds that each evaluation of this process took.
         self.durations: list[float] = []
@@ -151,6 +160,23 @@ class PeriodicEvaluation(keras.callbacks.Callback):
             self._due = passed + 1
             with self.budget.pause() if self.pause_clock_during_evaluation else contextlib.nullcontext():
                 self._evaluate(logs)
+            self._end_early_if_overfitting()
+
+    def _end_early_if_overfitting(self):
+        losses = [evaluation.val_loss for evaluation in self.history]
+        # Of the history alone: a resumed run decides as if it had not been interrupted. All workers decide alike,
+        # because a loss is the same sum over all of them.
+        if not self.ends_early or self.ended_early or not is_overfitting(losses):
+            return
+        self.ended_early = True
+        best = self.history[losses.index(min(losses))]
+        if best.step:
+            self.model.set_weights(self.best_weights)
+            back_to = best.step if self.budget.seconds is None else best.seconds
+            done = self.budget.shorten(back_to, COOLING, self.steps)
+            self._due = 1 + math.floor(done * self.num_evaluations)
+        else:
+            self.model.stop_training = True  # nothing is better than the model that the run began from
 
     def _evaluate(self, logs):
         with averaged_weights(self.model):
@@ -181,28 +207,22 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         self.history.append(evaluation)
         if evaluation.val_loss < self.best:
             self.best, self.best_weights = evaluation.val_loss, self.model.get_weights()
-        if self.ended_early or not math.isfinite(evaluation.val_loss):
+        if not math.isfinite(evaluation.val_loss):
             self.model.stop_training = True
         self.on_evaluation(evaluation, self.history)
-
-    @property
-    def ended_early(self) -> bool:
-        """Whether more training made the model worse, so that it ended."""
-        # Of the history alone: a resumed run decides as if it had not been interrupted. All workers decide alike,
-        # because a loss is the same sum over all of them.
-        return self.ends_early and is_overfitting([evaluation.val_loss for evaluation in self.history])
 
     def get_state(self) -> dict[str, Any]:
         """What `set_state` needs when a run resumes."""
         # Before the first evaluation there is no best loss.
         best = None if self.best_weights is None else {"loss": self.best, "weights": self.best_weights}
         history = [dataclasses.asdict(evaluation) for evaluation in self.history]
-        return {"steps": self.steps, "due": self._due, "tokens": self._tokens, "history": history, "best": best}
+        state = {"steps": self.steps, "due": self._due, "tokens": self._tokens, "history": history, "best": best}
+        return {**state, "ended_early": self.ended_early}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues from what `get_state` returned."""
         self.steps, self._due = state["steps"], state["due"]
-        self._tokens = state.get("tokens", 0)
+        self._tokens, self.ended_early = state.get("tokens", 0), state.get("ended_early", False)
         self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
         if state["best"] is not None:
             self.best, self.best_weights = state["best"]["loss"], state["best"]["weights"]

@@ -15,7 +15,7 @@ from tfcharlm.text import TextSplit, Vocabulary
 from tfcharlm.training.build import build_optimizer, log_frequencies
 from tfcharlm.training.config import OPTIONS, TrainingConfig
 from tfcharlm.training.evaluation import Evaluation
-from tfcharlm.training.planning import suggested_config
+from tfcharlm.training.planning import suggested_config, timed_plan
 from tfcharlm.training.run import TrainingRun
 from tfcharlm.training.sizing import careful_rate
 
@@ -209,6 +209,8 @@ def fine_tuning_run(
     if "learning_rate" not in given and not earlier and run.start.val_loss < unigram_loss(split):
         rate = config.learning_rate if given.get("minutes") is None else careful_rate(config.units)
         run.config = dataclasses.replace(config, learning_rate=round(rate * RATE, 4))
+    if given.get("minutes") is not None:
+        run.plan = timed_plan(run, earlier)
     return run
 
 

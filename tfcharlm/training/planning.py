@@ -90,6 +90,19 @@ def tokens_per_step(split: TextSplit, config: TrainingConfig) -> float:
     return config.batch_size * config.sequence_length
 
 
+def timed_plan(run: "TrainingRun", earlier: Mapping[str, Any] | None) -> Plan:
+    """The plan of a run of minutes that keeps its size: how long its steps take, if there is time to find out.
+
+    Args:
+        run: a `TrainingRun`.
+        earlier: as for `TrainingRun.with_suggested_size`.
+    """
+    resumes = max(run.model.replicas.all_gather(int(earlier is not None)))
+    if resumes or 60 * (run.config.minutes or 0) < SHORTEST_TRIED:
+        return Plan()
+    return Plan(time_steps(run.model, run.train_data))
+
+
 def planned_run(
     make_run: Callable[[TrainingConfig], "TrainingRun"],
     split: TextSplit,

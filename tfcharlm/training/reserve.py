@@ -62,6 +62,8 @@ class EndReserve(keras.callbacks.Callback):
         # At least half of what start-up left is for training.
         self._most = 0.0 if budget.seconds is None else max(budget.seconds - budget.elapsed(), 0) / 2
         self._per_chunk = 0.0 if timing is None else timing.step * STEPS_PER_CHUNK
+        # In a run that has only one evaluation, which includes tracing.
+        self._at_most_per_chunk = 0.0
         self.evaluations: PeriodicEvaluation | None = None
         self._update()
 
@@ -73,17 +75,23 @@ class EndReserve(keras.callbacks.Callback):
 
     def last_chunks(self) -> int:
         """How many chunks of the held-out text the last evaluation reads."""
-        if self.budget.seconds is None or not self._per_chunk:
+        per_chunk = self._per_chunk or self._at_most_per_chunk
+        if self.budget.seconds is None or not per_chunk:
             return self.all_chunks
-        return min(self.all_chunks, max(self.chunks, round(LAST_SHARE * self.budget.seconds / self._per_chunk)))
+        return min(self.all_chunks, max(self.chunks, round(LAST_SHARE * self.budget.seconds / per_chunk)))
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self.evaluations is None or len(self.evaluations.durations) == self._seen:
             return
         self._seen = len(self.evaluations.durations)
+        if self.budget.seconds is None:
+            return
+        per_chunk = self._all_gather(self.evaluations.durations[-1])[0] / self.chunks
         # The first one includes tracing.
-        if self._seen > 1 and self.budget.seconds is not None:
-            self._per_chunk = self._all_gather(self.evaluations.durations[-1])[0] / self.chunks
+        if self._seen == 1:
+            self._at_most_per_chunk = per_chunk
+        else:
+            self._per_chunk = per_chunk
             self._slower = self._all_gather(_slower(self._waited, self._waiting.fraction()))[0]
             self._update()
 

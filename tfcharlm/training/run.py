@@ -81,7 +81,8 @@ class TrainingRun:
         # Enough to tell which of two evaluations is better; all of the text, twelve times, would take too long.
         self.evaluation_data = self.held_out(EVALUATION_CHUNKS * config.batch_size * config.sequence_length)
         self.plan = Plan()
-        self._budget: Budget | None = None
+        # That of `train`, while it trains and afterwards.
+        self.running_budget: Budget | None = None
         if model is None:
             with contextlib.nullcontext() if strategy is None else strategy.scope():
                 model = build_model(split, config)
@@ -135,12 +136,6 @@ class TrainingRun:
         """The values of the options that `suggest_config` chooses, by name."""
         return {name: getattr(self.config, name) for name in SUGGESTED}
 
-    def seconds_left(self) -> float | None:
-        """Seconds until a run of minutes ends, saving included; None before `train`, and for other budgets."""
-        if self._budget is None or self._budget.seconds is None:
-            return None
-        return self._budget.seconds - self._budget.elapsed()
-
     def budget(self, fraction: float = 1.0) -> Budget:
         """A `Budget` that is a fraction of that in the configuration; its clock starts now."""
         seconds = None if self.config.minutes is None else self.config.minutes * 60 * fraction
@@ -172,7 +167,7 @@ class TrainingRun:
             evaluation_data: a data set to evaluate on; None (default) for the start of the held-out text.
             pause_clock_during_evaluation: whether the clock stands still during evaluations. False by default.
             on_step: called after every step with the fraction of the budget that is done.
-            ends_early: whether to end as soon as `is_overfitting` says so. False by default.
+            ends_early: whether to end early if `is_overfitting` says so, as in `train`. False by default.
             reserve: an `EndReserve`, which ends the training early enough for what follows; None (default) for none.
 
         Returns:
@@ -213,7 +208,8 @@ class TrainingRun:
     ) -> TrainingResult:
         """Trains until the budget is used up or the user presses Ctrl-C, and keeps the best weights.
 
-        With a budget of minutes, it also ends when more training makes the model worse (`is_overfitting`).
+        With a budget of minutes, it ends early when more training makes the model worse (`is_overfitting`): it goes
+        back to the best weights, and the learning rate falls from there in half of the time that they took.
 
         Args:
             on_evaluation: called with every `Evaluation` and the list of all so far, which ends with it.
@@ -232,7 +228,7 @@ class TrainingRun:
             TrainingDivergedError: the loss is not finite any more, and was not in any evaluation.
             CheckpointError: the saved run is another one, or its checkpoints are damaged.
         """
-        self._budget = budget = self.budget()
+        self.running_budget = budget = self.budget()
         all_gather = self.model.replicas.all_gather
         if budget.seconds is not None:
             budget.resume(all_gather(min(elapsed, budget.seconds / 2))[0])

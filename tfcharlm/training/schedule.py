@@ -3,7 +3,8 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 
 class Budget:
@@ -37,6 +38,8 @@ class Budget:
         self._clock = time.monotonic if clock is None else clock
         self._started = self._clock()
         self._paused: float | None = None
+        # How much was used when the rest was made shorter, and the fraction that was done then; see `shorten`.
+        self._used_then, self._done_then = 0.0, 0.0
 
     def elapsed(self) -> float:
         """Seconds since this object was made, without pauses."""
@@ -58,9 +61,54 @@ class Budget:
 
     def fraction_done(self, steps: int) -> float:
         """The fraction of the budget that is used after so many steps, from 0 to 1."""
-        if self.seconds is not None:
-            return min(self.elapsed() / (self.seconds - self.reserved), 1.0)
-        return min(steps / self.steps, 1.0)  # type: ignore[operator]
+        rest = (self._used(steps) - self._used_then) / (self._total() - self._used_then)
+        return min(self._done_then + (1 - self._done_then) * rest, 1.0)
+
+    def shorten(self, back_to: float, share: float, steps: int) -> float:
+        """Goes back to what was done earlier, and uses up the rest of the budget in less time.
+
+        Args:
+            back_to: the second, or the step, to go back to; not 0.
+            share: the rest takes this share of what was used until then, or what is left if that is less.
+            steps: the steps that were made.
+
+        Returns:
+            The fraction that is done now.
+
+        Example:
+
+        >>> from tfcharlm.training import Budget
+        >>> budget = Budget(steps=100)
+        >>> budget.shorten(back_to=40, share=0.5, steps=60), budget.fraction_done(steps=70), budget.steps
+        (0.4, 0.7, 80)
+        """
+        used = self._used(steps)
+        self._done_then, self._used_then = min(back_to / self._total(), 1.0), used
+        end = min(used + share * back_to, self._total())
+        if self.seconds is None:
+            self.steps = math.ceil(end)
+        else:
+            self.seconds = end + self.reserved
+        return self._done_then
+
+    def _used(self, steps: int) -> float:
+        return steps if self.seconds is None else self.elapsed()
+
+    def _total(self) -> float:
+        return self.steps if self.seconds is None else self.seconds - self.reserved  # type: ignore[return-value]
+
+    def get_state(self) -> dict[str, Any]:
+        """What `set_state` needs when a run resumes."""
+        state: dict[str, Any] = {"elapsed": self.elapsed()}
+        if self._used_then:
+            state["shortened"] = [self.seconds, self.steps, self._used_then, self._done_then]
+        return state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continues from what `get_state` returned."""
+        self.resume(state["elapsed"])
+        if "shortened" in state:
+            self.seconds, self.steps, self._used_then, self._done_then = state["shortened"]
 
 
 # For the fraction of the budget that is done: the learning rate as a fraction of its peak.

@@ -1,0 +1,28 @@
+"""Models that were trained on items, such as names: what is between two items, and what ends one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tfcharlm.artefact import TRAINING, read_record
+from tfcharlm.text import items_of
+
+
+class ItemFormat(NamedTuple):
+    """What is between two items of a text, and the token that ends an item for the model."""
+
+    separator: str
+    end: str
+
+    def items(self, text: str) -> Iterator[str]:
+        """The items of a text, in its order, without their ends."""
+        for items, _ in items_of([text], self.separator):
+            yield from items
+
+
+def item_format(directory: Path) -> ItemFormat | None:
+    """The items that a model was trained on, as the record in its export says; None if it was not trained on items."""
+    record = read_record(directory, TRAINING)
+    found = ItemFormat(record.get("separator", "\n"), record.get("item_end", "\n"))
+    is_valid = all(isinstance(text, str) and text for text in found)
+    return found if record.get("lines") is True and is_valid else None
