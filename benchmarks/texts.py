@@ -3,6 +3,7 @@
     python benchmarks/texts.py --minutes 5 quijote.txt neko.txt --lines names.txt     # 20 kB, 200 kB and all of each
     python benchmarks/texts.py --sizes 20000 --from saved_models/shakespeare quijote.txt
     python benchmarks/texts.py tinyshakespeare shakespeare python                          # without files
+    python benchmarks/texts.py --mixtures --models kept tinyshakespeare.txt                # also for rows that exist
 
 The extra bench has the compressors. `python` is the source of Python's standard library. Every run is one process of
 the command, with the text alone. Runs that are in benchmarks/results/texts.json already are not repeated, so the
@@ -10,7 +11,8 @@ program may be stopped and started again. The table goes to benchmarks/results/t
 
 `adaptive` is `tfcharlm score --adapt`. Like PPMd and zpaq, which read the text to train on first, it learns from the
 held-out text while it reads it. The columns before it do not; tfcharlm reads the held-out text as it does in training,
-in several rows. "stream" in the JSON file is the same model with one row.
+in several rows. "stream" in the JSON file is the same model with one row. Of `--lines`, each item is read on its own.
+With `--mixtures`, each model is also mixed with n-grams, see `mixtures.py`.
 """
 
 import argparse
@@ -82,7 +84,17 @@ def counted_by_script(path, lines, rows):
     return small_text.kneser_ney_baseline(split_corpus(path, lines=lines), rows)._asdict()
 
 
-def measured(text, minutes, lines, origin, seed, models=None):
+def mixtures(folder, parts):
+    """What `mixtures.py` adds to a row: the model in this directory, mixed with models that count."""
+    (folder / "training.txt").write_text(parts[0], encoding="utf-8")
+    (folder / "held_out.txt").write_text(parts[1], encoding="utf-8")
+    script = Path(__file__).with_name("mixtures.py")
+    run = [sys.executable, script, folder / "text", folder / "training.txt", folder / "held_out.txt"]
+    found = json.loads(subprocess.run(run, check=True, capture_output=True).stdout)
+    return {name: found[name] for name in ("mixture", "adaptive_mixture")}
+
+
+def measured(text, minutes, lines, origin, seed, models=None, with_mixtures=False):
     """One row of the table. The text and its model stay in the directory `models`, if there is one."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(models or temporary)
@@ -104,6 +116,7 @@ def measured(text, minutes, lines, origin, seed, models=None):
             "zpaq": zpaq_bits(*parts),
             "units": record["units"],
             "ended_early": record["ended_early"],
+            **(mixtures(folder, parts) if with_mixtures and not lines else {}),
         }
 
 
@@ -113,17 +126,21 @@ def table(results):
     yield "Bits per character of the held-out text.\n"
     yield (
         "| text | characters | different | minutes | begins from | units | tfcharlm | Kneser-Ney "
-        "| adaptive | PPMd | zpaq |"
+        "| adaptive | PPMd | zpaq | mixture | adaptive mixture |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     for key, row in results.items():
         name, _, minutes, origin, _ = key.split("|")
         early = ", ended early" if row["ended_early"] else ""
         yield (
             f"| {name} | {row['characters']:,} | {row['different']:,} | {minutes} | {origin} | {row['units']}{early} "
             f"| {row['tfcharlm']:.3f} | {row['kneser_ney']:.3f} | {row['adaptive']:.3f} | {row['ppmd']:.3f} "
-            f"| {row['zpaq']:.3f} |"
+            f"| {row['zpaq']:.3f} | {_number(row.get('mixture'))} | {_number(row.get('adaptive_mixture'))} |"
         )
+
+
+def _number(value):
+    return "" if value is None else f"{value:.3f}"
 
 
 def main():
@@ -135,6 +152,7 @@ def main():
     parser.add_argument("--from", dest="origin", default="", help="a model to begin from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", type=Path, help="a directory that keeps the texts and their models")
+    parser.add_argument("--mixtures", action="store_true", help="also mix each model with n-grams (mixtures.py)")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     for name in [*options.texts, *options.lines]:
@@ -142,12 +160,16 @@ def main():
         for size in options.sizes:
             origin = Path(options.origin).name
             key = f"{Path(name).stem}|{size}|{options.minutes:g}|{origin}|{options.seed}"
-            if key in results or size > len(text.encode()):
-                continue
             lines = name in options.lines
             models = options.models and options.models / key.replace("|", "_")
-            run = options.minutes, lines, options.origin, options.seed
-            results[key] = measured(start_of(text, size), *run, models)
+            wants_mixtures = options.mixtures and not lines and "mixture" not in results.get(key, {})
+            if size > len(text.encode()) or (key in results and not (wants_mixtures and models and models.exists())):
+                continue
+            if key in results:
+                results[key] |= mixtures(models, list(parts_of(models / "text.txt", lines)))
+            else:
+                run = options.minutes, lines, options.origin, options.seed
+                results[key] = measured(start_of(text, size), *run, models, options.mixtures)
             print(key, results[key], flush=True)
             RESULTS.write_text(json.dumps(results, indent=1), encoding="utf-8")
             RESULTS.with_suffix(".md").write_text("\n".join(table(results)) + "\n", encoding="utf-8")
