@@ -48,6 +48,15 @@ def test_every_command_may_be_verbose(words):
     assert [option.opts for option in command.params].count(["-v", "--verbose"]) == 1
 
 
+def test_a_log_line_that_nobody_reads_ends_nothing(monkeypatch):
+    def gone(*arguments, **options):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli.click, "echo", gone)
+    monkeypatch.setattr(cli.logging, "raiseExceptions", False)
+    cli.LogLines().emit(cli.logging.makeLogRecord({"msg": "a line"}))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(("words", "status"), [("--help", 0), ("trian", 2)])
@@ -158,7 +167,10 @@ def test_after_the_checks_the_whole_package_is_imported(tmp_path):
         "import sys, tfcharlm_command; sys.argv = ['tfcharlm', 'sample', 'names', '--length', '9', '--seed', '1']\n"
     )
     script += "import atexit; atexit.register(lambda: print(sys.modules['tfcharlm'].__version__, *sorted(\n"
-    script += "    name for name in sys.modules if name in ('tfcharlm.model', 'keras_tuner', 'matplotlib'))))\n"
+    script += "    name for name in sys.modules if name in\n"
+    script += (
+        "    ('tfcharlm.model', 'keras_tuner', 'matplotlib', 'fastapi', 'uvicorn', 'prometheus_client', 'onnx'))))\n"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", script + "tfcharlm_command.main()"], cwd=tmp_path, capture_output=True, text=True
     )

@@ -5,15 +5,17 @@ import gzip
 import io
 import json
 import re
+import shutil
 import sys
 
 import numpy as np
 import pytest
 from helpers.command_line import BARN
+from helpers.exported_directories import seal
 
 import tfcharlm
 from tfcharlm import DynamicEvaluation
-from tfcharlm.commands.item_format import ItemFormat
+from tfcharlm.commands.item_format import ItemFormat, item_format
 from tfcharlm.text import Vocabulary
 
 
@@ -198,3 +200,16 @@ def test_from_items_that_are_longer_than_a_segment_a_model_learns(score, model, 
     np.testing.assert_allclose([line["bits"] for line in found["lines"]], -np.array(nats) / np.log(2), rtol=1e-4)
     assert found["log_probability"] == pytest.approx(sum(nats), rel=1e-5)
     assert [line["text"] for line in found["lines"]] == items
+
+
+@pytest.mark.parametrize("separator", ["\r\n\r\n", "\n\n"])
+def test_items_are_cut_where_training_cuts_them(exported, tmp_path, separator):
+    """By its record, in which a separator is as it was typed; whatever ends the lines of a text."""
+    directory = shutil.copytree(exported, tmp_path / "1")
+    record = {"lines": True, "separator": separator, "item_end": "\x1e"}
+    (directory / "assets.extra" / "training.json").write_text(json.dumps(record))
+    seal(directory)
+    found = item_format(directory)
+    assert list(found.items("a\nb\r\n\r\nc\n\n")) == ["a\nb", "c"]
+    words = Vocabulary.from_text("to be\n", "word")
+    assert (found.scored_end(words), found.scored_end(Vocabulary("ab\n"))) == ("", "\x1e"), "a word would take it"

@@ -101,9 +101,11 @@ def test_options_of_a_record_are_those_that_were_typed(tmp_path, monkeypatch):
     record = {"corpus": ["a.txt", "b.txt"], "lines": True, "separator": "\\n\n", "minutes": 2.0, "units": 64}
     (tmp_path / "run.json").write_text(json.dumps(record))
     parser = cli.commands.commands["train"]
+    parser.main(["--config", "run.json", "--name", "x"], standalone_mode=False)
     parser.main(["--config", "run.json", "--name", "x", "--no-lines"], standalone_mode=False)
-    [found] = given
-    assert (found["corpus"], found["separator"], found["lines"]) == (("a.txt", "b.txt"), "\\n\n", False)
+    found, other = given
+    assert (found["corpus"], found["separator"], found["lines"]) == (("a.txt", "b.txt"), "\\n\n", True)
+    assert (other["corpus"], other["separator"], other["lines"]) == (("a.txt", "b.txt"), "\n", False)
     assert (found["minutes"], found["units"], found["members"], found["fit_temperature"]) == (2.0, 64, 1, False)
 
 

@@ -41,8 +41,10 @@ def test_there_is_no_baseline_for_large_texts_and_one_for_the_smallest(monkeypat
 
 
 def result(loss, ended_early=False):
-    history = [types.SimpleNamespace(seconds=seconds, val_loss=val) for seconds, val in [(61, 2.0), (125.9, 1.5)]]
-    history.append(types.SimpleNamespace(seconds=180.0, val_loss=1.8))
+    history = [
+        types.SimpleNamespace(seconds=seconds, val_loss=val, step=9) for seconds, val in [(61, 2.0), (125.9, 1.5)]
+    ]
+    history.append(types.SimpleNamespace(seconds=180.0, val_loss=1.8, step=9))
     return types.SimpleNamespace(val_bits_per_character=loss, ended_early=ended_early, history=tuple(history))
 
 
@@ -64,6 +66,9 @@ def test_a_model_that_is_worse_than_counting_is_told_both_numbers():
 
 def test_an_early_end_is_told_with_the_minute_of_the_best_weights():
     assert small_text.early_end(result(2.5)) is None
+    began = types.SimpleNamespace(step=0, val_loss=1.0, seconds=0.0)
+    kept = types.SimpleNamespace(ended_early=True, history=(began, *result(2.5).history))
+    assert small_text.early_end(kept).endswith("The model is the one that the run began from.")
     assert "The best loss is that of 02:05." in small_text.early_end(result(2.5, ended_early=True))
 
 

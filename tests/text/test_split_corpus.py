@@ -116,6 +116,22 @@ def test_models_and_their_runs_are_no_texts(in_tmp, rng):
         assert note == "Left out, because they are not text: models/m/1, models/n/checkpoints, models/n/corpus."
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may search every directory")
+def test_hidden_directories_that_cannot_be_searched_do_not_matter(in_tmp):
+    Path("d/.hidden").mkdir(parents=True)
+    Path("d/a.txt").write_text("to be or not to be\n" * 9)
+    Path("d/.hidden").chmod(0)
+    assert split_corpus("d").notes == ()
+
+
+def test_hidden_models_are_not_named(in_tmp):
+    for name in ("d/.hidden/m/1/saved_model.pb", "d/.m/saved_model.pb", "d/m/saved_model.pb"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_text("x")
+    Path("d/a.txt").write_text("to be or not to be\n" * 9)
+    assert split_corpus("d").notes == ("Left out, because they are not text: d/m.",)
+
+
 def test_a_tar_archive_is_not_read_as_text(in_tmp):
     Path("a.txt").write_text("to be or not to be\n" * 9)
     for mode, name in (("w", "a.tar"), ("w:gz", "a.tar.gz")):

@@ -89,6 +89,26 @@ def test_minutes_end_early_after_cooling_and_steps_do_not(slow_clock):
     assert result.steps == 24
 
 
+def test_averaged_weights_go_back_too(slow_clock):
+    """Otherwise the evaluations afterwards would still see averages of the weights that were left behind."""
+    evaluated, kept = [], []
+
+    def evaluate(*_, **__):
+        evaluated.append(run.model.get_weights())
+        kept.append([variable.numpy() for variable in run.model.optimizer._model_variables_moving_average])
+        loss = PLANNED[min(len(evaluated), len(PLANNED)) - 1]
+        return {"loss": loss, "bits_per_character": loss / math.log(2)}
+
+    run = TrainingRun(SPLIT, TrainingConfig(minutes=2, ema_momentum=0.9, learning_rate=0.05, **SMALL))
+    run.model.evaluate = evaluate
+    assert run.train().ended_early
+
+    def distance(one, other):
+        return sum(np.square(a - b).sum() for a, b in zip(evaluated[one], evaluated[other], strict=True))
+
+    assert distance(6, 1) < distance(6, 5)
+
+
 def test_a_run_that_began_from_a_better_model_ends_at_once(slow_clock):
     planned = iter([1.0, 1.2, 1.1, 1.3])
 

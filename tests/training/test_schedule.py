@@ -52,3 +52,28 @@ def test_the_schedule_starts_after_start_up_and_the_first_step():
         anneal.on_train_batch_end(batch)
     assert rates[0] < 0.01 and max(rates) > 0.99 and int(np.argmax(rates)) < 6
     assert rates[-1] < 0.5 and all(np.diff(rates[6:]) <= 0)
+
+
+@pytest.mark.parametrize("unit", ["seconds", "steps"])
+def test_a_shortened_budget_always_ends(unit, rng):
+    """Also if more is reserved afterwards, or if nothing was left."""
+    clock = [0.0]
+    for _ in range(200):
+        total, used, reserved = rng.uniform(50, 100), rng.uniform(10, 110), rng.uniform(0, 20)
+        clock[0] = 0.0
+        budget = Budget(**{unit: int(total)}, clock=lambda: clock[0])
+        budget.reserved = reserved if unit == "seconds" else 0.0
+        clock[0] = used
+        done = budget.shorten(back_to=used * rng.uniform(0.05, 1), share=0.5, steps=int(used))
+        assert 0 < done <= 1
+        if unit == "seconds" and rng.uniform() < 0.5:
+            budget.reserved += rng.uniform(0, 60)
+        found = []
+        for more in np.linspace(0, total, 50):
+            clock[0] = used + more
+            found.append(budget.fraction_done(int(used + more)))
+        assert all(one <= other for one, other in itertools.pairwise(found)) and found[-1] == 1
+        resumed = Budget(**{unit: int(total)}, clock=lambda: clock[0])
+        resumed.reserved = budget.reserved
+        resumed.set_state(budget.get_state())
+        assert resumed.fraction_done(int(used)) == budget.fraction_done(int(used))

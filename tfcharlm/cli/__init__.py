@@ -72,7 +72,10 @@ class LogLines(logging.Handler):
     """Prints what is logged on standard error as it is now: a progress bar stands in for it while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        try:
+            click.echo(self.format(record), err=True)
+        except Exception:  # such as when whoever read it has gone; `logging` must not end a run
+            self.handleError(record)
 
 
 def log_to_standard_error() -> None:

@@ -51,7 +51,8 @@ def export(model: Path, file: Path, format: str | None, int8: bool, float16: boo
         options |= {"dtype": "int8" if int8 else "float16"} if int8 or float16 else {}
         options |= {} if prompt is None else {"prompt": prompt}
         # A SavedModel may be the next version of a directory that exists.
-        for path in (file, file.with_name(f"{file.name}.json")) if format in ENDINGS.values() else ():
+        beside = [file.with_name(f"{file.name}.json")] if format in ("litert", "onnx") else []
+        for path in [file, *beside] if format in ENDINGS.values() else []:
             if os.path.lexists(path):
                 raise ValueError(f"{path} exists already; remove it or choose another name.")
         if needed:

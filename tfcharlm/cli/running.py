@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +50,12 @@ def check_models(*directories: Path | str | None) -> None:
     for directory in directories:
         if directory is not None:
             latest_version(directory)
+
+
+def check_file(path: str) -> None:
+    """Raises an error if there is no file of this name."""
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"no file {path!r}")
 
 
 def check_corpus(*names: str | None) -> None:

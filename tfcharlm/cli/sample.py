@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from tfcharlm.checks import POSITIVE_INTEGER, Bounds
-from tfcharlm.cli.running import check_corpus, check_models, checks_before_start, run
+from tfcharlm.cli.running import check_corpus, check_file, check_models, checks_before_start, run
 from tfcharlm.cli.shared import Text, errors_option, examples
 from tfcharlm.generation.sampling_settings import LENGTH as TOKENS
 from tfcharlm.generation.sampling_settings import ROW_SEED, Sampling
-from tfcharlm.text.sources import STANDARD_INPUT, check_source
+from tfcharlm.text.sources import STANDARD_INPUT
 
 # Tokens of a sample by default, or of each of its lines with --lines.
 LENGTH = 400
@@ -94,7 +94,7 @@ def sample(model: Path, stops: tuple[str, ...], lines: int | None, count: int, *
         if options["seed"] is not None:
             ROW_SEED.check("--seed", options["seed"])
         if options["prompt_file"] not in (None, STANDARD_INPUT):
-            check_source(options["prompt_file"])
+            check_file(options["prompt_file"])
         if needed:
             check_corpus(options["novelty"])
             check_models(model)

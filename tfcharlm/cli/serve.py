@@ -9,7 +9,6 @@ import click
 from tfcharlm.checks import Bounds
 from tfcharlm.cli.running import check_models, checks_before_start, run
 from tfcharlm.cli.shared import examples
-from tfcharlm.serving.addresses import check_address, listening_socket
 
 PORT, ROWS, QUEUE = (Bounds(low=low, high=high, whole=True) for low, high in ((0, 65535), (1, 1024), (0, 100_000)))
 NEEDED = ("fastapi", "prometheus_client", "uvicorn")
@@ -53,6 +52,9 @@ def serve(models: tuple[Path, ...], port: int, rows: int, queue: int, **options:
         for package in NEEDED:
             if importlib.util.find_spec(package) is None:
                 raise ValueError(f'tfcharlm serve needs the package {package}; type pip install "tfcharlm[serve]".')
+        # Not at the top: its room needs what was just looked for.
+        from tfcharlm.serving.addresses import check_address, listening_socket
+
         check_address(options["host"], options["api_key"])
         if needed:
             check_models(*models)

@@ -75,6 +75,8 @@ def train(
     context: click.Context, corpus: tuple[str, ...], name: str, output: Path, origin: str | None, **options: Any
 ) -> None:
     unused = not_counted(context, origin)
+    if not options["lines"] and context.get_parameter_source("separator") is ParameterSource.DEFAULT_MAP:
+        options["separator"] = "\n"  # of the file; --no-lines was typed
     options |= {name: TrainingConfig.level if name == "level" else None for name in unused}
     with checks_before_start() as needed:
         check_origin(context, origin)

@@ -48,10 +48,12 @@ def _recorded(model: CharLM, text: str, items: ItemFormat | None, adapt: bool, i
     if items is None:
         return record_surprise(model, text, adapt)
     reader = DynamicEvaluation(model) if adapt else False
-    found = [record_surprise(model, item + items.end, reader) for item in items.items(text)]
-    if not found:
+    end = items.scored_end(model.vocabulary)
+    pieces = [item + end for item in items.items(text)]
+    if not pieces:
         raise ValueError(f"the text must have an item; received only what is between two, {items.separator!r}.")
     if is_cut and not text.endswith(items.separator):
-        found[-1] = record_surprise(model, found[-1].text.removesuffix(items.end), reader)
+        pieces[-1] = pieces[-1].removesuffix(end)
+    found = [record_surprise(model, piece, reader) for piece in pieces]
     # Every item is shown as lines of its own.
     return join_surprises([replace(one, text=one.text.replace(items.end, "\n")) for one in found])

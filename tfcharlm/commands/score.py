@@ -49,7 +49,8 @@ def score(
             try:
                 with waiting:
                     if items is not None:
-                        scores, lines = score_items(language_model, list(items.items(text)), items.end, learning)
+                        end = items.scored_end(language_model.vocabulary)
+                        scores, lines = score_items(language_model, list(items.items(text)), end, learning)
                     elif by_line:
                         surprise = record_surprise(language_model, text, learning)
                         scores, lines = surprise.scores, surprise.lines

@@ -83,6 +83,8 @@ def early_end(result: TrainingResult) -> str | None:
     if not result.ended_early:
         return None
     best = min(result.history, key=lambda evaluation: evaluation.val_loss)
+    if not best.step:
+        return "Ended early: training made the validation loss worse. The model is the one that the run began from."
     return (
         "Ended early: more training made the validation loss worse, so the run went back to its best weights, and the "
         f"learning rate fell from there. The best loss is that of {clock(best.seconds)}."

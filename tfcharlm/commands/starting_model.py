@@ -58,8 +58,8 @@ class StartingModel:
         found = weights_sha256(self.model)
         if self._expected not in (None, found):
             lines.append(
-                f"The run of --config began from another model: its weights had the SHA-256 {self._expected:.12}, and "
-                f"these have {found:.12}."
+                "The run of --config began from another model: its weights had the SHA-256 "
+                f"{self._expected!s:.12}, and these have {found:.12}."
             )
         if run.start is not None and run.start.val_loss >= unigram_loss(run.split):
             lines.append(

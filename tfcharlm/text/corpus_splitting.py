@@ -87,7 +87,7 @@ def split_corpus(
     check_level(level)
     Bounds(above=0, below=1).check("validation_fraction", validation_fraction)
     check_reading(lines, separator, join)
-    separator = separator.replace("\r\n", "\n")
+    separator = separator.replace("\r\n", "\n").replace("\r", "\n")
     if known is not None and known.level != level:
         raise ValueError(f"known must have the level {level!r}; received level {known.level!r}.")
     fingerprint = None if known is None else known.fingerprint

@@ -21,8 +21,9 @@ def walk(directory: str, skipped: list[str]) -> list[str]:
     """
     paths = []
     for folder, folders, files in os.walk(directory, onerror=_raise):
-        models = sorted(name for name in folders if _is_of_model(Path(folder, name)))
-        folders[:] = [name for name in folders if not name.startswith(".") and name not in models]
+        shown = [name for name in folders if not name.startswith(".")]
+        models = sorted(name for name in shown if _is_of_model(Path(folder, name)))
+        folders[:] = [name for name in shown if name not in models]
         skipped += [str(Path(folder, name)) for name in models]
         paths += [str(Path(folder, name)) for name in files if not name.startswith(".")]
     return sorted(paths)
@@ -62,9 +63,9 @@ def matches(pattern: str, skipped: list[str]) -> list[str]:
 
 def _is_of_model(folder):
     """Whether a directory is an exported model, or has the checkpoints or the ids of a run."""
-    if (folder / "saved_model.pb").exists():
-        return True
-    return folder.name in ("checkpoints", "corpus") and any((folder / name).exists() for name in ("lock", "finished"))
+    names = ["saved_model.pb", *(("lock", "finished") if folder.name in ("checkpoints", "corpus") else ())]
+    # `Path.exists` raises an error in a directory that cannot be searched.
+    return any(os.path.exists(folder / name) for name in names)  # noqa: PTH110
 
 
 def _raise(error):

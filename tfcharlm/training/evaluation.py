@@ -4,19 +4,22 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfcharlm.training.averages import averaged_weights, restart_averages
 from tfcharlm.training.overfitting import is_overfitting
 from tfcharlm.training.schedule import Budget
 
 # A run that ends early goes back to its best weights. From there, the learning rate falls in this share of the time
 # that they took.
 COOLING = 0.5
+# The share of that time which evaluations may take.
+EVALUATING = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,48 +45,6 @@ class Evaluation:
     bits_per_character: float | None
     val_loss: float
     val_bits_per_character: float
-
-
-@contextlib.contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    r"""A context in which the model has the weights that its optimizer has averaged, if it averages them.
-
-    $$ \bar w \leftarrow \mu \bar w + (1 - \mu) w \text{ after every update} $$
-
-    Args:
-        model: a compiled model; its optimizer averages with `use_ema=True`.
-
-    Example:
-
-    >>> import keras
-    >>> import tfcharlm
-    >>> from tfcharlm.training import averaged_weights
-    >>> model = tfcharlm.CharLM(tfcharlm.text.Vocabulary("ab"), [tfcharlm.RNNCell(3)])
-    >>> model.compile(keras.optimizers.Adam(use_ema=True))
-    >>> for inputs, targets in tfcharlm.text.stream_dataset([0, 1] * 20, batch_size=2, sequence_length=7):
-    ...     loss = model.train_on_batch(inputs, targets)
-    >>> bias = model.head.bias.numpy()
-    >>> with averaged_weights(model):
-    ...     print((model.head.bias.numpy() == bias).all())
-    False
-    >>> print((model.head.bias.numpy() == bias).all())
-    True
-
-    Reference: Polyak & Juditsky (1992), Acceleration of stochastic approximation by averaging.
-    """
-    # An optimizer that scales the loss has the real one inside.
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    # Before the first update the averages are zeros.
-    if not getattr(optimizer, "use_ema", False) or not optimizer.built or not optimizer.iterations.numpy():
-        yield
-        return
-    weights = [variable.numpy() for variable in model.trainable_variables]
-    optimizer.finalize_variable_values(model.trainable_variables)
-    try:
-        yield
-    finally:
-        for variable, value in zip(model.trainable_variables, weights, strict=True):
-            variable.assign(value)
 
 
 class PeriodicEvaluation(keras.callbacks.Callback):
@@ -138,7 +99,8 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         self.validation, self.budget, self.tokens_per_step = validation, budget, tokens_per_step
         self.on_evaluation, self.num_evaluations = on_evaluation, num_evaluations
         self.pause_clock_during_evaluation = pause_clock_during_evaluation
-        self.start, self.ends_early, self.ended_early = start, ends_early, False
+        self.start, self.ends_early = start, ends_early
+        self.ended_early = False
         self.history: list[Evaluation] = []
         # Seconds that each evaluation of this process took.
         self.durations: list[float] = []
@@ -168,15 +130,23 @@ class PeriodicEvaluation(keras.callbacks.Callback):
         # because a loss is the same sum over all of them.
         if not self.ends_early or self.ended_early or not is_overfitting(losses):
             return
+        if self.budget.fraction_done(self.steps) == 1:
+            return  # it ends anyway
         self.ended_early = True
         best = self.history[losses.index(min(losses))]
-        if best.step:
-            self.model.set_weights(self.best_weights)
-            back_to = best.step if self.budget.seconds is None else best.seconds
-            done = self.budget.shorten(back_to, COOLING, self.steps)
-            self._due = 1 + math.floor(done * self.num_evaluations)
-        else:
+        if not best.step:
             self.model.stop_training = True  # nothing is better than the model that the run began from
+            return
+        self.model.set_weights(self.best_weights)
+        restart_averages(self.model)
+        back_to = best.step if self.budget.seconds is None else best.seconds
+        done = self.budget.shorten(back_to, COOLING, self.steps)
+        if self.budget.seconds is not None:
+            # No more of them than fit into a tenth of the time that is left.
+            duration = self.model.replicas.all_gather(self.durations[-1])[0]
+            most = max(1, int(EVALUATING * COOLING * back_to / max(duration, 1e-6)))
+            self.num_evaluations = max(1, min(self.num_evaluations, round(most / (1 - done))))
+        self._due = 1 + math.floor(done * self.num_evaluations)
 
     def _evaluate(self, logs):
         with averaged_weights(self.model):
@@ -222,8 +192,11 @@ class PeriodicEvaluation(keras.callbacks.Callback):
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues from what `get_state` returned."""
         self.steps, self._due = state["steps"], state["due"]
-        self._tokens, self.ended_early = state.get("tokens", 0), state.get("ended_early", False)
+        self._tokens = state.get("tokens", 0)
         self.history = [Evaluation(**evaluation) for evaluation in state["history"]]
+        # Of a checkpoint of an earlier version: a run that ended early did not go back.
+        overfits = self.ends_early and is_overfitting([one.val_loss for one in self.history])
+        self.ended_early = bool(state.get("ended_early", overfits))
         if state["best"] is not None:
             self.best, self.best_weights = state["best"]["loss"], state["best"]["weights"]
 

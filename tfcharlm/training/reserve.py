@@ -56,6 +56,8 @@ class EndReserve(keras.callbacks.Callback):
         super().__init__()
         self.fits_temperature = fits_temperature
         self.budget, self.chunks, self.all_chunks, self.saving = budget, chunks, all_chunks, saving
+        # Also after the run was made shorter.
+        self._seconds = budget.seconds or 0.0
         self._waiting, self._waited = CoreWaiting(), None if timing is None else timing.waiting
         self._slower = 1.0
         self._all_gather, self._seen = all_gather, 0
@@ -78,7 +80,7 @@ class EndReserve(keras.callbacks.Callback):
         per_chunk = self._per_chunk or self._at_most_per_chunk
         if self.budget.seconds is None or not per_chunk:
             return self.all_chunks
-        return min(self.all_chunks, max(self.chunks, round(LAST_SHARE * self.budget.seconds / per_chunk)))
+        return min(self.all_chunks, max(self.chunks, round(LAST_SHARE * self._seconds / per_chunk)))
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self.evaluations is None or len(self.evaluations.durations) == self._seen:

@@ -61,8 +61,10 @@ class Budget:
 
     def fraction_done(self, steps: int) -> float:
         """The fraction of the budget that is used after so many steps, from 0 to 1."""
-        rest = (self._used(steps) - self._used_then) / (self._total() - self._used_then)
-        return min(self._done_then + (1 - self._done_then) * rest, 1.0)
+        left = self._total() - self._used_then
+        if left <= 0:
+            return 1.0  # what is reserved has grown since `shorten`
+        return min(self._done_then + (1 - self._done_then) * (self._used(steps) - self._used_then) / left, 1.0)
 
     def shorten(self, back_to: float, share: float, steps: int) -> float:
         """Goes back to what was done earlier, and uses up the rest of the budget in less time.
