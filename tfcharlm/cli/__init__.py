@@ -65,7 +65,8 @@ __all__ = [
     help="Show versions, the kernels that run and why, vector instructions and threads, then exit.",
 )
 def commands() -> None:
-    """All that can be typed after `tfcharlm`."""  # not its help: Python has no docstrings with -OO
+    # The help of a command is data: Python has no docstrings with -OO.
+    pass
 
 
 class LogLines(logging.Handler):

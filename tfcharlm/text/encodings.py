@@ -29,6 +29,7 @@ SIGNATURES = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
     b"SQLite format 3\0": "an SQLite database",
 }
+TAR = "a tar archive"
 # At least so many characters of a text are ASCII, such as spaces and newlines, in any script.
 ASCII_SHARE = 0.01
 # Nearly all characters of a text are in two blocks of 256: in ASCII and Latin-1, and in that of its script.
@@ -100,7 +101,7 @@ def signature(begin: bytes) -> str | None:
     """
     # The first name in a tar archive comes before what shows what it is.
     if begin[257:262] == b"ustar":
-        return "a tar archive"
+        return TAR
     return next((kind for start, kind in SIGNATURES.items() if begin.startswith(start)), None)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tfcharlm.atomic_files import replace_file
 from tfcharlm.text import refusals
 from tfcharlm.text.checks import UnknownTokenError
-from tfcharlm.text.encodings import bom_encoding, signature, wide_encoding
+from tfcharlm.text.encodings import TAR, bom_encoding, signature, wide_encoding
 from tfcharlm.text.text_file import TextFile, quoted_path
 from tfcharlm.text.vocabulary import Vocabulary
 from tfcharlm.text.words import SPACES
@@ -68,8 +68,8 @@ def read_chunks(
         if bom_encoding(file.begin):
             raise refusals.marked(file)
         # A tar archive of texts is UTF-8.
-        if b"\0" in file.begin and (kind := signature(file.begin)):
-            raise refusals.other_than_text(file, kind)
+        if b"\0" in file.begin and signature(file.begin) == TAR:
+            raise refusals.other_than_text(file, TAR)
         if encoding := wide_encoding(file.begin):
             raise refusals.without_mark(file, encoding, 0)
         # Not Python's "utf-8-sig", which treats a file that ends within the mark as an empty file.
