@@ -9,6 +9,12 @@ import tfcharlm
 from tfcharlm.text import Vocabulary
 
 
+@pytest.fixture(autouse=True)
+def small_tables(monkeypatch):
+    """Of 4,096 places, which are enough for short texts."""
+    monkeypatch.setattr(mixtures, "TABLE_BITS", 12)
+
+
 def test_matches_are_probabilities_of_what_comes_next(rng):
     """For every next symbol, whatever follows; the sum over all of them is 1."""
     size = 4
@@ -43,6 +49,7 @@ def test_the_weights_of_a_mixture_follow_the_best(rng):
         weights[kind] = (1 - mixtures.SHARE) * weights[kind] * experts[:, i] / expected + mixtures.SHARE / 3
 
 
+@pytest.mark.slow
 def test_all_rows_are_bits_of_the_same_characters(rng):
     model = tfcharlm.CharLM(Vocabulary("abc\n"), [tfcharlm.LSTMCell(5)], embedding_dim=3)
     training, held_out = ("".join(rng.choice(list("abc\n"), size)) for size in (400, 150))

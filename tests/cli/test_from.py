@@ -63,6 +63,7 @@ def test_a_record_of_a_new_model_leaves_the_architecture_to_the_model(command, b
     assert status == 2 and "--units 7 contradicts the model to begin from, which has --units 16" in error
 
 
+@pytest.mark.slow
 def test_a_record_of_a_run_from_other_weights_is_told(command, barn, models, model, light_exports, tmp_path):
     record = {"corpus": "barn.txt", "steps": 3, "batch_size": 4, "sequence_length": 16} | architecture(model)
     for sha256 in ("0" * 64, weights_sha256(model)):

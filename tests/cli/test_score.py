@@ -190,6 +190,7 @@ def test_items_are_scored_one_by_one_as_they_are_in_training(score, model, monke
     assert (nothing["tokens"], nothing["perplexity"]) == (0, 1)
 
 
+@pytest.mark.slow
 def test_from_items_that_are_longer_than_a_segment_a_model_learns(score, model, monkeypatch):
     monkeypatch.setattr("tfcharlm.commands.score.item_format", lambda directory: ItemFormat("\n\n", "\n"))
     items = [BARN[:200].rstrip("\n"), "owl", BARN[200:400].strip("\n")]

@@ -89,6 +89,7 @@ def test_minutes_end_early_after_cooling_and_steps_do_not(slow_clock):
     assert result.steps == 24
 
 
+@pytest.mark.slow
 def test_averaged_weights_go_back_too(slow_clock):
     """Otherwise the evaluations afterwards would still see averages of the weights that were left behind."""
     evaluated, kept = [], []
