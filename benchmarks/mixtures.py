@@ -5,8 +5,8 @@
 prints bits per character of the held-out text as one JSON object:
 
 - `network`, `kneser_ney`: alone; the order of the n-grams is 6;
-- `mixture`: 0.7 of the probability of the network and 0.3 of that of the n-grams. The numbers were chosen on
-  tinyshakespeare. Nothing is learned from the held-out text.
+- `mixture`: 0.7 of the probability of the network and 0.3 of that of the n-grams. These numbers, the order and all
+  constants below are guesses; none was tuned. Nothing is learned from the held-out text.
 - `adaptive_network`: the network learns while it reads (`score --adapt`);
 - `adaptive_mixture`: with the n-grams and with `Matches`, which looks for the last place where the text was the same.
   Their weights follow from how well each of them has predicted so far, for every length of a match.

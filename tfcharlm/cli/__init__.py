@@ -70,7 +70,7 @@ def commands() -> None:
 
 
 class LogLines(logging.Handler):
-    """Prints what is logged on standard error as it is now: a progress bar stands in for it while it is shown."""
+    """Prints what is logged on standard error. It is looked up for every line, because a progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -53,7 +53,7 @@ def check_models(*directories: Path | str | None) -> None:
 
 
 def check_file(path: str) -> None:
-    """Raises an error if there is no file of this name."""
+    """Raises an error if this file does not exist."""
     if not os.path.lexists(path):
         raise FileNotFoundError(f"no file {path!r}")
 
